@@ -1,0 +1,79 @@
+/**
+ * The closed list of what the gateway can report. Log lines, metrics and alarms are made from events and nowhere else.
+ * Events hold no secret, no token and no message body. Durations are seconds, times epoch milliseconds, sizes octets.
+ */
+import type { Origin } from './envelope.ts';
+import type { LaneKey, SpoolId } from './item.ts';
+import type { Delayed, DeliveryStatus, Failed, Relayed, Unknown } from './status.ts';
+
+/** Why a client was refused; the label of the metric. */
+export type Refusal =
+  | 'address' // not in the listener's allow-list
+  | 'connections' // too many connections
+  | 'auth' // wrong or missing credentials
+  | 'tls' // TLS demanded and not used
+  | 'size' // message too large
+  | 'recipients' // too many recipients
+  | 'header' // header block too large or unreadable
+  | 'loop' // passed here too often
+  | 'room' // spool full
+  | 'spool' // spool in trouble
+  | 'syntax' // protocol error, endless line, early talker
+  | 'timeout' // idle or session limit
+  | 'aborted' // the client went away in the middle of a message
+  | 'stopping'; // we are going down
+
+interface Attempt extends LaneKey {
+  readonly id: SpoolId;
+  readonly messageId: string;
+  readonly transport: string;
+  readonly attempt: number;
+  /** Seconds the attempt took. */
+  readonly seconds: number;
+  readonly size: number;
+}
+
+export type Event =
+  | { readonly event: 'gateway.starting'; readonly version: string; readonly node: string; readonly config: string }
+  | { readonly event: 'gateway.ready'; readonly seconds: number }
+  | { readonly event: 'gateway.stopping'; readonly why: string }
+  | { readonly event: 'gateway.stopped'; readonly seconds: number; readonly abandoned: number }
+  | { readonly event: 'listener.open'; readonly listener: string; readonly address: string; readonly port: number; readonly tls: string; readonly auth: string }
+  | { readonly event: 'console.open'; readonly url: string }
+  | { readonly event: 'session.opened'; readonly listener: string; readonly peer: string }
+  | { readonly event: 'session.closed'; readonly listener: string; readonly peer: string; readonly seconds: number; readonly messages: number }
+  | { readonly event: 'session.refused'; readonly listener: string; readonly peer: string; readonly user?: string; readonly refusal: Refusal; readonly reply: string; readonly detail?: string }
+  | { readonly event: 'auth.succeeded'; readonly listener: string; readonly peer: string; readonly user: string; readonly mechanism: string }
+  | { readonly event: 'auth.failed'; readonly listener: string; readonly peer: string; readonly user: string; readonly mechanism: string }
+  | {
+      readonly event: 'message.accepted';
+      readonly id: SpoolId;
+      readonly origin: Origin;
+      readonly messageId: string;
+      readonly reversePath: string;
+      readonly recipients: readonly string[];
+      readonly size: number;
+      readonly items: readonly SpoolId[];
+      readonly repairs: readonly string[];
+      readonly seconds: number;
+    }
+  | ({ readonly event: 'delivery.started' } & Omit<Attempt, 'seconds'>)
+  | ({ readonly event: 'delivery.relayed'; readonly status: Relayed; readonly age: number } & Attempt)
+  | ({ readonly event: 'delivery.delayed'; readonly status: Delayed; readonly due: number } & Attempt)
+  | ({ readonly event: 'delivery.failed'; readonly status: Failed } & Attempt)
+  | ({ readonly event: 'delivery.unknown'; readonly status: Unknown; readonly due: number } & Attempt)
+  | ({ readonly event: 'delivery.verified'; readonly found: 'relayed' | 'absent' | 'unknowable' | 'delayed'; readonly detail?: string } & Attempt)
+  | ({ readonly event: 'item.parked'; readonly id: SpoolId; readonly messageId: string; readonly why: string; readonly status: DeliveryStatus } & LaneKey)
+  | { readonly event: 'route.held'; readonly route: string; readonly cause: string; readonly reason: string; readonly until: number; readonly misconfigured: boolean }
+  | { readonly event: 'route.released'; readonly route: string; readonly seconds: number }
+  | ({ readonly event: 'lane.held'; readonly cause: string; readonly until: number; readonly throttled: boolean } & LaneKey)
+  | { readonly event: 'token.acquired'; readonly account: string; readonly expiresAt: number; readonly seconds: number; readonly roles: readonly string[] }
+  | { readonly event: 'token.failed'; readonly account: string; readonly cause: string; readonly advice: string; readonly validUntil?: number; readonly seconds: number }
+  | { readonly event: 'token.warning'; readonly account: string; readonly warning: string }
+  | { readonly event: 'spool.open'; readonly where: string; readonly queued: number; readonly recovered: number; readonly swept: number; readonly seconds: number }
+  | { readonly event: 'spool.trouble'; readonly trouble: string; readonly detail: string }
+  /** A bug: something threw that should have been a value. Caught at one place; the item concerned is deferred. */
+  | { readonly event: 'bug'; readonly where: string; readonly error: Error; readonly id?: SpoolId };
+
+export type EventName = Event['event'];
+export type Report = (event: Event) => void;

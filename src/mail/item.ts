@@ -1,0 +1,57 @@
+/** What the spool keeps and the queue moves: a message for one route and one sending mailbox. */
+import type { Envelope, Origin } from './envelope.ts';
+import type { DeliveryStatus } from './status.ts';
+
+/** Sortable text: creation time in milliseconds, then chance. The one id from the SMTP reply to the delivery's log line. */
+export type SpoolId = string;
+
+/**
+ * queued: due at `due`. sending: leased to a running attempt. parked: waits for the operator, body kept.
+ * relayed: done, body gone, history kept for the retention time. dropped: ended by the operator.
+ */
+export type ItemState = 'queued' | 'sending' | 'parked' | 'relayed' | 'dropped';
+export const ITEM_STATES = ['queued', 'sending', 'parked', 'relayed', 'dropped'] as const satisfies readonly ItemState[];
+
+/** Items of one lane share a sending mailbox on one route; pace and order hold per lane. */
+export interface LaneKey {
+  /** Name of the transport's route. */
+  readonly route: string;
+  /** Sending mailbox, lower case. */
+  readonly mailbox: string;
+}
+
+export interface NewItem extends LaneKey {
+  readonly envelope: Envelope;
+  readonly origin: Origin;
+  /** Message-ID with its angle brackets. */
+  readonly messageId: string;
+  /** Octets of the spooled message's header block, the empty line that ends it included. */
+  readonly headerSize: number;
+}
+
+export interface QueueItem extends NewItem {
+  readonly id: SpoolId;
+  /** The id of the message (of its body); equal to `id` for the first item of a message. */
+  readonly message: SpoolId;
+  readonly state: ItemState;
+  /** Octets of the spooled message, header block included. */
+  readonly size: number;
+  /** Epoch milliseconds. */
+  readonly arrivedAt: number;
+  /** Epoch milliseconds before which no attempt starts. */
+  readonly due: number;
+  /** Attempts begun so far. */
+  readonly attempts: number;
+  /** An earlier attempt may have gone through: verify before sending again. */
+  readonly doubtful: boolean;
+  readonly lastStatus?: DeliveryStatus;
+}
+
+/** One line of an item's history. */
+export interface HistoryEntry {
+  /** Epoch milliseconds. */
+  readonly at: number;
+  readonly what: 'accepted' | 'attempted' | 'verified' | 'relayed' | 'delayed' | 'unknown' | 'parked' | 'released' | 'dropped' | 'recovered';
+  readonly detail?: string;
+  readonly status?: DeliveryStatus;
+}

@@ -1,0 +1,103 @@
+/**
+ * The contract of the spool. It stands in the vocabulary because the queue, the sources and the commands speak it;
+ * the engines are in spool/. Every method that returns a promise settles only when its effect is durable.
+ * Errors: SpoolError, and nothing else, is thrown for trouble with the store itself.
+ */
+import type { HistoryEntry, ItemState, LaneKey, NewItem, QueueItem, SpoolId } from './item.ts';
+import type { DeliveryStatus } from './status.ts';
+
+/** What became of the disk: which reply a client gets, and what the operator reads. */
+export type SpoolTrouble =
+  | 'full' // no space, quota
+  | 'readOnly' // no right to write, read-only file system
+  | 'damaged' // the store is not what it should be
+  | 'locked' // another process holds it
+  | 'newer' // written by a newer version of this program
+  | 'closed' // used after close()
+  | 'io'; // anything else the operating system says
+
+export class SpoolError extends Error {
+  override readonly name = 'SpoolError';
+  readonly trouble: SpoolTrouble;
+  constructor(trouble: SpoolTrouble, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.trouble = trouble;
+  }
+}
+
+/** Whether a new message may come in. */
+export type Room = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+
+/** A message being written. Nothing of it exists until commit() resolves; a crash before leaves chunks that the next start sweeps. */
+export interface Draft {
+  readonly id: SpoolId;
+  /** Resolves when more may be written (back-pressure, a bounded amount is in flight); rejects with SpoolError. Chunks of any size. The chunk must not be changed afterwards. */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Makes the message exist, durably, as one item per entry (at least one). */
+  commit(items: readonly NewItem[]): Promise<readonly QueueItem[]>;
+  /** Forgets what was written. Never rejects. */
+  abort(): Promise<void>;
+}
+
+/** A lane with work. */
+export interface Lane extends LaneKey {
+  /** When its next item is due, epoch milliseconds. */
+  readonly due: number;
+}
+
+export interface SpoolStats {
+  readonly items: Readonly<Record<ItemState, number>>;
+  /** Arrival of the oldest item that is queued or sending, epoch milliseconds. */
+  readonly oldest?: number;
+  /** Octets of the bodies kept. */
+  readonly bytes: number;
+  /** Octets free on the store's file system, where it can be known. */
+  readonly free?: number;
+}
+
+export interface ListFilter {
+  readonly states?: readonly ItemState[];
+  readonly route?: string;
+  readonly mailbox?: string;
+  /** Only ids greater than this one: paging. */
+  readonly after?: SpoolId;
+  /** At most this many, default 100. */
+  readonly limit?: number;
+}
+
+export interface Spool {
+  /** Asked at MAIL FROM; answers from figures kept up to date, without waiting. `size` is what the client declared, octets. */
+  room(size?: number): Room;
+  begin(): Draft;
+  /** The spooled message's octets, from the first. Can be opened any number of times while the body exists. */
+  open(message: SpoolId): AsyncIterable<Uint8Array>;
+
+  /** Every lane that has queued items, with the earliest due time; lanes in order of that time. */
+  lanes(): Promise<readonly Lane[]>;
+  /**
+   * Takes up to `limit` due items of one lane in order of due time, then arrival: state sending, attempts + 1, leased
+   * until `leaseUntil` (epoch milliseconds).
+   */
+  claim(lane: LaneKey, options: { readonly now: number; readonly limit: number; readonly leaseUntil: number }): Promise<readonly QueueItem[]>;
+  /** Keeps the lease of an attempt that takes long. False: the lease is no longer ours, stop. */
+  renew(id: SpoolId, leaseUntil: number): Promise<boolean>;
+  /** Back to queued as if the attempt had never begun (attempts - 1, due unchanged). Used by a drain before anything was sent. */
+  release(id: SpoolId): Promise<void>;
+  /** sending -> queued, due later. `due` absent: unchanged, keeping its place in the lane. */
+  defer(id: SpoolId, next: { readonly due?: number; readonly doubtful: boolean; readonly status: DeliveryStatus }): Promise<void>;
+  /** sending -> parked: body kept. */
+  park(id: SpoolId, status: DeliveryStatus): Promise<void>;
+  /** sending -> relayed: history kept; the body goes with the last item that needed it. */
+  finish(id: SpoolId, status: DeliveryStatus): Promise<void>;
+  /** Adds a line to the history. */
+  note(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): Promise<void>;
+
+  get(id: SpoolId): Promise<QueueItem | undefined>;
+  list(filter: ListFilter): Promise<readonly QueueItem[]>;
+  history(id: SpoolId): Promise<readonly HistoryEntry[]>;
+  stats(): Promise<SpoolStats>;
+  /** Ends relayed and dropped items (with their history) that ended before `before`, epoch milliseconds. Returns how many. */
+  purge(before: number): Promise<number>;
+  /** Finishes what was begun and lets go of the store. Idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,22 @@
+/** The way out: takes a message one hop on. */
+import type { QueueItem } from './item.ts';
+import type { DeliveryStatus, Verification } from './status.ts';
+
+/** An item plus its octets. */
+export interface Outgoing {
+  readonly item: QueueItem;
+  /** The message from its first octet; can be called again. */
+  open(): AsyncIterable<Uint8Array>;
+}
+
+export interface Transport {
+  readonly name: string;
+  /**
+   * One attempt, never retried inside (but for one forced token refresh after a 401). Expected trouble is a value;
+   * a throw is a bug. After `signal` aborts it settles soon: delayed if the request was surely not acted on, else unknown.
+   */
+  deliver(outgoing: Outgoing, signal: AbortSignal): Promise<DeliveryStatus>;
+  /** Looks whether an earlier attempt of unknown outcome went through. */
+  verify(outgoing: Outgoing, signal: AbortSignal): Promise<Verification>;
+  close(): Promise<void>;
+}
