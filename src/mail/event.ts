@@ -38,13 +38,46 @@ export type Event =
   | { readonly event: 'gateway.ready'; readonly seconds: number }
   | { readonly event: 'gateway.stopping'; readonly why: string }
   | { readonly event: 'gateway.stopped'; readonly seconds: number; readonly abandoned: number }
-  | { readonly event: 'listener.open'; readonly listener: string; readonly address: string; readonly port: number; readonly tls: string; readonly auth: string }
+  | {
+      readonly event: 'listener.open';
+      readonly listener: string;
+      readonly address: string;
+      readonly port: number;
+      readonly tls: string;
+      readonly auth: string;
+    }
   | { readonly event: 'console.open'; readonly url: string }
   | { readonly event: 'session.opened'; readonly listener: string; readonly peer: string }
-  | { readonly event: 'session.closed'; readonly listener: string; readonly peer: string; readonly seconds: number; readonly messages: number }
-  | { readonly event: 'session.refused'; readonly listener: string; readonly peer: string; readonly user?: string; readonly refusal: Refusal; readonly reply: string; readonly detail?: string }
-  | { readonly event: 'auth.succeeded'; readonly listener: string; readonly peer: string; readonly user: string; readonly mechanism: string }
-  | { readonly event: 'auth.failed'; readonly listener: string; readonly peer: string; readonly user: string; readonly mechanism: string }
+  | {
+      readonly event: 'session.closed';
+      readonly listener: string;
+      readonly peer: string;
+      readonly seconds: number;
+      readonly messages: number;
+    }
+  | {
+      readonly event: 'session.refused';
+      readonly listener: string;
+      readonly peer: string;
+      readonly user?: string;
+      readonly refusal: Refusal;
+      readonly reply: string;
+      readonly detail?: string;
+    }
+  | {
+      readonly event: 'auth.succeeded';
+      readonly listener: string;
+      readonly peer: string;
+      readonly user: string;
+      readonly mechanism: string;
+    }
+  | {
+      readonly event: 'auth.failed';
+      readonly listener: string;
+      readonly peer: string;
+      readonly user: string;
+      readonly mechanism: string;
+    }
   | {
       readonly event: 'message.accepted';
       readonly id: SpoolId;
@@ -62,15 +95,57 @@ export type Event =
   | ({ readonly event: 'delivery.delayed'; readonly status: Delayed; readonly due: number } & Attempt)
   | ({ readonly event: 'delivery.failed'; readonly status: Failed } & Attempt)
   | ({ readonly event: 'delivery.unknown'; readonly status: Unknown; readonly due: number } & Attempt)
-  | ({ readonly event: 'delivery.verified'; readonly found: 'relayed' | 'absent' | 'unknowable' | 'delayed'; readonly detail?: string } & Attempt)
-  | ({ readonly event: 'item.parked'; readonly id: SpoolId; readonly messageId: string; readonly why: string; readonly status: DeliveryStatus } & LaneKey)
-  | { readonly event: 'route.held'; readonly route: string; readonly cause: string; readonly reason: string; readonly until: number; readonly misconfigured: boolean }
+  | ({
+      readonly event: 'delivery.verified';
+      readonly found: 'relayed' | 'absent' | 'unknowable' | 'delayed';
+      readonly detail?: string;
+    } & Attempt)
+  | ({
+      readonly event: 'item.parked';
+      readonly id: SpoolId;
+      readonly messageId: string;
+      readonly why: string;
+      readonly status: DeliveryStatus;
+    } & LaneKey)
+  | {
+      readonly event: 'route.held';
+      readonly route: string;
+      readonly cause: string;
+      readonly reason: string;
+      readonly until: number;
+      readonly misconfigured: boolean;
+    }
   | { readonly event: 'route.released'; readonly route: string; readonly seconds: number }
-  | ({ readonly event: 'lane.held'; readonly cause: string; readonly until: number; readonly throttled: boolean } & LaneKey)
-  | { readonly event: 'token.acquired'; readonly account: string; readonly expiresAt: number; readonly seconds: number; readonly roles: readonly string[] }
-  | { readonly event: 'token.failed'; readonly account: string; readonly cause: string; readonly advice: string; readonly validUntil?: number; readonly seconds: number }
+  | ({
+      readonly event: 'lane.held';
+      readonly cause: string;
+      readonly until: number;
+      readonly throttled: boolean;
+    } & LaneKey)
+  | {
+      readonly event: 'token.acquired';
+      readonly account: string;
+      readonly expiresAt: number;
+      readonly seconds: number;
+      readonly roles: readonly string[];
+    }
+  | {
+      readonly event: 'token.failed';
+      readonly account: string;
+      readonly cause: string;
+      readonly advice: string;
+      readonly validUntil?: number;
+      readonly seconds: number;
+    }
   | { readonly event: 'token.warning'; readonly account: string; readonly warning: string }
-  | { readonly event: 'spool.open'; readonly where: string; readonly queued: number; readonly recovered: number; readonly swept: number; readonly seconds: number }
+  | {
+      readonly event: 'spool.open';
+      readonly where: string;
+      readonly queued: number;
+      readonly recovered: number;
+      readonly swept: number;
+      readonly seconds: number;
+    }
   | { readonly event: 'spool.trouble'; readonly trouble: string; readonly detail: string }
   /** A bug: something threw that should have been a value. Caught at one place; the item concerned is deferred. */
   | { readonly event: 'bug'; readonly where: string; readonly error: Error; readonly id?: SpoolId };

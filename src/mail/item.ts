@@ -10,7 +10,13 @@ export type SpoolId = string;
  * relayed: done, body gone, history kept for the retention time. dropped: ended by the operator.
  */
 export type ItemState = 'queued' | 'sending' | 'parked' | 'relayed' | 'dropped';
-export const ITEM_STATES = ['queued', 'sending', 'parked', 'relayed', 'dropped'] as const satisfies readonly ItemState[];
+export const ITEM_STATES = [
+  'queued',
+  'sending',
+  'parked',
+  'relayed',
+  'dropped',
+] as const satisfies readonly ItemState[];
 
 /** Items of one lane share a sending mailbox on one route; pace and order hold per lane. */
 export interface LaneKey {
@@ -51,7 +57,17 @@ export interface QueueItem extends NewItem {
 export interface HistoryEntry {
   /** Epoch milliseconds. */
   readonly at: number;
-  readonly what: 'accepted' | 'attempted' | 'verified' | 'relayed' | 'delayed' | 'unknown' | 'parked' | 'released' | 'dropped' | 'recovered';
+  readonly what:
+    | 'accepted'
+    | 'attempted'
+    | 'verified'
+    | 'relayed'
+    | 'delayed'
+    | 'unknown'
+    | 'parked'
+    | 'released'
+    | 'dropped'
+    | 'recovered';
   readonly detail?: string;
   readonly status?: DeliveryStatus;
 }

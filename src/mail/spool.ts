@@ -78,13 +78,19 @@ export interface Spool {
    * Takes up to `limit` due items of one lane in order of due time, then arrival: state sending, attempts + 1, leased
    * until `leaseUntil` (epoch milliseconds).
    */
-  claim(lane: LaneKey, options: { readonly now: number; readonly limit: number; readonly leaseUntil: number }): Promise<readonly QueueItem[]>;
+  claim(
+    lane: LaneKey,
+    options: { readonly now: number; readonly limit: number; readonly leaseUntil: number },
+  ): Promise<readonly QueueItem[]>;
   /** Keeps the lease of an attempt that takes long. False: the lease is no longer ours, stop. */
   renew(id: SpoolId, leaseUntil: number): Promise<boolean>;
   /** Back to queued as if the attempt had never begun (attempts - 1, due unchanged). Used by a drain before anything was sent. */
   release(id: SpoolId): Promise<void>;
   /** sending -> queued, due later. `due` absent: unchanged, keeping its place in the lane. */
-  defer(id: SpoolId, next: { readonly due?: number; readonly doubtful: boolean; readonly status: DeliveryStatus }): Promise<void>;
+  defer(
+    id: SpoolId,
+    next: { readonly due?: number; readonly doubtful: boolean; readonly status: DeliveryStatus },
+  ): Promise<void>;
   /** sending -> parked: body kept. */
   park(id: SpoolId, status: DeliveryStatus): Promise<void>;
   /** sending -> relayed: history kept; the body goes with the last item that needed it. */

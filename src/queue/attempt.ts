@@ -1,0 +1,125 @@
+/**
+ * One attempt at one item: looks first when an earlier attempt is in doubt, then delivers. Answers with what happened
+ * and whether the item is (still) in doubt; it changes nothing in the spool. Never throws for what a transport does:
+ * a throw there is a bug, reported, and the item counts as delayed and in doubt.
+ */
+import type { QueueItem } from '../mail/item.ts';
+import type { Report } from '../mail/event.ts';
+import type { HistoryEntry } from '../mail/item.ts';
+import type { DeliveryStatus, Verification } from '../mail/status.ts';
+import { unreachable } from '../mail/status.ts';
+import type { Outgoing, Transport } from '../mail/transport.ts';
+
+export interface AttemptResult {
+  readonly status: DeliveryStatus;
+  /** Something may have been sent: verify before the next try. */
+  readonly doubtful: boolean;
+  /** Trying again could tell somebody twice: an operator decides. */
+  readonly undecidable?: string;
+}
+
+export interface AttemptParts {
+  readonly transport: Transport;
+  readonly report: Report;
+  readonly history: (id: string) => Promise<readonly HistoryEntry[]>;
+}
+
+export async function attempt(outgoing: Outgoing, parts: AttemptParts, signal: AbortSignal): Promise<AttemptResult> {
+  const { item } = outgoing;
+  const { transport, report } = parts;
+  try {
+    if (item.doubtful) {
+      const looked = await lookFirst(outgoing, parts, signal);
+      if (looked !== undefined) return looked;
+    }
+    const status = await transport.deliver(outgoing, signal);
+    return { status, doubtful: status.outcome === 'unknown' };
+  } catch (cause) {
+    const error = cause instanceof Error ? cause : new Error(String(cause));
+    report({ event: 'bug', where: `transport ${transport.name}`, error, id: item.id });
+    return {
+      doubtful: true,
+      status: {
+        outcome: 'delayed',
+        code: '4.3.0',
+        reach: 'message',
+        cause: 'bug',
+        capped: true,
+        text: 'An internal error of the mail gateway delayed the message',
+        reason: `The transport "${transport.name}" failed in an unforeseen way; the log's "bug" line has the details`,
+      },
+    };
+  }
+}
+
+/** Undefined: it was not sent, go on and send it. */
+async function lookFirst(
+  outgoing: Outgoing,
+  parts: AttemptParts,
+  signal: AbortSignal,
+): Promise<AttemptResult | undefined> {
+  const { item } = outgoing;
+  const started = performance.now();
+  const found = await parts.transport.verify(outgoing, signal);
+  reportVerified(item, parts, found, (performance.now() - started) / 1000);
+  switch (found.outcome) {
+    case 'relayed':
+      return { status: found, doubtful: false };
+    case 'delayed':
+      return { status: found, doubtful: true };
+    case 'absent': {
+      const unclear = await unclearOutcomes(item, parts, ['unknown']);
+      return unclear < 2
+        ? undefined
+        : undecidable(item, 'its outcome was unclear twice, and it was found in no folder');
+    }
+    case 'unknowable': {
+      // Never lost comes before never doubled: one more try, and no third.
+      const unclear = await unclearOutcomes(item, parts, ['unknown', 'recovered']);
+      return unclear < 2 ? undefined : undecidable(item, found.reason);
+    }
+    default:
+      return unreachable(found);
+  }
+}
+
+async function unclearOutcomes(
+  item: QueueItem,
+  parts: AttemptParts,
+  kinds: readonly HistoryEntry['what'][],
+): Promise<number> {
+  const history = await parts.history(item.id);
+  return history.filter((entry) => kinds.includes(entry.what)).length;
+}
+
+function undecidable(item: QueueItem, why: string): AttemptResult {
+  const status: DeliveryStatus = {
+    outcome: 'unknown',
+    code: '4.4.7',
+    cause: item.lastStatus?.cause ?? 'unknown',
+    text: 'It could not be established whether the message was delivered',
+    reason: `Sending again could deliver the message twice: ${why}. Look for Message-ID ${item.messageId} in the recipients' mailboxes before you retry or drop it`,
+  };
+  return { status, doubtful: true, undecidable: why };
+}
+
+function reportVerified(
+  item: QueueItem,
+  { transport, report }: AttemptParts,
+  found: Verification,
+  seconds: number,
+): void {
+  report({
+    event: 'delivery.verified',
+    id: item.id,
+    messageId: item.messageId,
+    route: item.route,
+    mailbox: item.mailbox,
+    transport: transport.name,
+    attempt: item.attempts,
+    seconds,
+    size: item.size,
+    found: found.outcome,
+    ...('reason' in found && found.reason !== undefined ? { detail: found.reason } : {}),
+  });
+}

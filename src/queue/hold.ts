@@ -1,0 +1,81 @@
+/**
+ * The hold on a route whose trouble concerns everything on it: the transport is down, or our own configuration is wrong.
+ * While it lasts nothing starts but one probe at a time, at growing intervals; the first attempt that shows the route
+ * works again lifts it. Times in epoch milliseconds.
+ */
+
+/** Intervals between probes, milliseconds: an outage is looked at often, a misconfiguration needs a person first. */
+const SHORTEST_HOLD = 1_000;
+const OUTAGE = [1_000, 2_000, 5_000, 10_000, 20_000, 30_000];
+const MISCONFIGURATION = [60_000, 120_000, 300_000, 600_000, 1_800_000];
+
+export interface HoldCause {
+  readonly cause: string;
+  readonly reason: string;
+  readonly misconfigured: boolean;
+  /** The wait that the server asked for, milliseconds. */
+  readonly retryAfter?: number;
+}
+
+export class RouteHold {
+  #held: { since: number; until: number; probes: number; why: HoldCause } | undefined;
+  #probing = false;
+
+  get held(): { readonly since: number; readonly until: number; readonly why: HoldCause } | undefined {
+    return this.#held;
+  }
+
+  /** How many attempts may start: no limit, one probe, or none. */
+  allows(now: number): number {
+    if (this.#held === undefined) return Infinity;
+    return this.#probing || now < this.#held.until ? 0 : 1;
+  }
+
+  /** When the next probe may start; 0 without a hold, Infinity while one is under way. */
+  nextProbe(): number {
+    if (this.#held === undefined) return 0;
+    return this.#probing ? Infinity : this.#held.until;
+  }
+
+  /** An attempt starts. True: it is the probe. */
+  started(): boolean {
+    if (this.#held === undefined) return false;
+    this.#probing = true;
+    return true;
+  }
+
+  /** An attempt that was the probe has ended, whatever came of it. */
+  probeEnded(): void {
+    this.#probing = false;
+  }
+
+  /**
+   * Trouble with the whole route. `startedAt`: when the attempt that saw it began; attempts that were under way when
+   * the hold began confirm it but do not make the interval grow.
+   * @returns true when the hold is new or its end has moved
+   */
+  hold(now: number, startedAt: number, why: HoldCause): boolean {
+    const intervals = why.misconfigured ? MISCONFIGURATION : OUTAGE;
+    if (this.#held !== undefined && startedAt <= this.#held.since) {
+      if (why.retryAfter === undefined || now + why.retryAfter <= this.#held.until) return false;
+      this.#held.until = now + why.retryAfter;
+      return true;
+    }
+    const probes =
+      this.#held === undefined || this.#held.why.misconfigured !== why.misconfigured ? 0 : this.#held.probes + 1;
+    const wait = Math.max(SHORTEST_HOLD, why.retryAfter ?? intervals[Math.min(probes, intervals.length - 1)] ?? 0);
+    this.#held = { since: this.#held?.since ?? now, until: now + wait, probes, why };
+    return true;
+  }
+
+  /**
+   * The route answered an attempt that began at `startedAt`. One that began before the hold proves nothing.
+   * @returns milliseconds it was held, undefined if it was not or still is
+   */
+  release(now: number, startedAt: number): number | undefined {
+    if (this.#held === undefined || startedAt <= this.#held.since) return undefined;
+    const held = now - this.#held.since;
+    this.#held = undefined;
+    return held;
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * How fast one lane (a sending mailbox on a route) may go: parallel attempts, starts per minute, and the waits that the
+ * server told us or that trouble with the mailbox makes advisable. Pure bookkeeping; the clock comes in as `now`,
+ * epoch milliseconds. Nothing here fails.
+ */
+
+export interface PaceLimits {
+  /** Parallel attempts, at least 1. */
+  readonly concurrency: number;
+  /** Attempts begun in any 60 seconds; Infinity: no limit. Exchange Online's own limit is 30 a mailbox. */
+  readonly perMinute: number;
+}
+
+const MINUTE = 60_000;
+/** Successes in a row after which a lane that was throttled may have one more slot. */
+const RECOVERY = 10;
+
+export class Pace {
+  readonly #limits: PaceLimits;
+  /** Starts of the last minute, oldest first; never longer than perMinute. */
+  readonly #starts: number[] = [];
+  #slots: number;
+  #inFlight = 0;
+  #streak = 0;
+  #heldUntil = 0;
+
+  constructor(limits: PaceLimits) {
+    this.#limits = limits;
+    this.#slots = limits.concurrency;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Parallel attempts allowed at present: lower than configured for a while after throttling. */
+  get slots(): number {
+    return this.#slots;
+  }
+
+  get heldUntil(): number {
+    return this.#heldUntil;
+  }
+
+  /** How many attempts may start now. */
+  free(now: number): number {
+    if (now < this.#heldUntil) return 0;
+    const slots = this.#slots - this.#inFlight;
+    if (this.#limits.perMinute === Infinity) return Math.max(0, slots);
+    this.#forget(now);
+    return Math.max(0, Math.min(slots, this.#limits.perMinute - this.#starts.length));
+  }
+
+  /** When an attempt may start at the earliest, as far as time alone decides (a slot comes free by an attempt's end). */
+  nextFree(now: number): number {
+    let at = this.#heldUntil;
+    if (this.#limits.perMinute !== Infinity) {
+      this.#forget(now);
+      const oldest = this.#starts[0];
+      if (oldest !== undefined && this.#starts.length >= this.#limits.perMinute) at = Math.max(at, oldest + MINUTE);
+    }
+    return at;
+  }
+
+  started(now: number): void {
+    this.#inFlight++;
+    if (this.#limits.perMinute !== Infinity) this.#starts.push(now);
+  }
+
+  ended(): void {
+    this.#inFlight--;
+  }
+
+  succeeded(): void {
+    if (this.#slots >= this.#limits.concurrency) return;
+    if (++this.#streak >= RECOVERY) {
+      this.#streak = 0;
+      this.#slots++;
+    }
+  }
+
+  /** The server asked for fewer parallel requests. */
+  throttled(): void {
+    this.#streak = 0;
+    this.#slots = Math.max(1, Math.floor(this.#slots / 2));
+  }
+
+  /** No attempt before `until`; an earlier hold is never shortened by a later one. */
+  hold(until: number): void {
+    this.#heldUntil = Math.max(this.#heldUntil, until);
+  }
+
+  #forget(now: number): void {
+    // A start that seems to lie in the future means that the clock was set back: it counts no longer.
+    let first = this.#starts[0];
+    while (first !== undefined && (first <= now - MINUTE || first > now)) {
+      this.#starts.shift();
+      first = this.#starts[0];
+    }
+  }
+}
