@@ -211,7 +211,7 @@ class DeliveryQueue implements Queue {
 
   #serve(): void {
     const now = this.#now();
-    for (const [name, lane] of [...this.#lanes]) {
+    for (const [name, lane] of Array.from(this.#lanes)) {
       const room = this.#options.concurrency - this.#taken;
       if (room <= 0) return;
       const hold = this.#holds.get(lane.route);
