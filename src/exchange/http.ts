@@ -1,0 +1,384 @@
+/**
+ * The way out to Exchange, Entra ID and Graph: one dispatcher with keep-alive, time-outs, an optional proxy (CONNECT) and
+ * extra CA certificates. It never retries and never follows redirects. Every failure is an HttpFailure that says how far
+ * the request had come; an error of the caller's own body reader passes through unchanged, and then the last octet was
+ * surely not sent. Anything else thrown is a bug. The only file that knows undici.
+ */
+import { finished, pipeline, Readable, type Transform } from 'node:stream';
+import { createSecureContext, getCACertificates, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { X509Certificate } from 'node:crypto';
+import { createGunzip, createInflate } from 'node:zlib';
+import { Agent, buildConnector, Pool, type Dispatcher } from 'undici';
+import { codeOf, ConnectError, describe, HttpFailure, type HttpStage, type OfferedCertificate } from './failure.ts';
+
+export { HttpFailure, type HttpStage } from './failure.ts';
+
+export interface HttpOptions {
+  /** CA certificates in PEM, added to those Node trusts by default. */
+  readonly ca?: string | readonly string[];
+  /** URL (http or https) of a proxy for everything, with an optional login. Wins over the next two. */
+  readonly proxy?: string;
+  /** Proxy for http:// addresses. */
+  readonly httpProxy?: string;
+  /** Proxy for https:// addresses. */
+  readonly httpsProxy?: string;
+  /** Hosts reached without proxy, as in NO_PROXY: `host`, `host:port`, `.domain`, `*.domain`, `*`, separated by commas or spaces. */
+  readonly noProxy?: string;
+  /** Milliseconds for TCP and TLS (and the proxy's CONNECT), default 10,000. */
+  readonly connectTimeout?: number;
+  /** Milliseconds from the last octet sent (or taken by the peer) to the answer's header, default 60,000. */
+  readonly headersTimeout?: number;
+  /** Milliseconds between two pieces of an answer, default 60,000. */
+  readonly bodyTimeout?: number;
+  /** Connections per server, default 64; further requests wait. */
+  readonly connections?: number;
+}
+
+/** A body whose octets are produced while they are sent. Chunks must not be changed after they were yielded. */
+export interface StreamedBody {
+  /** Exact number of octets; fewer or more is a bug of the caller and ends the request before its last octet. */
+  readonly length: number;
+  open(): AsyncIterable<Uint8Array>;
+}
+
+export interface HttpRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array | StreamedBody;
+  /** Ends the request with code ABORTED, whatever its stage. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds, instead of the dispatcher's. */
+  readonly headersTimeout?: number;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** Names in lower case; repeated fields joined by a comma. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The answer's octets, decompressed. Read it, or call text() or discard(): an answer left alone keeps its connection. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** The whole body as UTF-8 text. More than `limit` octets: HttpFailure with code TOO_LARGE. */
+  text(limit: number): Promise<string>;
+  /** Lets go of the rest of the body. */
+  discard(): void;
+}
+
+export interface Http {
+  /** Resolves when the answer's header is there, which may be before the request was sent whole. */
+  request(request: HttpRequest): Promise<HttpResponse>;
+  /** Ends every connection; what is in flight fails. Idempotent. */
+  close(): Promise<void>;
+}
+
+type Connector = buildConnector.connector;
+
+/** Throws an Error with a plain sentence if the proxy's URL or a CA certificate cannot be used. */
+export function createHttp(options: HttpOptions = {}): Http {
+  const { connect, close } = connectorOf(options);
+  const agent = new Agent({
+    connect,
+    // One request at a time per connection, HTTP/1.1 only: what was handed to the socket is then known exactly.
+    allowH2: false,
+    pipelining: 1,
+    connections: options.connections ?? 64,
+    headersTimeout: options.headersTimeout ?? 60_000,
+    bodyTimeout: options.bodyTimeout ?? 60_000,
+  });
+  return {
+    request: (request) => new Promise((resolve, reject) => dispatch(agent, request, resolve, reject)),
+    close: async () => {
+      await Promise.all([agent.destroy(), close()]);
+    },
+  };
+}
+
+function dispatch(
+  agent: Agent,
+  request: HttpRequest,
+  resolve: (response: HttpResponse) => void,
+  reject: (error: unknown) => void,
+): void {
+  const url = new URL(request.url);
+  const { signal } = request;
+  let stage: HttpStage = 'connect';
+  let controller: Dispatcher.DispatchController | undefined;
+  let answer: Readable | undefined;
+  let ended: Error | undefined;
+
+  const fail = (error: unknown): void => {
+    if (ended) return;
+    signal?.removeEventListener('abort', onAbort);
+    // The caller's own error comes through as it is.
+    ended =
+      readerError !== undefined && error === readerError.error ? (error as Error) : describe(error, stage, url.host);
+    if (answer) answer.destroy(ended);
+    else reject(ended);
+  };
+  let readerError: { readonly error: unknown } | undefined;
+  const onAbort = (): void => {
+    fail(new HttpFailure(stage, 'ABORTED', `the request to ${url.host} was given up`, { cause: signal?.reason }));
+    controller?.abort(ended ?? new Error('given up'));
+  };
+  if (signal?.aborted) return onAbort();
+  signal?.addEventListener('abort', onAbort, { once: true });
+
+  const headers: Record<string, string> = { 'accept-encoding': 'gzip, deflate', ...request.headers };
+  let body: string | Uint8Array | AsyncIterable<Uint8Array> | null = null;
+  if (request.body !== undefined) {
+    if (typeof request.body === 'string' || request.body instanceof Uint8Array) body = request.body;
+    else {
+      headers['content-length'] = String(request.body.length);
+      body = exactly(request.body, {
+        last: () => void (stage = stage === 'sending' ? 'sent' : stage),
+        failed: (error) => void (readerError = { error }),
+      });
+    }
+  }
+  const streamed = body !== null && typeof body !== 'string' && !(body instanceof Uint8Array);
+
+  agent.dispatch(
+    {
+      origin: url.origin,
+      path: url.pathname + url.search,
+      method: request.method as Dispatcher.HttpMethod,
+      headers,
+      // The declared type forgets async iterables; the documentation names them.
+      body: body as string | Uint8Array | null,
+      ...(request.headersTimeout === undefined ? {} : { headersTimeout: request.headersTimeout }),
+    },
+    {
+      onRequestStart(given) {
+        controller = given;
+        if (ended) given.abort(ended);
+        else stage = streamed ? 'sending' : 'sent';
+      },
+      onResponseStart(given, status, fields) {
+        if (status < 200 || ended) return;
+        stage = 'receiving';
+        answer = new Readable({
+          read: () => given.resume(),
+          destroy: (error, done) => {
+            if (!ended) given.abort(error ?? new Error('the answer was let go'));
+            done(error);
+          },
+        });
+        // Whoever lets go of an answer must not be hit by what happens to it afterwards.
+        answer.on('error', () => {});
+        finished(answer, () => signal?.removeEventListener('abort', onAbort));
+        resolve(response(status, fields, answer, url.host));
+      },
+      onResponseData(given, chunk) {
+        if (answer && !answer.push(chunk)) given.pause();
+      },
+      onResponseEnd() {
+        ended ??= new Error('complete');
+        answer?.push(null);
+      },
+      onResponseError(_given, error) {
+        fail(error);
+      },
+    },
+  );
+}
+
+/** Yields the last chunk only when the reader is through and the length is right: a server never gets a whole request of a broken body. */
+async function* exactly(
+  body: StreamedBody,
+  tell: { readonly last: () => void; readonly failed: (error: unknown) => void },
+): AsyncGenerator<Uint8Array> {
+  let held: Uint8Array | undefined;
+  let total = 0;
+  try {
+    for await (const chunk of body.open()) {
+      if (chunk.length === 0) continue;
+      total += chunk.length;
+      if (total > body.length) throw new Error(`a request body of ${body.length} octets was announced and more came`);
+      if (held) yield held;
+      held = chunk;
+    }
+    if (total !== body.length)
+      throw new Error(`a request body of ${body.length} octets was announced and ${total} came`);
+  } catch (error) {
+    tell.failed(error);
+    throw error;
+  }
+  tell.last();
+  if (held) yield held;
+}
+
+function response(
+  status: number,
+  fields: Record<string, string | string[] | undefined>,
+  answer: Readable,
+  where: string,
+): HttpResponse {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined) headers[name.toLowerCase()] = Array.isArray(value) ? value.join(', ') : value;
+  }
+  const octets = decompressed(headers['content-encoding'], answer);
+  async function* read(): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of octets) yield chunk as Uint8Array;
+    } catch (error) {
+      throw describe(error, 'receiving', where);
+    }
+  }
+  const body = read();
+  return {
+    status,
+    headers,
+    body,
+    text: async (limit) => {
+      const chunks: Uint8Array[] = [];
+      let size = 0;
+      for await (const chunk of body) {
+        size += chunk.length;
+        if (size > limit)
+          throw new HttpFailure('receiving', 'TOO_LARGE', `${where} answered with more than ${limit} octets`);
+        chunks.push(chunk);
+      }
+      return Buffer.concat(chunks).toString('utf8');
+    },
+    discard: () => void octets.destroy(),
+  };
+}
+
+function decompressed(encoding: string | undefined, answer: Readable): Readable {
+  const unpack: Transform | undefined =
+    encoding === 'gzip' || encoding === 'x-gzip'
+      ? createGunzip()
+      : encoding === 'deflate'
+        ? createInflate()
+        : undefined;
+  if (!unpack) return answer;
+  unpack.on('error', () => {});
+  return pipeline(answer, unpack, () => {});
+}
+
+/** How connections are made: directly, or through a proxy; with the certificate told when it is not trusted. */
+function connectorOf(options: HttpOptions): { readonly connect: Connector; readonly close: () => Promise<void> } {
+  const timeout = options.connectTimeout ?? 10_000;
+  const secureContext = options.ca === undefined ? {} : { secureContext: contextOf(options.ca) };
+  const build = (): Connector => telling(buildConnector({ timeout, allowH2: false, ...secureContext }));
+  // Apart, so that no TLS session of a proxy is ever offered to a server.
+  const direct = build();
+  const proxies = new Map<string, Proxy>();
+  const proxyFor = (protocol: string, hostname: string, port: string): Proxy | undefined => {
+    const url = options.proxy ?? (protocol === 'https:' ? options.httpsProxy : options.httpProxy);
+    return url === undefined || url === '' || bypasses(options.noProxy ?? '', hostname, port)
+      ? undefined
+      : proxies.get(url);
+  };
+  for (const url of [options.proxy, options.httpProxy, options.httpsProxy]) {
+    if (url !== undefined && url !== '' && !proxies.has(url)) proxies.set(url, proxyOf(url, build(), timeout));
+  }
+  return {
+    connect: (target, callback) => {
+      const port = target.port || (target.protocol === 'https:' ? '443' : '80');
+      const proxy = proxyFor(target.protocol, target.hostname, port);
+      if (!proxy) return direct(target, callback);
+      proxy.tunnel(target.hostname, port).then(
+        (httpSocket) =>
+          target.protocol === 'https:' ? direct({ ...target, httpSocket }, callback) : callback(null, httpSocket),
+        (error: Error) => callback(error, null),
+      );
+    },
+    close: async () => {
+      await Promise.all(Array.from(proxies.values(), (proxy) => proxy.pool.destroy()));
+    },
+  };
+}
+
+function contextOf(extra: string | readonly string[]): ReturnType<typeof createSecureContext> {
+  const list = typeof extra === 'string' ? [extra] : extra;
+  for (const pem of list) {
+    try {
+      void new X509Certificate(pem);
+    } catch (error) {
+      throw new Error(
+        'the CA certificate given cannot be read: it must be PEM, beginning with -----BEGIN CERTIFICATE-----',
+        { cause: error },
+      );
+    }
+  }
+  return createSecureContext({ ca: [...getCACertificates('default'), ...list] });
+}
+
+/** Wraps every failure and keeps what the server showed: after a failed check the socket no longer knows the certificate. */
+function telling(connect: Connector): Connector {
+  return (target, callback) => {
+    let certificate: OfferedCertificate | undefined;
+    const made = connect(target, (...[error, socket]) => {
+      if (error === null) callback(null, socket);
+      else callback(new ConnectError(codeOf(error), error.message, { certificate, cause: error }), null);
+    }) as unknown as TLSSocket | undefined;
+    if (target.protocol === 'https:')
+      made?.prependListener('secure', () => void (certificate = offered(made.getPeerCertificate())));
+  };
+}
+
+function offered(peer: PeerCertificate): OfferedCertificate | undefined {
+  if (peer.subject === undefined) return undefined;
+  const name = (fields: PeerCertificate['subject']): string => String(fields.CN ?? fields.O ?? 'unnamed');
+  return { subject: name(peer.subject), issuer: name(peer.issuer), validTo: peer.valid_to };
+}
+
+interface Proxy {
+  readonly pool: Pool;
+  /** Opens the way to a server; rejects with ConnectError. */
+  tunnel(hostname: string, port: string): Promise<import('node:stream').Duplex & import('node:net').Socket>;
+}
+
+function proxyOf(text: string, connect: Connector, timeout: number): Proxy {
+  const url = URL.parse(text);
+  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    throw new Error('the proxy must be a URL that begins with http:// or https://');
+  const login =
+    url.username === ''
+      ? {}
+      : {
+          'proxy-authorization': `Basic ${Buffer.from(`${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`).toString('base64')}`,
+        };
+  const pool = new Pool(url.origin, { connect, allowH2: false, headersTimeout: timeout });
+  return {
+    pool,
+    tunnel: async (hostname, port) => {
+      const path = `${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`;
+      const answer = await pool.connect({ path, headers: { host: path, ...login } }).catch((error: unknown) => {
+        const code = codeOf(error);
+        const known =
+          code === 'UND_ERR_SOCKET' || code === 'ECONNRESET'
+            ? 'PROXY_CLOSED'
+            : code === 'UND_ERR_HEADERS_TIMEOUT'
+              ? 'PROXY_TIMEOUT'
+              : code;
+        const certificate = error instanceof ConnectError ? error.certificate : undefined;
+        throw new ConnectError(known, 'no tunnel', { certificate, proxy: url.host, cause: error });
+      });
+      if (answer.statusCode >= 200 && answer.statusCode < 300)
+        return answer.socket as Awaited<ReturnType<Proxy['tunnel']>>;
+      answer.socket.on('error', () => {}).destroy();
+      throw new ConnectError(`PROXY_${answer.statusCode}`, 'the proxy refused', { proxy: url.host });
+    },
+  };
+}
+
+/** NO_PROXY as curl and most programs read it. */
+function bypasses(list: string, hostname: string, port: string): boolean {
+  const host = hostname.toLowerCase();
+  return list
+    .toLowerCase()
+    .split(/[\s,]+/)
+    .some((entry) => {
+      if (entry === '') return false;
+      const [, name = '', onPort] =
+        /^\[?(.*?)\]?(?::(\d+))?$/.exec(entry.split(':').length > 2 && !entry.startsWith('[') ? `[${entry}]` : entry) ??
+        [];
+      if (onPort !== undefined && onPort !== port) return false;
+      if (name === '*') return true;
+      const domain = name.replace(/^\*?\./, '');
+      return host === domain || host.endsWith(`.${domain}`);
+    });
+}

@@ -1,0 +1,475 @@
+/**
+ * A small Entra ID on loopback: discovery, keys and the client credentials grant with a secret or a signed assertion,
+ * answering and refusing in Entra's own words. It misbehaves on command. Binds to loopback addresses only.
+ * The package oauth2-mock-server keeps the keys and signs the tokens; its token endpoint does not stand here because it
+ * checks no credential and can neither delay, hang nor break an answer. The only file that knows it.
+ */
+import {
+  createHash,
+  randomUUID,
+  verify as verifySignature,
+  constants,
+  createPublicKey,
+  X509Certificate,
+} from 'node:crypto';
+import { createServer, type Server } from 'node:https';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { OAuth2Issuer } from 'oauth2-mock-server';
+
+export interface App {
+  readonly clientId: string;
+  readonly clientSecret?: string;
+  /** PEM; its public key checks client assertions. */
+  readonly certificate?: string;
+  /** The roles claim; empty: the token carries none, as with RBAC for Applications. */
+  readonly roles: readonly string[];
+}
+
+export interface IdentityOptions {
+  readonly tls: { readonly cert: string; readonly key: string };
+  /** Default 0: any free port. */
+  readonly port?: number;
+  /** Default 127.0.0.1; only loopback addresses are taken. */
+  readonly host?: string;
+  readonly tenantId: string;
+  readonly apps: readonly App[];
+  readonly now?: () => number;
+}
+
+/** One misbehaviour of the token endpoint; plain data, so that a control API can carry it. */
+export interface IdentityFault {
+  /** How many requests it hits, default 1. */
+  readonly times?: number;
+  /** Milliseconds before anything else. */
+  readonly delayMs?: number;
+  /** Never answers. */
+  readonly hang?: boolean;
+  /** Cuts the connection instead of answering. */
+  readonly cut?: boolean;
+  /** HTTP status; with no body: an empty one. */
+  readonly status?: number;
+  /** Sent as it is. */
+  readonly body?: string;
+  readonly contentType?: string;
+  /** Retry-After: seconds, or a date as it shall stand in the header. */
+  readonly retryAfter?: number | string;
+  /** Entra's error document with this code; `error` and `status` default to what Entra uses with it. */
+  readonly aadsts?: number;
+  readonly error?: string;
+  /** The token is issued with this lifetime, seconds. */
+  readonly lifetimeSeconds?: number;
+}
+
+export type Claims = Readonly<Record<string, unknown>>;
+export type Verdict = { readonly ok: true; readonly claims: Claims } | { readonly ok: false; readonly reason: string };
+
+export interface Identity {
+  /** https://127.0.0.1:port */
+  readonly origin: string;
+  /** origin/tenant */
+  readonly authority: string;
+  readonly port: number;
+  readonly faults: { push(...faults: IdentityFault[]): void; clear(): void; readonly pending: number };
+  /** Requests since the start or the last reset, by endpoint; every answer or misbehaviour counts. */
+  readonly requests: { token: number; discovery: number; keys: number; other: number };
+  /** Seconds a token lives, default 3599. */
+  lifetime: number;
+  /** Replaces the registered applications. */
+  apps: readonly App[];
+  /** Signature, times and issuer; the audience too if given. */
+  verify(token: string, audience?: string): Verdict;
+  /** Every token issued so far is refused by verify() from now on. */
+  revokeAll(): void;
+  /** Down: connections are cut and refused. */
+  stop(): Promise<void>;
+  /** Up again, same port, same keys. */
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Entra's refusal: HTTP status, OAuth error, AADSTS code, sentence. */
+interface RefusalOf {
+  readonly status: number;
+  readonly error: string;
+  readonly code: number;
+  readonly text: string;
+}
+
+const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
+
+/** Rejects with an Error that says what to do if the port is taken or the address is not loopback. */
+export async function startIdentity(options: IdentityOptions): Promise<Identity> {
+  const host = options.host ?? '127.0.0.1';
+  if (!LOOPBACK.test(host)) throw new Error(`the sandbox binds to loopback only, not to ${host}`);
+  const now = options.now ?? Date.now;
+  const issuer = new OAuth2Issuer();
+  await issuer.keys.generate('RS256');
+  const [jwk] = issuer.keys.toJSON();
+  if (!jwk) throw new Error('the key store gave no key');
+  const publicKey = createPublicKey({ key: { ...jwk }, format: 'jwk' });
+  const faults: IdentityFault[] = [];
+  let serial = 0;
+  let revoked = 0;
+  let port = options.port ?? 0;
+  let server: Server | undefined;
+
+  const issue = async (app: App, resource: string, lifetime: number): Promise<string> => {
+    const at = Math.floor(now() / 1000);
+    const oid = objectId(app.clientId);
+    return await issuer.buildToken({
+      scopesOrTransform: (header, payload) => {
+        header['x5t'] = header.kid;
+        Object.assign(payload, {
+          aud: resource,
+          iss: `${identity.authority}/`,
+          iat: at,
+          nbf: at,
+          exp: at + lifetime,
+          appid: app.clientId,
+          appidacr: app.certificate === undefined ? '1' : '2',
+          idtyp: 'app',
+          oid,
+          sub: oid,
+          tid: options.tenantId,
+          ...(app.roles.length === 0 ? {} : { roles: [...app.roles] }),
+          uti: String(++serial),
+          ver: '1.0',
+        });
+      },
+    });
+  };
+
+  const answerToken = async (request: IncomingMessage, tenant: string, response: ServerResponse): Promise<void> => {
+    const form = new URLSearchParams(await textOf(request, 65_536));
+    const fault = takeFault(faults);
+    if (fault?.delayMs !== undefined) await delay(fault.delayMs, undefined, { ref: false });
+    if (fault?.hang) return;
+    if (fault?.cut) return void request.socket.destroy();
+    if (fault?.retryAfter !== undefined) response.setHeader('retry-after', String(fault.retryAfter));
+    if (fault?.aadsts !== undefined) {
+      const usual = usualRefusal(fault.aadsts);
+      return sendRefusal(response, now, {
+        ...usual,
+        status: fault.status ?? usual.status,
+        error: fault.error ?? usual.error,
+      });
+    }
+    if (fault?.status !== undefined || fault?.body !== undefined) {
+      response.writeHead(fault.status ?? 200, { 'content-type': fault.contentType ?? 'text/html' });
+      return void response.end(fault.body ?? '');
+    }
+    const granted = grant(form, tenant, identity, options.tenantId, now);
+    if ('error' in granted) return sendRefusal(response, now, granted);
+    const lifetime = fault?.lifetimeSeconds ?? identity.lifetime;
+    const token = await issue(granted.app, granted.resource, lifetime);
+    sendJson(response, 200, {
+      token_type: 'Bearer',
+      expires_in: lifetime,
+      ext_expires_in: lifetime,
+      access_token: token,
+    });
+  };
+
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const [, tenant = '', ...rest] = new URL(request.url ?? '/', identity.origin).pathname.split('/');
+    const what = `${request.method} ${rest.join('/')}`;
+    switch (what) {
+      case 'POST oauth2/v2.0/token':
+        identity.requests.token++;
+        return await answerToken(request, tenant, response);
+      case 'GET v2.0/.well-known/openid-configuration':
+        identity.requests.discovery++;
+        return sendJson(response, 200, discovery(identity.origin, tenant));
+      case 'GET discovery/instance':
+        identity.requests.discovery++;
+        return sendJson(response, 200, {
+          tenant_discovery_endpoint: `${identity.authority}/v2.0/.well-known/openid-configuration`,
+          'api-version': '1.1',
+          metadata: [],
+        });
+      case 'GET discovery/v2.0/keys':
+        identity.requests.keys++;
+        return sendJson(response, 200, { keys: issuer.keys.toJSON() });
+      default:
+        identity.requests.other++;
+        return sendJson(response, 404, {
+          error: 'not_found',
+          error_description: 'smtp2exchange sandbox: no such endpoint',
+        });
+    }
+  };
+
+  const identity: Identity = {
+    get origin() {
+      return `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    },
+    get authority() {
+      return `${identity.origin}/${options.tenantId}`;
+    },
+    get port() {
+      return port;
+    },
+    faults: {
+      push: (...more) => void faults.push(...more),
+      clear: () => void faults.splice(0),
+      get pending() {
+        return faults.length;
+      },
+    },
+    requests: { token: 0, discovery: 0, keys: 0, other: 0 },
+    lifetime: 3599,
+    apps: options.apps,
+    verify: (token, audience) => {
+      const read = readJwt(token);
+      if (!read) return { ok: false, reason: 'not a JWT' };
+      if (read.header['alg'] !== 'RS256' || !verifySignature('sha256', read.signed, publicKey, read.signature)) {
+        return { ok: false, reason: 'the signature is not ours' };
+      }
+      const { claims } = read;
+      const at = Math.floor(now() / 1000);
+      if (claims['iss'] !== `${identity.authority}/`) return { ok: false, reason: 'another issuer' };
+      if (typeof claims['exp'] !== 'number' || claims['exp'] <= at) return { ok: false, reason: 'expired' };
+      if (typeof claims['nbf'] !== 'number' || claims['nbf'] > at) return { ok: false, reason: 'not valid yet' };
+      if (Number(claims['uti']) <= revoked) return { ok: false, reason: 'revoked' };
+      if (audience !== undefined && claims['aud'] !== audience)
+        return { ok: false, reason: `for another audience: ${String(claims['aud'])}` };
+      return { ok: true, claims };
+    },
+    revokeAll: () => void (revoked = serial),
+    stop: async () => {
+      const stopping = server;
+      server = undefined;
+      if (!stopping) return;
+      const closed = new Promise((resolve) => stopping.close(resolve));
+      stopping.closeAllConnections();
+      await closed;
+    },
+    start: async () => {
+      if (server) return;
+      const started = createServer({ ...options.tls }, (request, response) => {
+        answer(request, response).catch(() => response.destroy());
+      });
+      await new Promise<void>((resolve, reject) => {
+        started.once('error', (error: NodeJS.ErrnoException) =>
+          reject(
+            new Error(
+              `the sandbox's identity server cannot listen on ${host}:${port} (${error.code}); is the port in use?`,
+              { cause: error },
+            ),
+          ),
+        );
+        started.listen(port, host, resolve);
+      });
+      port = (started.address() as AddressInfo).port;
+      issuer.url = identity.origin;
+      server = started;
+    },
+    close: async () => await identity.stop(),
+  };
+  await identity.start();
+  return identity;
+}
+
+function takeFault(faults: IdentityFault[]): IdentityFault | undefined {
+  const [first] = faults;
+  if (!first) return undefined;
+  const left = (first.times ?? 1) - 1;
+  if (left > 0) faults[0] = { ...first, times: left };
+  else faults.shift();
+  return first;
+}
+
+/** The client credentials grant (RFC 6749 section 4.4; assertions by RFC 7523 section 2.2), in the order Entra checks. */
+function grant(
+  form: URLSearchParams,
+  tenant: string,
+  identity: Identity,
+  tenantId: string,
+  now: () => number,
+): { readonly app: App; readonly resource: string } | RefusalOf {
+  if (tenant.toLowerCase() !== tenantId.toLowerCase()) return usualRefusal(90002);
+  const missing = ['grant_type', 'client_id', 'scope'].find((name) => !form.get(name));
+  if (missing !== undefined)
+    return { ...usualRefusal(900144), text: `The request body must contain the following parameter: '${missing}'.` };
+  if (form.get('grant_type') !== 'client_credentials') return usualRefusal(70003);
+  const app = identity.apps.find((candidate) => candidate.clientId === form.get('client_id'));
+  if (!app) return usualRefusal(700016);
+  const resource = /^(\S+)\/\.default$/.exec(form.get('scope') ?? '')?.[1];
+  if (resource === undefined) return usualRefusal(form.get('scope')?.includes('.default') ? 70011 : 1002012);
+  const secret = form.get('client_secret');
+  if (secret !== null) return app.clientSecret === secret ? { app, resource } : usualRefusal(7000215);
+  if (form.get('client_assertion_type') !== ASSERTION_TYPE) return usualRefusal(7000218);
+  const fault = checkAssertion(
+    form.get('client_assertion') ?? '',
+    app,
+    [identity.authority, `${identity.authority}/oauth2/v2.0/token`],
+    now,
+  );
+  return fault ?? { app, resource };
+}
+
+function checkAssertion(
+  assertion: string,
+  app: App,
+  audiences: readonly string[],
+  now: () => number,
+): RefusalOf | undefined {
+  const read = readJwt(assertion);
+  if (!read) return usualRefusal(50027);
+  const bad = (text: string): RefusalOf => ({ ...usualRefusal(700027), text });
+  if (app.certificate === undefined) return bad('Client assertion failed signature validation. The key was not found.');
+  const certificate = new X509Certificate(app.certificate);
+  const thumbprint = createHash('sha256').update(certificate.raw).digest('base64url');
+  if (read.header['x5t#S256'] !== thumbprint)
+    return bad(`The certificate with identifier used to sign the client assertion is not registered on application.`);
+  const padding = { PS256: constants.RSA_PKCS1_PSS_PADDING, RS256: constants.RSA_PKCS1_PADDING }[
+    String(read.header['alg'])
+  ];
+  if (padding === undefined) return bad('The algorithm of the client assertion is not allowed.');
+  const key = {
+    key: certificate.publicKey,
+    padding,
+    ...(padding === constants.RSA_PKCS1_PSS_PADDING ? { saltLength: 32 } : {}),
+  };
+  if (!verifySignature('sha256', read.signed, key, read.signature))
+    return bad('Client assertion failed signature validation.');
+  const { aud, iss, sub, exp, nbf } = read.claims;
+  if (iss !== app.clientId || sub !== app.clientId) return usualRefusal(700021);
+  if (!audiences.includes(String(aud))) return usualRefusal(700023);
+  const at = Math.floor(now() / 1000);
+  if (typeof exp !== 'number' || exp <= at || (typeof nbf === 'number' && nbf > at + 300)) return usualRefusal(700024);
+  return undefined;
+}
+
+function readJwt(
+  token: string,
+): { header: Record<string, unknown>; claims: Claims; signed: Buffer; signature: Buffer } | undefined {
+  const [header, payload, signature, ...rest] = token.split('.');
+  if (header === undefined || payload === undefined || signature === undefined || rest.length > 0) return undefined;
+  const parse = (part: string): Record<string, unknown> =>
+    JSON.parse(Buffer.from(part, 'base64url').toString('utf8')) as Record<string, unknown>;
+  try {
+    return {
+      header: parse(header),
+      claims: parse(payload),
+      signed: Buffer.from(`${header}.${payload}`),
+      signature: Buffer.from(signature, 'base64url'),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Status and OAuth error Entra gives with a code, and a sentence like its own. */
+function usualRefusal(code: number): RefusalOf {
+  const of = (status: number, error: string, text: string): RefusalOf => ({ status, error, code, text });
+  switch (code) {
+    case 7000215:
+      return of(
+        401,
+        'invalid_client',
+        'Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID.',
+      );
+    case 7000222:
+      return of(401, 'invalid_client', 'The provided client secret keys for the app are expired.');
+    case 7000218:
+      return of(
+        401,
+        'invalid_client',
+        "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+      );
+    case 700027:
+      return of(
+        401,
+        'invalid_client',
+        'The certificate used to sign the client assertion is not registered on the application, or its signature is wrong.',
+      );
+    case 50027:
+      return of(401, 'invalid_client', 'JWT token is invalid or malformed.');
+    case 700021:
+      return of(
+        401,
+        'invalid_client',
+        'Client assertion application identifier does not match the client_id parameter.',
+      );
+    case 700023:
+      return of(401, 'invalid_client', 'Client assertion audience claim does not match Realm issuer.');
+    case 700024:
+      return of(401, 'invalid_client', 'Client assertion is not within its valid time range.');
+    case 700016:
+      return of(400, 'unauthorized_client', 'Application was not found in the directory.');
+    case 90002:
+      return of(
+        400,
+        'invalid_request',
+        'Tenant not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.',
+      );
+    case 900144:
+      return of(400, 'invalid_request', 'The request body must contain a parameter that is missing.');
+    case 70003:
+      return of(400, 'unsupported_grant_type', 'The app requested an unsupported grant type.');
+    case 70011:
+      return of(400, 'invalid_scope', 'The provided value for scope is not valid.');
+    case 1002012:
+      return of(
+        400,
+        'invalid_scope',
+        'The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier.',
+      );
+    default:
+      return of(400, 'invalid_request', 'The sandbox was told to refuse with this code.');
+  }
+}
+
+function sendRefusal(response: ServerResponse, now: () => number, refusal: RefusalOf): void {
+  const [trace, correlation] = [randomUUID(), randomUUID()];
+  const timestamp = new Date(now())
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z');
+  sendJson(response, refusal.status, {
+    error: refusal.error,
+    error_description: `AADSTS${refusal.code}: ${refusal.text} Trace ID: ${trace} Correlation ID: ${correlation} Timestamp: ${timestamp}`,
+    error_codes: [refusal.code],
+    timestamp,
+    trace_id: trace,
+    correlation_id: correlation,
+  });
+}
+
+function discovery(origin: string, tenant: string): Record<string, unknown> {
+  const base = `${origin}/${tenant}`;
+  return {
+    issuer: `${base}/v2.0`,
+    token_endpoint: `${base}/oauth2/v2.0/token`,
+    authorization_endpoint: `${base}/oauth2/v2.0/authorize`,
+    jwks_uri: `${base}/discovery/v2.0/keys`,
+    token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt'],
+    response_types_supported: ['code'],
+    subject_types_supported: ['pairwise'],
+    id_token_signing_alg_values_supported: ['RS256'],
+  };
+}
+
+function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' });
+  response.end(JSON.stringify(value));
+}
+
+/** Stable for a client id, shaped like the object id of its service principal. */
+function objectId(clientId: string): string {
+  const hex = createHash('sha256').update(clientId).digest('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-');
+}
+
+async function textOf(request: IncomingMessage, limit: number): Promise<string> {
+  let text = '';
+  for await (const chunk of request.setEncoding('latin1')) {
+    text += chunk as string;
+    if (text.length > limit) throw new Error('request too large');
+  }
+  return text;
+}
