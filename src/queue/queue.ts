@@ -268,6 +268,7 @@ class DeliveryQueue implements Queue {
       const probe = this.#holds.get(lane.route)?.nextProbe() ?? Infinity;
       next = Math.min(next, Math.max(lane.due, lane.pace.nextFree(now), probe));
     }
+    if (this.#stale) next = now;
     next = Math.max(next, this.#storeRetryAt);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(

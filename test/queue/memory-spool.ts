@@ -1,0 +1,197 @@
+/** A spool in memory, for tests of the queue under simulated time. It keeps the whole contract but durability. */
+import type { HistoryEntry, ItemState, LaneKey, NewItem, QueueItem, SpoolId } from '../../src/mail/item.ts';
+import type { Draft, Lane, ListFilter, Room, Spool, SpoolStats } from '../../src/mail/spool.ts';
+import { SpoolError } from '../../src/mail/spool.ts';
+import type { DeliveryStatus } from '../../src/mail/status.ts';
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+export class MemorySpool implements Spool {
+  readonly items = new Map<SpoolId, Mutable<QueueItem>>();
+  readonly #bodies = new Map<SpoolId, Buffer>();
+  readonly #histories = new Map<SpoolId, HistoryEntry[]>();
+  readonly #now: () => number;
+  #counter = 0;
+  /** Set: every method that would touch the disk fails with it. */
+  trouble: SpoolError | undefined;
+  claims = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  room(): Room {
+    return this.trouble === undefined ? { ok: true } : { ok: false, reason: this.trouble.message };
+  }
+
+  begin(): Draft {
+    const id = String(++this.#counter).padStart(10, '0');
+    const chunks: Uint8Array[] = [];
+    return {
+      id,
+      write: async (chunk) => {
+        await this.#disk();
+        chunks.push(chunk);
+      },
+      commit: async (entries) => {
+        await this.#disk();
+        const body = Buffer.concat(chunks);
+        this.#bodies.set(id, body);
+        return entries.map((entry, index) =>
+          this.#add(entry, index === 0 ? id : `${id}-${index + 1}`, id, body.length),
+        );
+      },
+      abort: async () => undefined,
+    };
+  }
+
+  async inject(entry: NewItem, body = 'Subject: test\r\n\r\nbody\r\n'): Promise<QueueItem> {
+    const draft = this.begin();
+    await draft.write(Buffer.from(body));
+    const [item] = await draft.commit([entry]);
+    if (item === undefined) throw new Error('no item');
+    return item;
+  }
+
+  #add(entry: NewItem, id: SpoolId, message: SpoolId, size: number): QueueItem {
+    const now = this.#now();
+    const item: Mutable<QueueItem> = {
+      ...entry,
+      id,
+      message,
+      size,
+      state: 'queued',
+      arrivedAt: now,
+      due: now,
+      attempts: 0,
+      doubtful: false,
+    };
+    this.items.set(id, item);
+    this.#remember(id, { what: 'accepted' });
+    return { ...item };
+  }
+
+  async *open(message: SpoolId): AsyncIterable<Uint8Array> {
+    await this.#disk();
+    const body = this.#bodies.get(message);
+    if (body === undefined) throw new SpoolError('damaged', `message ${message} has no body`);
+    yield body;
+  }
+
+  async lanes(): Promise<readonly Lane[]> {
+    await this.#disk();
+    const lanes = new Map<string, Lane>();
+    for (const item of this.#in('queued')) {
+      const name = `${item.route}\n${item.mailbox}`;
+      const due = Math.min(item.due, lanes.get(name)?.due ?? Infinity);
+      lanes.set(name, { route: item.route, mailbox: item.mailbox, due });
+    }
+    return [...lanes.values()].toSorted((a, b) => a.due - b.due);
+  }
+
+  async claim(
+    lane: LaneKey,
+    { now, limit }: { now: number; limit: number; leaseUntil: number },
+  ): Promise<readonly QueueItem[]> {
+    this.claims++;
+    await this.#disk();
+    const due = this.#in('queued')
+      .filter((item) => item.route === lane.route && item.mailbox === lane.mailbox && item.due <= now)
+      .toSorted((a, b) => a.due - b.due || (a.id < b.id ? -1 : 1))
+      .slice(0, limit);
+    for (const item of due) {
+      item.state = 'sending';
+      item.attempts++;
+      this.#remember(item.id, { what: 'attempted' });
+    }
+    return due.map((item) => ({ ...item }));
+  }
+
+  async renew(id: SpoolId): Promise<boolean> {
+    await this.#disk();
+    return this.items.get(id)?.state === 'sending';
+  }
+
+  async release(id: SpoolId): Promise<void> {
+    const item = await this.#sending(id);
+    item.state = 'queued';
+    item.attempts--;
+  }
+
+  async defer(id: SpoolId, next: { due?: number; doubtful: boolean; status: DeliveryStatus }): Promise<void> {
+    const item = await this.#sending(id);
+    item.state = 'queued';
+    item.doubtful = next.doubtful;
+    item.lastStatus = next.status;
+    if (next.due !== undefined) item.due = next.due;
+    this.#remember(id, { what: next.status.outcome === 'unknown' ? 'unknown' : 'delayed', status: next.status });
+  }
+
+  async park(id: SpoolId, status: DeliveryStatus): Promise<void> {
+    const item = await this.#sending(id);
+    item.state = 'parked';
+    item.lastStatus = status;
+    this.#remember(id, { what: 'parked', status });
+  }
+
+  async finish(id: SpoolId, status: DeliveryStatus): Promise<void> {
+    const item = await this.#sending(id);
+    item.state = 'relayed';
+    item.lastStatus = status;
+    this.#remember(id, { what: 'relayed', status });
+  }
+
+  async note(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): Promise<void> {
+    await this.#disk();
+    this.#remember(id, entry);
+  }
+
+  async get(id: SpoolId): Promise<QueueItem | undefined> {
+    return this.items.get(id);
+  }
+
+  async list({ states, limit = 100 }: ListFilter): Promise<readonly QueueItem[]> {
+    return [...this.items.values()]
+      .filter((item) => states === undefined || states.includes(item.state))
+      .slice(0, limit);
+  }
+
+  async history(id: SpoolId): Promise<readonly HistoryEntry[]> {
+    await this.#disk();
+    return this.#histories.get(id) ?? [];
+  }
+
+  async stats(): Promise<SpoolStats> {
+    const items: Record<ItemState, number> = { queued: 0, sending: 0, parked: 0, relayed: 0, dropped: 0 };
+    for (const item of this.items.values()) items[item.state]++;
+    return { items, bytes: 0 };
+  }
+
+  async purge(): Promise<number> {
+    return 0;
+  }
+
+  async close(): Promise<void> {}
+
+  #in(state: ItemState): Mutable<QueueItem>[] {
+    return [...this.items.values()].filter((item) => item.state === state);
+  }
+
+  async #sending(id: SpoolId): Promise<Mutable<QueueItem>> {
+    await this.#disk();
+    const item = this.items.get(id);
+    if (item?.state !== 'sending') throw new Error(`item ${id} is ${item?.state ?? 'gone'}, not sending`);
+    return item;
+  }
+
+  #remember(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): void {
+    const history = this.#histories.get(id) ?? [];
+    history.push({ at: this.#now(), ...entry });
+    this.#histories.set(id, history);
+  }
+
+  async #disk(): Promise<void> {
+    await Promise.resolve();
+    if (this.trouble !== undefined) throw this.trouble;
+  }
+}

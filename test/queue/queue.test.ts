@@ -1,0 +1,437 @@
+/** The queue under simulated time: what starts when, and what each status leads to. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Event } from '../../src/mail/event.ts';
+import type { NewItem, QueueItem } from '../../src/mail/item.ts';
+import { SpoolError } from '../../src/mail/spool.ts';
+import type { Delayed, DeliveryStatus, Failed, Relayed, Unknown, Verification } from '../../src/mail/status.ts';
+import type { Outgoing, Transport } from '../../src/mail/transport.ts';
+import type { Queue, QueueOptions } from '../../src/queue/queue.ts';
+import { createQueue } from '../../src/queue/queue.ts';
+import { MemorySpool } from './memory-spool.ts';
+
+const relayed: Relayed = { outcome: 'relayed', code: '2.0.0', cause: 'NoError', text: 'delivered' };
+const failed: Failed = { outcome: 'failed', code: '5.1.1', cause: 'ErrorInvalidRecipients', text: 'refused' };
+const unknown: Unknown = { outcome: 'unknown', code: '4.4.2', cause: 'ECONNRESET', text: 'no answer' };
+const delayed = (reach: Delayed['reach'], more: Partial<Delayed> = {}): Delayed => ({
+  outcome: 'delayed',
+  code: '4.4.1',
+  cause: 'ECONNREFUSED',
+  text: 'later',
+  reach,
+  ...more,
+});
+const misconfigured = delayed('transport', { code: '4.3.5', cause: 'HTTP 403', reason: 'EWS is closed' });
+
+class FakeTransport implements Transport {
+  readonly name = 'fake';
+  readonly sent: { id: string; at: number; mailbox: string }[] = [];
+  readonly looked: string[] = [];
+  inFlight = 0;
+  most = 0;
+  /** Milliseconds an attempt takes. */
+  seconds = 0.01;
+  answer: (item: QueueItem, attempt: number) => DeliveryStatus | Promise<DeliveryStatus> = () => relayed;
+  found: (item: QueueItem) => Verification = () => ({ outcome: 'absent' });
+  readonly #attempts = new Map<string, number>();
+
+  async deliver({ item }: Outgoing, signal: AbortSignal): Promise<DeliveryStatus> {
+    const attempt = (this.#attempts.get(item.id) ?? 0) + 1;
+    this.#attempts.set(item.id, attempt);
+    this.sent.push({ id: item.id, at: Date.now(), mailbox: item.mailbox });
+    this.most = Math.max(this.most, ++this.inFlight);
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, this.seconds * 1000);
+      signal.addEventListener('abort', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+    this.inFlight--;
+    if (signal.aborted) return { ...unknown, cause: 'aborted' };
+    return this.answer(item, attempt);
+  }
+
+  async verify({ item }: Outgoing): Promise<Verification> {
+    this.looked.push(item.id);
+    return this.found(item);
+  }
+
+  async close(): Promise<void> {}
+}
+
+let spool: MemorySpool;
+let transport: FakeTransport;
+let events: Event[];
+let queue: Queue;
+
+const entry = (mailbox = 'a@contoso.com'): NewItem => ({
+  route: 'exchange',
+  mailbox,
+  envelope: { reversePath: 'x@contoso.com', recipients: [{ address: 'y@contoso.com' }] },
+  origin: { source: 'smtp', name: 'lan', peer: '127.0.0.1' },
+  messageId: '<m@contoso.com>',
+  headerSize: 10,
+});
+
+function build(options: Partial<QueueOptions> = {}): void {
+  queue = createQueue({
+    spool,
+    transports: new Map([['exchange', transport]]),
+    report: (event) => events.push(event),
+    schedule: { intervals: [60_000, 300_000], giveUpAfter: 86_400_000 },
+    pace: { concurrency: 4, perMinute: Infinity },
+    concurrency: 16,
+    verifyAfter: 90_000,
+    attemptTimeout: 600_000,
+    random: () => 0.5,
+    ...options,
+  });
+}
+
+async function arrive(mailbox?: string): Promise<QueueItem> {
+  const item = await spool.inject(entry(mailbox));
+  queue.arrived(item);
+  return item;
+}
+
+const state = (item: QueueItem): string | undefined => spool.items.get(item.id)?.state;
+const named = <E extends Event['event']>(name: E): Extract<Event, { event: E }>[] =>
+  events.filter((event): event is Extract<Event, { event: E }> => event.event === name);
+
+beforeEach(() => {
+  vi.useFakeTimers({
+    now: 1_800_000_000_000,
+    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
+  });
+  spool = new MemorySpool(Date.now);
+  transport = new FakeTransport();
+  events = [];
+  build();
+});
+
+afterEach(async () => {
+  const ended = queue.stop(AbortSignal.abort());
+  await vi.advanceTimersByTimeAsync(60_000);
+  await ended;
+  vi.useRealTimers();
+});
+
+const pass = (milliseconds: number): Promise<unknown> => vi.advanceTimersByTimeAsync(milliseconds);
+
+describe('which item next', () => {
+  it('delivers what was queued before the start, in order of arrival', async () => {
+    build({ pace: { concurrency: 1, perMinute: Infinity } });
+    const items = [];
+    for (let n = 0; n < 20; n++) items.push(await spool.inject(entry()));
+    queue.start();
+    await pass(1_000);
+    expect(transport.sent.map((sent) => sent.id)).toEqual(items.map((item) => item.id));
+    expect(items.map(state)).toEqual(items.map(() => 'relayed'));
+  });
+
+  it('starts a new message at once', async () => {
+    queue.start();
+    await pass(5_000);
+    const item = await arrive();
+    await pass(50);
+    expect(state(item)).toBe('relayed');
+    expect(named('delivery.relayed')[0]).toMatchObject({ id: item.id, attempt: 1, status: relayed });
+  });
+
+  it('keeps to the concurrency of a mailbox and of the gateway', async () => {
+    build({ concurrency: 6 });
+    for (let n = 0; n < 30; n++) await spool.inject(entry(`m${n % 3}@contoso.com`));
+    const perMailbox = new Map<string, number>();
+    let most = 0;
+    transport.answer = (item) => {
+      perMailbox.set(item.mailbox, (perMailbox.get(item.mailbox) ?? 0) + 1);
+      most = Math.max(most, transport.most);
+      return relayed;
+    };
+    queue.start();
+    await pass(5_000);
+    expect(transport.most).toBe(6);
+    expect([...perMailbox.values()]).toEqual([10, 10, 10]);
+  });
+
+  it('starts at most perMinute attempts of a mailbox in any minute, and lets others pass', async () => {
+    build({ pace: { concurrency: 4, perMinute: 30 } });
+    for (let n = 0; n < 100; n++) await spool.inject(entry('flood@contoso.com'));
+    queue.start();
+    await pass(1_000);
+    expect(transport.sent.length).toBe(30);
+    const single = await arrive('single@contoso.com');
+    await pass(100);
+    expect(state(single)).toBe('relayed');
+    await pass(200_000);
+    const times = transport.sent.filter((sent) => sent.mailbox === 'flood@contoso.com').map((sent) => sent.at);
+    expect(times.length).toBe(100);
+    for (const at of times)
+      expect(times.filter((other) => other > at - 60_000 && other <= at).length).toBeLessThanOrEqual(30);
+  });
+
+  it('does not ask the store again and again while nothing is due', async () => {
+    queue.start();
+    await arrive();
+    await pass(1_000);
+    const claims = spool.claims;
+    await pass(600_000);
+    expect(spool.claims - claims).toBe(0);
+  });
+});
+
+describe('what a status means', () => {
+  it('delayed, message: tried again by the schedule', async () => {
+    transport.answer = (_, attempt) => (attempt < 4 ? delayed('message') : relayed);
+    queue.start();
+    const item = await arrive();
+    await pass(3_600_000);
+    expect(state(item)).toBe('relayed');
+    const [first] = transport.sent;
+    expect(transport.sent.map((sent) => Math.round((sent.at - (first?.at ?? 0)) / 1000))).toEqual([0, 60, 360, 660]);
+  });
+
+  it('delayed, message, with a time that the server named: that time', async () => {
+    transport.answer = (_, attempt) => (attempt === 1 ? delayed('message', { retryAfter: 17_000 }) : relayed);
+    queue.start();
+    await arrive();
+    await pass(100_000);
+    const [first, second] = transport.sent;
+    expect((second?.at ?? 0) - (first?.at ?? 0)).toBe(17_010);
+  });
+
+  it('delayed, mailbox: that mailbox waits to the second and keeps its order, others go on', async () => {
+    transport.answer = (item, attempt) =>
+      item.mailbox === 'a@contoso.com' && attempt === 1 && transport.sent.length < 3
+        ? delayed('mailbox', { retryAfter: 120_000, throttled: true, cause: 'ErrorServerBusy' })
+        : relayed;
+    build({ pace: { concurrency: 1, perMinute: Infinity } });
+    queue.start();
+    const first = await arrive('a@contoso.com');
+    await pass(5);
+    const second = await arrive('a@contoso.com');
+    const other = await arrive('b@contoso.com');
+    await pass(119_000);
+    expect(state(other)).toBe('relayed');
+    expect(state(first)).toBe('queued');
+    expect(transport.sent.filter((sent) => sent.mailbox === 'a@contoso.com').length).toBe(1);
+    await pass(2_000);
+    expect([state(first), state(second)]).toEqual(['relayed', 'relayed']);
+    expect(transport.sent.filter((sent) => sent.mailbox === 'a@contoso.com').map((sent) => sent.id)).toEqual([
+      first.id,
+      first.id,
+      second.id,
+    ]);
+    expect(named('lane.held')).toMatchObject([{ mailbox: 'a@contoso.com', throttled: true }]);
+  });
+
+  it('delayed, transport: one probe at a time, everything keeps its place, all goes out when it works again', async () => {
+    let down = true;
+    transport.answer = () => (down ? delayed('transport') : relayed);
+    build({ pace: { concurrency: 1, perMinute: Infinity } });
+    queue.start();
+    const items: QueueItem[] = [];
+    for (let n = 0; n < 10; n++) {
+      items.push(await arrive());
+      await pass(1);
+    }
+    await pass(300_000);
+    // 1 s, 2 s, 5 s, 10 s, 20 s, then every 30 s
+    expect(transport.sent.length).toBeLessThan(16);
+    expect(transport.sent.length).toBeGreaterThan(10);
+    expect(new Set(transport.sent.map((sent) => sent.id)).size).toBe(1);
+    down = false;
+    transport.sent.length = 0;
+    await pass(31_000);
+    expect(transport.sent.map((sent) => sent.id)).toEqual(items.map((item) => item.id));
+    expect(items.map(state)).toEqual(items.map(() => 'relayed'));
+    expect(named('route.released').length).toBe(1);
+    expect(named('route.held')[0]).toMatchObject({ route: 'exchange', misconfigured: false });
+  });
+
+  it('delayed 4.3.5: probed slowly, never given up, released by itself', async () => {
+    let wrong = true;
+    transport.answer = () => (wrong ? misconfigured : relayed);
+    queue.start();
+    const item = await arrive();
+    await pass(5 * 86_400_000);
+    expect(state(item)).toBe('queued');
+    // a probe each half hour once the intervals are grown
+    expect(transport.sent.length).toBeLessThan(5 * 48 + 10);
+    wrong = false;
+    await pass(1_800_000);
+    expect(state(item)).toBe('relayed');
+    expect(named('route.held')[0]).toMatchObject({ misconfigured: true, reason: 'EWS is closed' });
+  });
+
+  it('delayed for longer than giveUpAfter: parked', async () => {
+    transport.answer = () => delayed('message');
+    queue.start();
+    const item = await arrive();
+    await pass(86_400_000 + 600_000);
+    expect(state(item)).toBe('parked');
+    expect(named('item.parked')[0]?.why).toContain('giveUpAfter');
+  });
+
+  it('delayed and capped: parked after 8 attempts', async () => {
+    transport.answer = () => delayed('message', { capped: true, cause: 'ErrorSomethingNew' });
+    queue.start();
+    const item = await arrive();
+    await pass(86_400_000);
+    expect(state(item)).toBe('parked');
+    expect(transport.sent.length).toBe(8);
+  });
+
+  it('failed: parked at once', async () => {
+    transport.answer = () => failed;
+    queue.start();
+    const item = await arrive();
+    await pass(1_000);
+    expect(state(item)).toBe('parked');
+    expect(named('delivery.failed')[0]?.status).toEqual(failed);
+  });
+
+  it('a throw is a bug: reported, the item delayed and in doubt', async () => {
+    transport.answer = () => Promise.reject(new TypeError('x is not a function'));
+    queue.start();
+    const item = await arrive();
+    await pass(1_000);
+    expect(state(item)).toBe('queued');
+    expect(spool.items.get(item.id)?.doubtful).toBe(true);
+    expect(named('bug')[0]).toMatchObject({ where: 'transport fake', id: item.id });
+  });
+});
+
+describe('an unclear outcome', () => {
+  it('waits verifyAfter, looks, and does not send again what was sent', async () => {
+    transport.answer = () => unknown;
+    transport.found = () => relayed;
+    queue.start();
+    const item = await arrive();
+    await pass(89_000);
+    expect(transport.looked).toEqual([]);
+    await pass(2_000);
+    expect(state(item)).toBe('relayed');
+    expect(transport.sent.length).toBe(1);
+    expect(named('delivery.verified')[0]).toMatchObject({ found: 'relayed' });
+  });
+
+  it('sends again once when it was not sent', async () => {
+    transport.answer = (_, attempt) => (attempt === 1 ? unknown : relayed);
+    queue.start();
+    const item = await arrive();
+    await pass(100_000);
+    expect(state(item)).toBe('relayed');
+    expect(transport.sent.length).toBe(2);
+  });
+
+  it('is unclear twice and found nowhere: parked, not sent a third time', async () => {
+    transport.answer = () => unknown;
+    queue.start();
+    const item = await arrive();
+    await pass(3_600_000);
+    expect(state(item)).toBe('parked');
+    expect(transport.sent.length).toBe(2);
+  });
+
+  it('cannot be looked up for now: stays in doubt and is not sent', async () => {
+    transport.answer = () => unknown;
+    transport.found = () => delayed('transport');
+    queue.start();
+    const item = await arrive();
+    await pass(3_600_000);
+    expect(state(item)).toBe('queued');
+    expect(spool.items.get(item.id)?.doubtful).toBe(true);
+    expect(transport.sent.length).toBe(1);
+    transport.found = () => relayed;
+    await pass(60_000);
+    expect(state(item)).toBe('relayed');
+  });
+
+  it('can never be known: sent once more, then parked', async () => {
+    transport.answer = () => unknown;
+    transport.found = () => ({ outcome: 'unknowable', reason: 'no copy is kept' });
+    queue.start();
+    const item = await arrive();
+    await pass(3_600_000);
+    expect(state(item)).toBe('parked');
+    expect(transport.sent.length).toBe(2);
+    expect(named('item.parked')[0]?.why).toBe('no copy is kept');
+  });
+});
+
+describe('throttling', () => {
+  it('halves the parallel attempts of the mailbox, and gives them back one by one', async () => {
+    transport.seconds = 1;
+    for (let n = 0; n < 100; n++) await spool.inject(entry());
+    let busy = 1;
+    transport.answer = () => (busy-- > 0 ? delayed('mailbox', { throttled: true, retryAfter: 10_000 }) : relayed);
+    queue.start();
+    await pass(2_000);
+    transport.most = 0;
+    await pass(10_000);
+    expect(transport.most).toBe(2);
+    await pass(60_000);
+    expect(transport.most).toBe(4);
+    expect([...spool.items.values()].every((item) => item.state === 'relayed')).toBe(true);
+  });
+});
+
+describe('a store in trouble', () => {
+  it('writes an outcome when the store works again, and sends nothing twice', async () => {
+    transport.seconds = 1;
+    queue.start();
+    const item = await arrive();
+    await pass(500);
+    spool.trouble = new SpoolError('full', 'no space');
+    await pass(60_000);
+    expect(state(item)).toBe('sending');
+    spool.trouble = undefined;
+    await pass(16_000);
+    expect(state(item)).toBe('relayed');
+    expect(transport.sent.length).toBe(1);
+    expect(named('bug')).toEqual([]);
+  });
+
+  it('asks again about once a second while it cannot be read', async () => {
+    spool.trouble = new SpoolError('io', 'disk is gone');
+    const lanes = vi.spyOn(spool, 'lanes');
+    queue.start();
+    await pass(60_000);
+    expect(lanes.mock.calls.length).toBeGreaterThan(30);
+    expect(lanes.mock.calls.length).toBeLessThan(70);
+    spool.trouble = undefined;
+    const item = await arrive();
+    await pass(2_000);
+    expect(state(item)).toBe('relayed');
+  });
+});
+
+describe('stop', () => {
+  it('waits for what is in flight and starts nothing new', async () => {
+    transport.seconds = 3;
+    build({ pace: { concurrency: 2, perMinute: Infinity } });
+    for (let n = 0; n < 5; n++) await spool.inject(entry());
+    queue.start();
+    await pass(1_000);
+    const ended = queue.stop(new AbortController().signal);
+    await pass(10_000);
+    expect(await ended).toBe(0);
+    expect(transport.sent.length).toBe(2);
+    expect((await spool.stats()).items).toMatchObject({ relayed: 2, queued: 3, sending: 0 });
+  });
+
+  it('cuts short what does not end in time, and leaves it in doubt', async () => {
+    transport.seconds = 1_000;
+    queue.start();
+    const item = await arrive();
+    await pass(1_000);
+    const budget = new AbortController();
+    const ended = queue.stop(budget.signal);
+    await pass(5_000);
+    budget.abort();
+    await pass(1_000);
+    expect(await ended).toBe(1);
+    expect(spool.items.get(item.id)).toMatchObject({ state: 'queued', doubtful: true });
+  });
+});
