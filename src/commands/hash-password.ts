@@ -12,7 +12,11 @@ export const hashPasswordCommand: Command = {
   async run({ name }, terminal) {
     if (process.stdin.isTTY) terminal.complain('Type the password, then Enter (it is shown while you type):');
     const password = await firstLine();
-    if (password === '') throw new CommandFault(EXIT.usage, 'No password came on standard input. Usage: smtp2exchange hash-password < FILE');
+    if (password === '')
+      throw new CommandFault(
+        EXIT.usage,
+        'No password came on standard input. Usage: smtp2exchange hash-password < FILE',
+      );
     const user = typeof name === 'string' ? name : 'NAME';
     terminal.print(`  - { name: ${JSON.stringify(user)}, passwordHash: "${await hashPassword(password)}" }`);
     return EXIT.done;
