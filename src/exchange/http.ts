@@ -5,25 +5,24 @@
  * surely not sent. Anything else thrown is a bug. The only file that knows undici.
  */
 import { finished, pipeline, Readable, type Transform } from 'node:stream';
-import { createSecureContext, getCACertificates, type PeerCertificate, type TLSSocket } from 'node:tls';
+import {
+  createSecureContext,
+  getCACertificates,
+  type PeerCertificate,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { createGunzip, createInflate } from 'node:zlib';
-import { Agent, buildConnector, Pool, type Dispatcher } from 'undici';
+import { Agent, buildConnector, type Dispatcher } from 'undici';
 import { codeOf, ConnectError, describe, HttpFailure, type HttpStage, type OfferedCertificate } from './failure.ts';
+import { chooseProxy, openTunnel, type ProxyOptions } from './proxy.ts';
 
 export { HttpFailure, type HttpStage } from './failure.ts';
 
-export interface HttpOptions {
+export interface HttpOptions extends ProxyOptions {
   /** CA certificates in PEM, added to those Node trusts by default. */
   readonly ca?: string | readonly string[];
-  /** URL (http or https) of a proxy for everything, with an optional login. Wins over the next two. */
-  readonly proxy?: string;
-  /** Proxy for http:// addresses. */
-  readonly httpProxy?: string;
-  /** Proxy for https:// addresses. */
-  readonly httpsProxy?: string;
-  /** Hosts reached without proxy, as in NO_PROXY: `host`, `host:port`, `.domain`, `*.domain`, `*`, separated by commas or spaces. */
-  readonly noProxy?: string;
   /** Milliseconds for TCP and TLS (and the proxy's CONNECT), default 10,000. */
   readonly connectTimeout?: number;
   /** Milliseconds from the last octet sent (or taken by the peer) to the answer's header, default 60,000. */
@@ -73,11 +72,10 @@ export interface Http {
 
 type Connector = buildConnector.connector;
 
-/** Throws an Error with a plain sentence if the proxy's URL or a CA certificate cannot be used. */
+/** Throws an Error with a plain sentence if a proxy's URL or a CA certificate cannot be used. */
 export function createHttp(options: HttpOptions = {}): Http {
-  const { connect, close } = connectorOf(options);
   const agent = new Agent({
-    connect,
+    connect: connectorOf(options),
     // One request at a time per connection, HTTP/1.1 only: what was handed to the socket is then known exactly.
     allowH2: false,
     pipelining: 1,
@@ -87,9 +85,7 @@ export function createHttp(options: HttpOptions = {}): Http {
   });
   return {
     request: (request) => new Promise((resolve, reject) => dispatch(agent, request, resolve, reject)),
-    close: async () => {
-      await Promise.all([agent.destroy(), close()]);
-    },
+    close: async () => await agent.destroy(),
   };
 }
 
@@ -257,128 +253,57 @@ function decompressed(encoding: string | undefined, answer: Readable): Readable 
   return pipeline(answer, unpack, () => {});
 }
 
-/** How connections are made: directly, or through a proxy; with the certificate told when it is not trusted. */
-function connectorOf(options: HttpOptions): { readonly connect: Connector; readonly close: () => Promise<void> } {
+/** How connections are made: directly or through a proxy. */
+function connectorOf(options: HttpOptions): Connector {
   const timeout = options.connectTimeout ?? 10_000;
-  const secureContext = options.ca === undefined ? {} : { secureContext: contextOf(options.ca) };
-  const build = (): Connector => telling(buildConnector({ timeout, allowH2: false, ...secureContext }));
-  // Apart, so that no TLS session of a proxy is ever offered to a server.
-  const direct = build();
-  const proxies = new Map<string, Proxy>();
-  const proxyFor = (protocol: string, hostname: string, port: string): Proxy | undefined => {
-    const url = options.proxy ?? (protocol === 'https:' ? options.httpsProxy : options.httpProxy);
-    return url === undefined || url === '' || bypasses(options.noProxy ?? '', hostname, port)
-      ? undefined
-      : proxies.get(url);
-  };
-  for (const url of [options.proxy, options.httpProxy, options.httpsProxy]) {
-    if (url !== undefined && url !== '' && !proxies.has(url)) proxies.set(url, proxyOf(url, build(), timeout));
-  }
-  return {
-    connect: (target, callback) => {
-      const port = target.port || (target.protocol === 'https:' ? '443' : '80');
-      const proxy = proxyFor(target.protocol, target.hostname, port);
-      if (!proxy) return direct(target, callback);
-      proxy.tunnel(target.hostname, port).then(
-        (httpSocket) =>
-          target.protocol === 'https:' ? direct({ ...target, httpSocket }, callback) : callback(null, httpSocket),
-        (error: Error) => callback(error, null),
-      );
-    },
-    close: async () => {
-      await Promise.all(Array.from(proxies.values(), (proxy) => proxy.pool.destroy()));
-    },
+  const secureContext = options.ca === undefined ? undefined : contextOf(options.ca);
+  const choose = chooseProxy(options);
+  const direct = telling(buildConnector({ timeout, allowH2: false, ...(secureContext ? { secureContext } : {}) }));
+  return (target, callback) => {
+    const { hostname, protocol } = target;
+    const port = target.port || (protocol === 'https:' ? '443' : '80');
+    const proxy = choose(protocol, hostname, port);
+    if (!proxy) return direct(target, callback);
+    openTunnel({ proxy, hostname, port, secureContext, timeout }, (error, httpSocket) => {
+      if (httpSocket === null) callback(error ?? new Error('no tunnel'), null);
+      else if (protocol === 'https:') direct({ ...target, httpSocket }, callback);
+      else callback(null, httpSocket);
+    });
   };
 }
 
-function contextOf(extra: string | readonly string[]): ReturnType<typeof createSecureContext> {
-  const list = typeof extra === 'string' ? [extra] : extra;
-  for (const pem of list) {
-    try {
-      void new X509Certificate(pem);
-    } catch (error) {
-      throw new Error(
-        'the CA certificate given cannot be read: it must be PEM, beginning with -----BEGIN CERTIFICATE-----',
-        { cause: error },
-      );
-    }
-  }
-  return createSecureContext({ ca: [...getCACertificates('default'), ...list] });
-}
-
-/** Wraps every failure and keeps what the server showed: after a failed check the socket no longer knows the certificate. */
+/** Makes every failure a ConnectError that keeps what the server showed: after a failed check the socket no longer knows the certificate. */
 function telling(connect: Connector): Connector {
   return (target, callback) => {
     let certificate: OfferedCertificate | undefined;
+    // The declared type forgets that the socket is returned.
     const made = connect(target, (...[error, socket]) => {
       if (error === null) callback(null, socket);
       else callback(new ConnectError(codeOf(error), error.message, { certificate, cause: error }), null);
     }) as unknown as TLSSocket | undefined;
-    if (target.protocol === 'https:')
-      made?.prependListener('secure', () => void (certificate = offered(made.getPeerCertificate())));
+    if (target.protocol !== 'https:') return;
+    made?.prependListener('secure', () => void (certificate = offered(made.getPeerCertificate())));
   };
+}
+
+function contextOf(extra: string | readonly string[]): SecureContext {
+  const list = typeof extra === 'string' ? [extra] : extra;
+  try {
+    for (const pem of list) void new X509Certificate(pem);
+    return createSecureContext({ ca: [...getCACertificates('default'), ...list] });
+  } catch (error) {
+    throw new Error(
+      'the CA certificate given cannot be read: it must be PEM and begin with -----BEGIN CERTIFICATE-----',
+      { cause: error },
+    );
+  }
 }
 
 function offered(peer: PeerCertificate): OfferedCertificate | undefined {
   if (peer.subject === undefined) return undefined;
-  const name = (fields: PeerCertificate['subject']): string => String(fields.CN ?? fields.O ?? 'unnamed');
-  return { subject: name(peer.subject), issuer: name(peer.issuer), validTo: peer.valid_to };
+  return { subject: nameIn(peer.subject), issuer: nameIn(peer.issuer), validTo: peer.valid_to };
 }
 
-interface Proxy {
-  readonly pool: Pool;
-  /** Opens the way to a server; rejects with ConnectError. */
-  tunnel(hostname: string, port: string): Promise<import('node:stream').Duplex & import('node:net').Socket>;
-}
-
-function proxyOf(text: string, connect: Connector, timeout: number): Proxy {
-  const url = URL.parse(text);
-  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:'))
-    throw new Error('the proxy must be a URL that begins with http:// or https://');
-  const login =
-    url.username === ''
-      ? {}
-      : {
-          'proxy-authorization': `Basic ${Buffer.from(`${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`).toString('base64')}`,
-        };
-  const pool = new Pool(url.origin, { connect, allowH2: false, headersTimeout: timeout });
-  return {
-    pool,
-    tunnel: async (hostname, port) => {
-      const path = `${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`;
-      const answer = await pool.connect({ path, headers: { host: path, ...login } }).catch((error: unknown) => {
-        const code = codeOf(error);
-        const known =
-          code === 'UND_ERR_SOCKET' || code === 'ECONNRESET'
-            ? 'PROXY_CLOSED'
-            : code === 'UND_ERR_HEADERS_TIMEOUT'
-              ? 'PROXY_TIMEOUT'
-              : code;
-        const certificate = error instanceof ConnectError ? error.certificate : undefined;
-        throw new ConnectError(known, 'no tunnel', { certificate, proxy: url.host, cause: error });
-      });
-      if (answer.statusCode >= 200 && answer.statusCode < 300)
-        return answer.socket as Awaited<ReturnType<Proxy['tunnel']>>;
-      answer.socket.on('error', () => {}).destroy();
-      throw new ConnectError(`PROXY_${answer.statusCode}`, 'the proxy refused', { proxy: url.host });
-    },
-  };
-}
-
-/** NO_PROXY as curl and most programs read it. */
-function bypasses(list: string, hostname: string, port: string): boolean {
-  const host = hostname.toLowerCase();
-  return list
-    .toLowerCase()
-    .split(/[\s,]+/)
-    .some((entry) => {
-      if (entry === '') return false;
-      const [, name = '', onPort] =
-        /^\[?(.*?)\]?(?::(\d+))?$/.exec(entry.split(':').length > 2 && !entry.startsWith('[') ? `[${entry}]` : entry) ??
-        [];
-      if (onPort !== undefined && onPort !== port) return false;
-      if (name === '*') return true;
-      const domain = name.replace(/^\*?\./, '');
-      return host === domain || host.endsWith(`.${domain}`);
-    });
+function nameIn(fields: PeerCertificate['subject']): string {
+  return String(fields.CN ?? fields.O ?? 'unnamed');
 }

@@ -1,0 +1,245 @@
+/**
+ * One token request to Entra ID (OAuth 2.0 client credentials, RFC 6749 section 4.4), and what its failure means. msal-node
+ * builds the request and signs the assertion; keeping, throttling and reading errors are not left to it. Never rejects; a
+ * failure never holds secret, assertion or token, whatever the server sent. The only file that knows msal-node.
+ */
+import {
+  ConfidentialClientApplication,
+  type INetworkModule,
+  type NetworkRequestOptions,
+  type NetworkResponse,
+} from '@azure/msal-node';
+import { adviceFor, isMisconfigured } from './advice.ts';
+import { type CheckedCredential } from './credential.ts';
+import { HttpFailure, type Http } from './http.ts';
+
+export interface TokenFailure {
+  readonly ok: false;
+  /** Stable word for logs and metrics: `AADSTS7000215`, `invalid_client`, `HTTP 503`, `ENOTFOUND`, `TIMEOUT`, `ABORTED`. */
+  readonly cause: string;
+  readonly oauthError?: string;
+  /** Waiting does not help, the configuration has to change (4.3.5). */
+  readonly misconfigured: boolean;
+  /** What happened and what to do. */
+  readonly advice: string;
+  /** Milliseconds the server asked to wait; absent: it said nothing. */
+  readonly retryAfter?: number;
+}
+
+export interface GrantOptions {
+  readonly authority: string;
+  readonly clientId: string;
+  readonly credential: CheckedCredential;
+  readonly scope: string;
+  readonly http: Http;
+  readonly now: () => number;
+  /** Milliseconds. */
+  readonly timeout: number;
+}
+
+export interface Granted {
+  readonly ok: true;
+  readonly token: string;
+  /** Milliseconds. */
+  readonly expiresIn: number;
+}
+
+/** What came over the wire, as far as it got. */
+interface Wire {
+  failure?: HttpFailure;
+  status?: number;
+  retryAfter?: string | undefined;
+  body?: Readonly<Record<string, unknown>>;
+}
+
+export type RequestToken = (signal: AbortSignal) => Promise<Granted | TokenFailure>;
+
+/** Throws an Error with a plain sentence if the authority cannot work. */
+export function requestWith(options: GrantOptions): RequestToken {
+  const authority = options.authority.replace(/\/+$/, '');
+  const url = URL.parse(authority);
+  if (url?.protocol !== 'https:' || url.pathname.length < 2) {
+    throw new Error(
+      'the authority must be an https address that ends in the tenant, for example https://login.microsoftonline.com/contoso.com',
+    );
+  }
+  const { credential, now, timeout } = options;
+  const auth = {
+    clientId: options.clientId,
+    authority,
+    // Both together: no discovery, the one request that is made is the one for the token.
+    knownAuthorities: [url.host],
+    authorityMetadata: JSON.stringify({
+      issuer: `${authority}/v2.0`,
+      token_endpoint: `${authority}/oauth2/v2.0/token`,
+      authorization_endpoint: `${authority}/oauth2/v2.0/authorize`,
+      jwks_uri: `${authority}/discovery/v2.0/keys`,
+    }),
+    ...(credential.kind === 'secret'
+      ? { clientSecret: credential.secret }
+      : { clientCertificate: { thumbprintSha256: credential.thumbprint, privateKey: credential.privateKey } }),
+  };
+  return async (signal) => {
+    const wire: Wire = {};
+    const limit = AbortSignal.timeout(timeout);
+    const networkClient = networkOn(options.http, wire, AbortSignal.any([signal, limit]));
+    let token: string | undefined;
+    try {
+      // A new one each time: an application object throttles itself for a minute after a failure, and would answer from its own cache.
+      const application = new ConfidentialClientApplication({ auth, system: { networkClient } });
+      // Without this the environment could redirect requests to a region's host.
+      const result = await application.acquireTokenByClientCredential({
+        scopes: [options.scope],
+        skipCache: true,
+        azureRegion: 'DisableMsalForceRegion',
+      });
+      token = result?.accessToken;
+    } catch (error) {
+      if (wire.failure === undefined && wire.status === undefined) return notEvenSent(error);
+    }
+    if (limit.aborted && wire.body === undefined) {
+      return {
+        ok: false,
+        cause: 'TIMEOUT',
+        misconfigured: false,
+        advice: `${url.host} gave no token within ${timeout / 1000} s. Check the network; it is asked again.`,
+      };
+    }
+    if (token !== undefined && token !== '' && wire.body) return { ok: true, token, expiresIn: lifetimeOf(wire.body) };
+    return failureOf(wire, url.host, now(), credential);
+  };
+}
+
+/** Carries msal-node's requests on our own dispatcher and keeps what it would not tell. */
+function networkOn(http: Http, wire: Wire, signal: AbortSignal): INetworkModule {
+  const send = async <T>(method: string, url: string, options?: NetworkRequestOptions): Promise<NetworkResponse<T>> => {
+    try {
+      const answer = await http.request({
+        method,
+        url,
+        headers: { accept: 'application/json', ...options?.headers },
+        ...(options?.body === undefined ? {} : { body: options.body }),
+        signal,
+      });
+      wire.status = answer.status;
+      wire.retryAfter = answer.headers['retry-after'];
+      const text = await answer.text(1_048_576);
+      const body = objectIn(text);
+      if (!body) throw new Error('the answer is not a JSON object');
+      wire.body = body;
+      return { headers: { ...answer.headers }, body: body as T, status: answer.status };
+    } catch (error) {
+      if (error instanceof HttpFailure) wire.failure = error;
+      throw error;
+    }
+  };
+  return {
+    sendGetRequestAsync: async (url, options) => await send('GET', url, options),
+    sendPostRequestAsync: async (url, options) => await send('POST', url, options),
+  };
+}
+
+/** Milliseconds. Servers send a number or a numeric text; one that says nothing gets ten minutes. */
+function lifetimeOf(body: Readonly<Record<string, unknown>>): number {
+  const seconds = Number(body['expires_in']);
+  return Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : 600_000;
+}
+
+function notEvenSent(error: unknown): TokenFailure {
+  const code =
+    typeof error === 'object' && error !== null && 'errorCode' in error ? String(error.errorCode) : 'request_not_built';
+  return {
+    ok: false,
+    cause: code,
+    misconfigured: true,
+    advice: 'The token request could not be made. Check client id, authority, scope and credential.',
+  };
+}
+
+const TRUST = /CERT|ALTNAME|UNABLE_TO_|SELF_SIGNED|^PROXY_4/;
+
+function failureOf(wire: Wire, host: string, now: number, credential: CheckedCredential): TokenFailure {
+  const { status, body, failure } = wire;
+  const wait = retryAfterOf(wire.retryAfter, now);
+  const later = wait === undefined ? {} : { retryAfter: wait };
+  if (status === undefined || failure !== undefined) {
+    const cause = failure?.code ?? 'NO_ANSWER';
+    return {
+      ok: false,
+      cause,
+      misconfigured: TRUST.test(cause),
+      advice: sentence(failure?.message ?? `${host} gave no answer`),
+      ...later,
+    };
+  }
+  const text = textIn(body, 'error_description');
+  const error = textIn(body, 'error');
+  const codes = codesIn(body, text);
+  const refused = { status, codes, ...(error === undefined ? {} : { error }) };
+  if (!body && status >= 200 && status < 300) {
+    return {
+      ok: false,
+      cause: `HTTP ${status}`,
+      misconfigured: false,
+      advice: `${host} answered something that is not a token. Check \`authority\`, and whether a proxy or portal in between answers instead.`,
+      ...later,
+    };
+  }
+  const said = text === undefined ? '' : ` ${host} said: ${shown(text, credential)}`;
+  return {
+    ok: false,
+    cause:
+      codes[0] === undefined
+        ? error !== undefined && /^\w{1,40}$/.test(error)
+          ? error
+          : `HTTP ${status}`
+        : `AADSTS${codes[0]}`,
+    ...(error !== undefined && /^\w{1,40}$/.test(error) ? { oauthError: error } : {}),
+    misconfigured: isMisconfigured(refused),
+    advice: adviceFor(refused) + said,
+    ...later,
+  };
+}
+
+function textIn(body: Readonly<Record<string, unknown>> | undefined, name: string): string | undefined {
+  const value = body?.[name];
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+function codesIn(body: Readonly<Record<string, unknown>> | undefined, text: string | undefined): readonly number[] {
+  const listed = body?.['error_codes'];
+  const codes = Array.isArray(listed) ? listed.filter((code): code is number => Number.isSafeInteger(code)) : [];
+  const named = /AADSTS(\d{4,9})/.exec(text ?? '')?.[1];
+  return named === undefined || codes.includes(Number(named)) ? codes : [Number(named), ...codes];
+}
+
+/** What a server said may be shown, but nothing of ours that it repeats. */
+function shown(text: string, credential: CheckedCredential): string {
+  const plain = text.replace(/[\s\p{Cc}]+/gu, ' ').trim();
+  const own = credential.kind === 'secret' ? [credential.secret, encodeURIComponent(credential.secret)] : [];
+  const clean = own.reduce((left, secret) => left.replaceAll(secret, '[secret]'), plain);
+  return clean.replace(/[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}/g, '[token]').slice(0, 400);
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+/** Retry-After (RFC 9110 section 10.2.3), seconds or a date, as milliseconds from now. */
+function retryAfterOf(value: string | undefined, now: number): number | undefined {
+  if (value === undefined) return undefined;
+  const wait = /^\s*\d+\s*$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
+  return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
+}
+
+/** A JSON object, or nothing. */
+export function objectIn(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
