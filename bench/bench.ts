@@ -1,0 +1,242 @@
+/**
+ * `npm run bench`: what the gateway costs, each figure as a ratio to a control of the same run, because machines differ
+ * and are noisy. Loopback only, bounded in count; ends by itself.
+ */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { startSandbox } from '../src/sandbox/sandbox.ts';
+
+const root = resolve(import.meta.dirname, '..');
+const folder = mkdtempSync(join(tmpdir(), 'smtp2exchange-bench-'));
+const children = new Set<ChildProcess>();
+const sandbox = await startSandbox({ mailboxes: [{ address: 'notifications@contoso.com' }] });
+const caFile = join(folder, 'ca.pem');
+writeFileSync(caFile, sandbox.ca);
+
+function start(args: readonly string[]): ChildProcess {
+  const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+  children.add(child);
+  void once(child, 'close').then(() => children.delete(child));
+  return child;
+}
+
+async function firstLine(child: ChildProcess): Promise<string> {
+  if (child.stdout === null) throw new Error('no output');
+  for await (const line of createInterface({ input: child.stdout })) return line;
+  throw new Error('ended without a word');
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  child.kill('SIGKILL');
+  await once(child, 'close');
+}
+
+interface Gateway {
+  readonly port: number;
+  readonly console: string;
+  /** Seconds from the process' start until it was ready. */
+  readonly startup: number;
+  stop(): Promise<void>;
+}
+
+let spools = 0;
+async function gateway(ewsUrl: string, concurrency: number): Promise<Gateway> {
+  const config = join(folder, `config-${++spools}.yaml`);
+  writeFileSync(
+    config,
+    `
+listeners: [{ name: bench, address: 127.0.0.1, port: 0, tls: none, maxConnections: 200 }]
+senders: { mailbox: notifications@contoso.com }
+exchange:
+  tenantId: ${sandbox.tenantId}
+  clientId: ${sandbox.clientId}
+  clientSecret: ${sandbox.clientSecret}
+  ewsUrl: ${ewsUrl}
+  authority: ${sandbox.authority}
+  caFile: ${caFile}
+pacing: { perMailbox: { concurrency: ${concurrency}, perMinute: unlimited } }
+spool: { sqlite: ${join(folder, `spool-${spools}.db`)} }
+console: { address: 127.0.0.1, port: 0 }
+log: { level: info }
+`,
+  );
+  const begun = performance.now();
+  const child = start(['src/main.ts', 'run', '--config', config]);
+  if (child.stdout === null) throw new Error('no output');
+  let port = 0;
+  let url = '';
+  const lines = createInterface({ input: child.stdout });
+  await new Promise<void>((ready, failed) => {
+    lines.on('line', (line) => {
+      const { event, ...facts } = JSON.parse(line) as { event: string; port: number; url: string };
+      if (event === 'listener.open') port = facts.port;
+      if (event === 'console.open') url = facts.url;
+      if (event === 'gateway.ready') ready();
+    });
+    child.once('close', () => failed(new Error('the gateway ended')));
+  });
+  return { port, console: url, startup: (performance.now() - begun) / 1000, stop: () => end(child) };
+}
+
+async function load(port: number, connections: number, messages: number, octets: number): Promise<number> {
+  const child = start(['bench/load.ts', String(port), String(connections), String(messages), String(octets)]);
+  return (JSON.parse(await firstLine(child)) as { rate: number }).rate;
+}
+
+async function metric(url: string, name: string): Promise<number> {
+  const text = await (await fetch(new URL('/metrics', url))).text();
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+}
+
+async function until(what: string, reached: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 6_000; tries++) {
+    if (await reached()) return;
+    await new Promise((wake) => setTimeout(wake, 20));
+  }
+  throw new Error(`${what} did not happen within two minutes`);
+}
+
+function row(...cells: readonly (string | number)[]): void {
+  process.stdout.write(
+    `${cells.map((cell, index) => (index === 0 ? String(cell).padEnd(52) : String(typeof cell === 'number' ? round(cell) : cell).padStart(14))).join('')}\n`,
+  );
+}
+
+function round(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+
+/** Durable accepts against the same SMTP server that discards. Both run at once in turns, so that noise hits both. */
+async function accepts(): Promise<void> {
+  row('durable accepts, 5 kB messages', 'gateway /s', 'discard /s', 'ratio');
+  const closed = 'https://127.0.0.1:9/EWS/Exchange.asmx'; // nobody there: nothing but accepting is measured
+  for (const [connections, messages] of [
+    [1, 1_500],
+    [10, 6_000],
+    [50, 10_000],
+  ] as const) {
+    const control = start(['bench/discard.ts']);
+    const discardPort = Number(await firstLine(control));
+    const ours = await gateway(closed, 4);
+    await load(ours.port, connections, 500, 5_000);
+    await load(discardPort, connections, 500, 5_000);
+    const rates: [number, number][] = [];
+    for (let turn = 0; turn < 3; turn++) {
+      rates.push([
+        await load(ours.port, connections, messages, 5_000),
+        await load(discardPort, connections, messages, 5_000),
+      ]);
+    }
+    await ours.stop();
+    await end(control);
+    row(
+      `  ${connections} connections`,
+      median(rates.map(([a]) => a)),
+      median(rates.map(([, b]) => b)),
+      median(rates.map(([a, b]) => a / b)),
+    );
+  }
+}
+
+/** The control of deliveries: requests of the same size to the same stub, as many in parallel, from a loop that does nothing else. */
+async function bareRate(port: number, parallel: number, count: number, octets: number): Promise<number> {
+  const child = start([
+    'bench/post.ts',
+    String(port),
+    String(parallel),
+    String(count),
+    String(Math.round(octets * 1.37)),
+  ]);
+  return (JSON.parse(await firstLine(child)) as { rate: number }).rate;
+}
+
+async function deliveries(): Promise<void> {
+  row('end-to-end deliveries, 5 kB messages, one mailbox', 'gateway /s', 'bare POST /s', 'ratio');
+  for (const [wait, concurrency, count] of [
+    [0, 8, 4_000],
+    [50, 8, 1_000],
+  ] as const) {
+    const stub = start(['bench/stub.ts', String(wait)]);
+    const stubPort = Number(await firstLine(stub));
+    const url = `http://127.0.0.1:${stubPort}/EWS/Exchange.asmx`;
+    const ours = await gateway(url, concurrency);
+    const state = async (): Promise<{ taken: number; last: number }> =>
+      (await fetch(url)).json() as Promise<{ taken: number; last: number }>;
+    await load(ours.port, 8, 200, 5_000);
+    await until('the warm-up', async () => (await state()).taken >= 200);
+    const begun = Date.now();
+    await load(ours.port, 8, count, 5_000);
+    await until('delivery', async () => (await state()).taken >= 200 + count);
+    const rate = count / (((await state()).last - begun) / 1000);
+    const bare = await bareRate(stubPort, concurrency, count, 5_000);
+    await ours.stop();
+    await end(stub);
+    row(`  the stub answers after ${wait} ms, concurrency ${concurrency}`, rate, bare, rate / bare);
+  }
+}
+
+/** CPU of the whole way in and out, against a process that only encodes the same octets and posts them. */
+async function cpu(): Promise<void> {
+  row('CPU per message, accept and deliver', 'gateway ms', 'bare POST ms', 'ratio');
+  const stub = start(['bench/stub.ts', '0']);
+  const stubPort = Number(await firstLine(stub));
+  const url = `http://127.0.0.1:${stubPort}/EWS/Exchange.asmx`;
+  for (const [name, octets, count] of [
+    ['10 kB', 10_000, 1_000],
+    ['1 MB', 1_000_000, 60],
+    ['25 MB', 25_000_000, 6],
+  ] as const) {
+    const ours = await gateway(url, 4);
+    const relayed = (): Promise<number> => metric(ours.console, 'smtp2exchange_delivered_messages_total');
+    await load(ours.port, 2, 50, 5_000);
+    await until('the warm-up', async () => (await relayed()) >= 50);
+    const before = await metric(ours.console, 'process_cpu_seconds_total');
+    await load(ours.port, 2, count, octets);
+    await until('delivery', async () => (await relayed()) >= 50 + count);
+    const spent = ((await metric(ours.console, 'process_cpu_seconds_total')) - before) / count;
+    await ours.stop();
+    const child = start(['bench/post.ts', String(stubPort), '2', String(count), String(octets), 'base64']);
+    const bare = (JSON.parse(await firstLine(child)) as { cpu: number }).cpu / count;
+    row(`  ${name}`, spent * 1000, bare * 1000, spent / bare);
+  }
+  await end(stub);
+}
+
+async function standing(): Promise<void> {
+  const ours = await gateway('https://127.0.0.1:9/EWS/Exchange.asmx', 4);
+  const begun = performance.now();
+  await firstLine(start(['-e', 'console.log(1)']));
+  const bare = (performance.now() - begun) / 1000;
+  await new Promise((wake) => setTimeout(wake, 3_000));
+  const resident = (await metric(ours.console, 'process_resident_memory_bytes')) / 1e6;
+  await ours.stop();
+  row(
+    'start-up until ready, against an empty Node.js',
+    `${round(ours.startup)} s`,
+    `${round(bare)} s`,
+    ours.startup / bare,
+  );
+  row('idle resident memory', `${round(resident)} MB`);
+}
+
+try {
+  await accepts();
+  await deliveries();
+  await cpu();
+  await standing();
+} finally {
+  for (const child of children) child.kill('SIGKILL');
+  await sandbox.close();
+  rmSync(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,93 @@
+/**
+ * Memory and event loop while one large message passes: the peak of a process that relays 100 MB against one that
+ * relays 1 MB. Linux only (reads /proc). Prints a table; exit code 1 if a limit is broken.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { configText } from './config-text.ts';
+import { folder, GatewayProcess, root } from './process.ts';
+import { RawSmtp } from './raw-smtp.ts';
+
+const GROWTH_LIMIT = 30;
+const PEAK_LIMIT = 220;
+const BLOCKED_LIMIT = 0.05;
+
+const place = folder();
+const sandbox = await startSandbox({ mailboxes: [{ address: 'notifications@contoso.com' }] });
+const stub = spawn(process.execPath, [join(root, 'bench/stub.ts'), '0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+let stubPort = 0;
+for await (const line of createInterface({ input: stub.stdout })) {
+  stubPort = Number(line);
+  break;
+}
+const caFile = place.write('ca.pem', sandbox.ca);
+
+interface Figures {
+  readonly peak: number;
+  readonly blocked: number;
+}
+
+async function relay(megabytes: number): Promise<Figures> {
+  const config = place.write(
+    `config-${megabytes}.yaml`,
+    configText({
+      sandbox: { ...sandbox, ewsUrl: `http://127.0.0.1:${stubPort}/EWS/Exchange.asmx` },
+      caFile,
+      listeners: '[{ name: lan, address: 127.0.0.1, port: 0, tls: none, maxMessageSize: 150MB }]',
+      more: `spool: { sqlite: ${place.path}/spool-${megabytes}.db, minFree: 1MB }`,
+    }),
+  );
+  const gateway = new GatewayProcess(config, { SECRET: sandbox.clientSecret });
+  const port = await gateway.ready();
+  const metrics = new URL('/metrics', await gateway.consoleUrl());
+  const smtp = await RawSmtp.open(port);
+  // The first message brings everything into memory that is loaded on first use.
+  const header = 'From: notifications@contoso.com\r\nTo: b@contoso.com\r\nSubject: size\r\n';
+  await smtp.send('notifications@contoso.com', ['b@contoso.com'], `${header}Message-ID: <warm@test>\r\n\r\nx\r\n`);
+  await gateway.event('delivery.relayed');
+  await (await fetch(metrics)).text();
+  await smtp.say('MAIL FROM:<notifications@contoso.com>\r\n', '250');
+  await smtp.say('RCPT TO:<b@contoso.com>\r\n', '250');
+  await smtp.say('DATA\r\n', '354');
+  await smtp.write(`${header}Message-ID: <big@test>\r\n\r\n`);
+  const piece = `${'x'.repeat(998)}\r\n`.repeat(64);
+  for (let left = megabytes * 1_000_000; left > 0; left -= piece.length) await smtp.write(piece);
+  await smtp.say('.\r\n', '250');
+  await gateway.line((line) => line.event === 'delivery.relayed' && line['messageId'] === '<big@test>', 120);
+  const text = await (await fetch(metrics)).text();
+  const blocked = Number(/^nodejs_eventloop_lag_max_seconds(?:\{[^}]*\})? (\S+)$/m.exec(text)?.[1] ?? Number.NaN);
+  const peak =
+    Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${gateway.child.pid}/status`, 'utf8'))?.[1] ?? Number.NaN) /
+    1000;
+  smtp.end();
+  await gateway.stop();
+  return { peak, blocked };
+}
+
+const small = await relay(1);
+const large = await relay(100);
+const rows: [string, number, string, boolean][] = [
+  ['peak resident memory, 1 MB message (MB)', small.peak, '', true],
+  ['peak resident memory, 100 MB message (MB)', large.peak, `< ${PEAK_LIMIT}`, large.peak < PEAK_LIMIT],
+  ['growth (MB)', large.peak - small.peak, `< ${GROWTH_LIMIT}`, large.peak - small.peak < GROWTH_LIMIT],
+  [
+    'event loop blocked at most, 100 MB message (ms)',
+    large.blocked * 1000,
+    `< ${BLOCKED_LIMIT * 1000}`,
+    large.blocked < BLOCKED_LIMIT,
+  ],
+];
+for (const [what, value, limit, holds] of rows) {
+  process.stdout.write(
+    `${what.padEnd(52)}${value.toFixed(1).padStart(8)}  ${limit.padEnd(8)}${holds ? '' : '  BROKEN'}\n`,
+  );
+}
+stub.kill();
+await once(stub, 'close');
+await sandbox.close();
+place.remove();
+process.exit(rows.every(([, , , holds]) => holds) ? 0 : 1);
