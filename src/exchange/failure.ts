@@ -53,6 +53,7 @@ export function codeOf(error: unknown): string {
   for (let at = error, depth = 0; at instanceof Error && depth < 4; depth++) {
     const code = (at as NodeJS.ErrnoException).code;
     if (typeof code === 'string' && code !== '') return code;
+    if (at.name === 'HTTPParserError') return 'HPE_INVALID';
     at = at instanceof AggregateError ? at.errors[0] : at.cause;
   }
   return 'ERROR';
@@ -101,6 +102,7 @@ function beforeSending(
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
     case 'CERT_UNTRUSTED':
+    case 'CERT_SIGNATURE_FAILURE':
       return `the certificate of ${peer} is not trusted (${code})${shown}; if that issuer is right (a company proxy, an own server), set caFile to its CA certificate in PEM`;
     case 'CERT_HAS_EXPIRED':
       return `the certificate of ${peer} has expired${shown}; renew it there, or check this machine's clock`;

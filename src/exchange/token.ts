@@ -168,10 +168,10 @@ export function createTokenProvider(options: TokenOptions): TokenProvider {
       })
       .finally(() => (flight = undefined)));
 
-  /** Keeps a token warm while nobody asks; does not keep the process alive. */
+  /** Keeps a token warm while nobody asks, until it has expired; does not keep the process alive. */
   const arm = (): void => {
     clearTimeout(timer);
-    if (!held || closing.signal.aborted) return;
+    if (!held || now() >= held.expiresAt || closing.signal.aborted) return;
     const due = Math.max(held.renewAt, notBefore) - now();
     timer = setTimeout(renew, Math.min(Math.max(due, 100), DAY));
     timer.unref();

@@ -2,6 +2,7 @@
  * The sandbox's own certificates, made in memory: a CA and a server certificate under it for localhost, 127.0.0.1 and ::1.
  * Good for seven days from now and for nothing but loopback. The only file that knows the package `selfsigned`.
  */
+import { randomBytes } from 'node:crypto';
 import { generate } from 'selfsigned';
 
 export interface Certificate {
@@ -24,7 +25,9 @@ export async function createCertificate(options: { readonly now?: () => number }
     notBeforeDate: new Date(now - DAY),
     notAfterDate: new Date(now + 7 * DAY),
   } as const;
-  const ca = await generate([{ name: 'commonName', value: 'smtp2exchange sandbox CA' }], {
+  // No two alike: a client that trusts the CA of an earlier run finds issuers by name and would take the wrong one.
+  const name = `smtp2exchange sandbox CA ${randomBytes(4).toString('hex')}`;
+  const ca = await generate([{ name: 'commonName', value: name }], {
     ...common,
     extensions: [
       { name: 'basicConstraints', cA: true, critical: true },
