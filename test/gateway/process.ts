@@ -96,7 +96,8 @@ export class GatewayProcess {
 
 export interface Folder {
   readonly path: string;
-  write(name: string, text: string): string;
+  /** @returns the file's path */
+  write(name: string, content: string | Uint8Array): string;
   remove(): void;
 }
 
@@ -104,9 +105,9 @@ export function folder(): Folder {
   const path = mkdtempSync(join(tmpdir(), 'smtp2exchange-'));
   return {
     path,
-    write(name, text) {
+    write(name, content) {
       const file = join(path, name);
-      writeFileSync(file, text, { mode: 0o600 });
+      writeFileSync(file, content, { mode: 0o600 });
       return file;
     },
     remove: () => rmSync(path, { recursive: true, force: true }),

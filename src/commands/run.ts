@@ -1,0 +1,40 @@
+/** `run`: the gateway, until it is asked to stop. */
+import { once } from 'node:events';
+import { loadConfig, renderFaults } from '../config/load.ts';
+import { startGateway, StartError } from '../gateway.ts';
+import type { Gateway, GatewayOptions } from '../gateway.ts';
+import type { Config } from '../config/schema.ts';
+import type { Command } from './command.ts';
+import { CommandFault, EXIT } from './outcome.ts';
+import { version } from './version.ts';
+
+export const runCommand: Command = {
+  name: 'run',
+  usage: 'run [--config FILE]',
+  summary: 'the gateway (this is the default; FILE defaults to config.yaml)',
+  options: { config: { type: 'string', default: 'config.yaml' } },
+  async run({ config: file }, { stop }) {
+    const configFile = String(file);
+    const config = await readConfig(configFile);
+    const gateway = await start(config, { version: version(), configFile });
+    if (!stop.aborted) await once(stop, 'abort');
+    await gateway.stop(String(stop.reason));
+    return EXIT.done;
+  },
+};
+
+export async function readConfig(file: string): Promise<Config> {
+  const loaded = await loadConfig(file);
+  if ('faults' in loaded) throw new CommandFault(EXIT.configuration, renderFaults(loaded.faults));
+  return loaded.config;
+}
+
+export async function start(config: Config, options: GatewayOptions): Promise<Gateway> {
+  try {
+    return await startGateway(config, options);
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    const code = { temporary: EXIT.temporary, configuration: EXIT.configuration, failed: EXIT.failed }[error.kind];
+    throw new CommandFault(code, error.message, { cause: error });
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * The gateway: every part built from a Config, started, and stopped in reverse. This file is the whole start-up, top to
+ * bottom. A failing Exchange or identity server does not prevent the start: the gateway is a buffer. What does prevent
+ * it is a StartError, one sentence for the person who must act.
+ */
+import type { Config } from './config/schema.ts';
+import { createConsole } from './console/server.ts';
+import { createEws } from './exchange/ews.ts';
+import { createHttp } from './exchange/http.ts';
+import { exchangeTransport } from './exchange/send.ts';
+import { createTokenProvider } from './exchange/token.ts';
+import type { Report } from './mail/event.ts';
+import type { Arrival, Inject, Source } from './mail/source.ts';
+import type { Spool } from './mail/spool.ts';
+import { SpoolError } from './mail/spool.ts';
+import type { Queue } from './queue/queue.ts';
+import { createQueue } from './queue/queue.ts';
+import { smtpSource } from './smtp/server.ts';
+import { openSqliteSpool } from './spool/sqlite.ts';
+import { createLog } from './watch/log.ts';
+import { createMetrics } from './watch/metrics.ts';
+
+/** The only route there is so far. */
+const ROUTE = 'exchange';
+/** Kept back from the shutdown budget to write down what became of attempts that were cut short. */
+const SETTLE = 1_500;
+const PURGE_INTERVAL = 3_600_000;
+
+export interface GatewayOptions {
+  readonly version: string;
+  /** The configuration file's name, for the log. */
+  readonly configFile: string;
+  /** Where the log goes, default standard output. */
+  readonly logTo?: NodeJS.WritableStream;
+}
+
+export interface Gateway {
+  /** Where clients connect. */
+  readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
+  readonly consoleUrl: string;
+  /** Ends everything within the shutdown budget. @returns attempts that had to be cut short */
+  stop(why: string): Promise<number>;
+}
+
+/** Why the gateway cannot start. temporary: the same configuration can work later; configuration: a person must change something. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+  readonly kind: 'temporary' | 'configuration' | 'failed';
+  constructor(kind: StartError['kind'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
+}
+
+export async function startGateway(config: Config, options: GatewayOptions): Promise<Gateway> {
+  const begun = performance.now();
+  const undo: (() => Promise<unknown>)[] = [];
+  const state = { stopping: false, ready: false };
+  try {
+    // watch
+    const log = createLog({
+      level: config.log.level,
+      addresses: config.log.addresses,
+      ...(options.logTo === undefined ? {} : { destination: options.logTo }),
+    });
+    undo.push(() => log.flush());
+    let spool: Spool | undefined;
+    const metrics = createMetrics({ version: options.version, stats: async () => spool?.stats() });
+    const listeners: { name: string; address: string; port: number }[] = [];
+    const report: Report = (event) => {
+      log.report(event);
+      metrics.report(event);
+      if (event.event === 'listener.open')
+        listeners.push({ name: event.listener, address: event.address, port: event.port });
+    };
+    report({
+      event: 'gateway.starting',
+      version: options.version,
+      node: process.versions.node,
+      config: options.configFile,
+    });
+
+    // spool
+    spool = await openSqliteSpool({
+      path: config.spool.sqlite,
+      maxItems: config.spool.maxItems,
+      minFree: config.spool.minFree,
+      verifyAfter: config.retry.verifyAfter,
+      report,
+    });
+    const opened = spool;
+    undo.push(() => opened.close());
+
+    // transport
+    const { exchange } = config;
+    const http = createHttp(exchange.http);
+    undo.push(() => http.close());
+    const token = createTokenProvider({
+      account: ROUTE,
+      authority: exchange.authority,
+      clientId: exchange.clientId,
+      credential: exchange.credential,
+      scope: exchange.scope,
+      http,
+      report,
+    });
+    undo.push(async () => token.close());
+    const ews = await createEws({ url: exchange.ewsUrl, http, token, version: options.version });
+    const transport = exchangeTransport({ ews, saveToSentItems: exchange.saveToSentItems });
+    undo.push(() => transport.close());
+
+    // queue
+    const queue = createQueue({
+      spool: opened,
+      transports: new Map([[ROUTE, transport]]),
+      report,
+      schedule: { intervals: config.retry.intervals, giveUpAfter: config.retry.giveUpAfter },
+      pace: config.pacing.perMailbox,
+      concurrency: config.pacing.concurrency,
+      verifyAfter: config.retry.verifyAfter,
+      attemptTimeout: exchange.requestTimeout,
+    });
+    queue.start();
+    undo.push(() => queue.stop(AbortSignal.abort()));
+    const purge = setInterval(() => void forgetOld(opened, config.spool.retention), PURGE_INTERVAL);
+    undo.push(async () => clearInterval(purge));
+
+    // sources
+    const inject = injectInto(opened, queue, config.senders.mailbox);
+    const users = new Map(config.users.map((user) => [user.name, user.passwordHash]));
+    const sources: Source[] = [];
+    for (const listener of config.listeners) {
+      const source = smtpSource(listener, {
+        inject,
+        report,
+        users,
+        hostname: config.hostname,
+        version: options.version,
+        defaultFrom: config.senders.mailbox,
+      });
+      await source.start();
+      sources.push(source);
+      undo.push(() => source.stop(AbortSignal.abort()));
+    }
+
+    // console
+    const ready = (): { ready: boolean; reasons: readonly string[] } => {
+      const room = opened.room();
+      const reasons = [
+        ...(state.ready ? [] : [state.stopping ? 'stopping' : 'starting']),
+        ...(room.ok ? [] : [`spool: ${room.reason}`]),
+      ];
+      return { ready: reasons.length === 0, reasons };
+    };
+    const web = createConsole({
+      address: config.console.address,
+      port: config.console.port,
+      metrics: () => metrics.render(),
+      ready,
+      report,
+      version: options.version,
+    });
+    await web.start();
+    undo.push(() => web.stop());
+
+    state.ready = true;
+    report({ event: 'gateway.ready', seconds: (performance.now() - begun) / 1000 });
+
+    const stop = async (why: string): Promise<number> => {
+      const started = performance.now();
+      state.ready = false;
+      state.stopping = true;
+      report({ event: 'gateway.stopping', why });
+      const budget = new AbortController();
+      const timer = setTimeout(
+        () => budget.abort(),
+        Math.max(config.shutdown.timeout - SETTLE, config.shutdown.timeout / 2),
+      );
+      await Promise.all(sources.map((source) => source.stop(budget.signal)));
+      const abandoned = await queue.stop(budget.signal);
+      clearTimeout(timer);
+      report({ event: 'gateway.stopped', seconds: (performance.now() - started) / 1000, abandoned });
+      await unwind(undo);
+      return abandoned;
+    };
+    let stopping: Promise<number> | undefined;
+    return { listeners, consoleUrl: web.url(), stop: (why) => (stopping ??= stop(why)) };
+  } catch (error) {
+    await unwind(undo);
+    throw asStartError(error);
+  }
+}
+
+/** Runs every undo, last first; one that fails does not keep the others from running. */
+async function unwind(undo: (() => Promise<unknown>)[]): Promise<void> {
+  for (let step = undo.pop(); step !== undefined; step = undo.pop()) {
+    await step().catch(() => undefined);
+  }
+}
+
+/** Makes what a source brings durable as an item of the route and wakes the queue. */
+function injectInto(spool: Spool, queue: Queue, mailbox: string): Inject {
+  return {
+    room: (size) => spool.room(size),
+    begin() {
+      const draft = spool.begin();
+      return {
+        id: draft.id,
+        write: (chunk) => draft.write(chunk),
+        abort: () => draft.abort(),
+        async commit({ envelope, origin, messageId, headerSize }: Arrival) {
+          const items = await draft.commit([
+            { route: ROUTE, mailbox: mailbox.toLowerCase(), envelope, origin, messageId, headerSize },
+          ]);
+          for (const item of items) queue.arrived(item);
+        },
+      };
+    },
+  };
+}
+
+async function forgetOld(spool: Spool, retention: number): Promise<void> {
+  // A store in trouble has said so itself; the next round comes.
+  await spool.purge(Date.now() - retention).catch(() => undefined);
+}
+
+function asStartError(error: unknown): unknown {
+  if (error instanceof SpoolError) {
+    const kinds = {
+      full: 'temporary',
+      readOnly: 'configuration',
+      damaged: 'failed',
+      locked: 'temporary',
+      newer: 'configuration',
+      closed: 'failed',
+      io: 'temporary',
+    } as const;
+    return new StartError(kinds[error.trouble], error.message, { cause: error });
+  }
+  if (!(error instanceof Error)) return error;
+  const code = codeOf(error) ?? codeOf(error.cause);
+  switch (code) {
+    case 'EADDRINUSE':
+      return new StartError('temporary', error.message, { cause: error });
+    case 'EACCES':
+    case 'EADDRNOTAVAIL':
+      return new StartError('configuration', error.message, { cause: error });
+    default:
+      return error;
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
