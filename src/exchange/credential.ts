@@ -31,6 +31,9 @@ export type CheckedCredential =
 export type CredentialCheck =
   { readonly ok: true; readonly credential: CheckedCredential } | { readonly ok: false; readonly fault: string };
 
+/** A new certificate may be ahead of this machine's clock by this much, milliseconds. */
+const SKEW = 300_000;
+
 const fail = (fault: string): CredentialCheck => ({ ok: false, fault });
 
 export function checkCredential(credential: Credential, now: number = Date.now()): CredentialCheck {
@@ -57,7 +60,7 @@ export function checkCredential(credential: Credential, now: number = Date.now()
   const expiresAt = Date.parse(certificate.validTo);
   if (expiresAt <= now)
     return fail(`the certificate expired on ${day(expiresAt)}; make a new one and upload it to the app registration`);
-  if (from > now) return fail(`the certificate is not valid before ${day(from)}; check this machine's clock`);
+  if (from > now + SKEW) return fail(`the certificate is not valid before ${day(from)}; check this machine's clock`);
   return {
     ok: true,
     credential: {

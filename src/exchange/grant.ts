@@ -67,7 +67,7 @@ export function requestWith(options: GrantOptions): RequestToken {
   const auth = {
     clientId: options.clientId,
     authority,
-    // Both together: no discovery, the one request that is made is the one for the token.
+    // Both together: no discovery, the one request is the one for the token, and no environment variable turns it to a region's host.
     knownAuthorities: [url.host],
     authorityMetadata: JSON.stringify({
       issuer: `${authority}/v2.0`,
@@ -87,11 +87,9 @@ export function requestWith(options: GrantOptions): RequestToken {
     try {
       // A new one each time: an application object throttles itself for a minute after a failure, and would answer from its own cache.
       const application = new ConfidentialClientApplication({ auth, system: { networkClient } });
-      // Without this the environment could redirect requests to a region's host.
       const result = await application.acquireTokenByClientCredential({
         scopes: [options.scope],
         skipCache: true,
-        azureRegion: 'DisableMsalForceRegion',
       });
       token = result?.accessToken;
     } catch (error) {

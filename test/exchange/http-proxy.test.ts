@@ -27,12 +27,13 @@ interface Seen {
   readonly login: string | undefined;
 }
 
+const none: RequestListener = (_request, response) => void response.writeHead(500).end();
+
 /** A proxy that opens tunnels, or answers with `status`. */
 async function proxy(
   options: { status?: number; tls?: { cert: string; key: string } } = {},
 ): Promise<{ port: number; seen: Seen[] }> {
   const seen: Seen[] = [];
-  const none: RequestListener = (_request, response) => void response.writeHead(500).end();
   const server = options.tls ? createHttpsServer(options.tls, none) : createHttpServer(none);
   server.on('connect', (request, socket, head) => {
     seen.push({ target: request.url, login: request.headers['proxy-authorization'] });
@@ -103,11 +104,13 @@ describe('through a proxy', () => {
     expect(server.headers[0]).not.toHaveProperty('proxy-authorization');
   });
 
-  it('for plain http and by a proxy reached over TLS', async () => {
+  it('for plain http, and by a proxy that is itself reached over TLS', async () => {
     const tls = await createCertificate();
     const [through, server] = [await proxy({ tls }), await target()];
     expect(await post({ ca: tls.ca, proxy: `https://127.0.0.1:${through.port}` }, server.url)).toBe('through');
     expect(through.seen).toEqual([{ target: new URL(server.url).host, login: undefined }]);
+    const secure = await target(tls);
+    expect(await post({ ca: tls.ca, proxy: `https://127.0.0.1:${through.port}` }, secure.url)).toBe('through');
   });
 
   it('not for hosts that noProxy names', async () => {

@@ -263,6 +263,8 @@ describe('how far a failed request had come', () => {
   });
 });
 
+const soon = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(150) });
+
 describe('giving up', () => {
   it('before it began', async () => {
     const failure = await failureOf(ask(client(), 'http://127.0.0.1:1/', 'x', { signal: AbortSignal.abort() }));
@@ -291,7 +293,6 @@ describe('giving up', () => {
     );
     const endless = await peer((socket) => after(socket, 0, () => socket.pause()));
     const http = client({ headersTimeout: 10_000, bodyTimeout: 10_000 });
-    const soon = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(150) });
     expect(await failureOf(ask(http, endless, streamed(64 * MB), soon()))).toMatchObject({
       stage: 'sending',
       code: 'ABORTED',
