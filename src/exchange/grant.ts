@@ -95,7 +95,7 @@ export function requestWith(options: GrantOptions): RequestToken {
     } catch (error) {
       if (wire.failure === undefined && wire.status === undefined) return notEvenSent(error);
     }
-    if (limit.aborted && wire.body === undefined) {
+    if (limit.aborted && wire.failure?.code === 'ABORTED') {
       return {
         ok: false,
         cause: 'TIMEOUT',
@@ -184,15 +184,12 @@ function failureOf(wire: Wire, host: string, now: number, credential: CheckedCre
     };
   }
   const said = text === undefined ? '' : ` ${host} said: ${shown(text, credential)}`;
+  // Anything else in that place is no OAuth error and may hold what it likes.
+  const word = error !== undefined && /^\w{1,40}$/.test(error) ? error : undefined;
   return {
     ok: false,
-    cause:
-      codes[0] === undefined
-        ? error !== undefined && /^\w{1,40}$/.test(error)
-          ? error
-          : `HTTP ${status}`
-        : `AADSTS${codes[0]}`,
-    ...(error !== undefined && /^\w{1,40}$/.test(error) ? { oauthError: error } : {}),
+    cause: codes[0] === undefined ? (word ?? `HTTP ${status}`) : `AADSTS${codes[0]}`,
+    ...(word === undefined ? {} : { oauthError: word }),
     misconfigured: isMisconfigured(refused),
     advice: adviceFor(refused) + said,
     ...later,

@@ -119,7 +119,8 @@ function dispatch(
   if (signal?.aborted) return onAbort();
   signal?.addEventListener('abort', onAbort, { once: true });
 
-  const headers: Record<string, string> = { 'accept-encoding': 'gzip, deflate', ...request.headers };
+  const headers: Record<string, string> = { 'accept-encoding': 'gzip, deflate' };
+  for (const [name, value] of Object.entries(request.headers)) headers[name.toLowerCase()] = value;
   let body: string | Uint8Array | AsyncIterable<Uint8Array> | null = null;
   if (request.body !== undefined) {
     if (typeof request.body === 'string' || request.body instanceof Uint8Array) body = request.body;
@@ -213,7 +214,7 @@ function response(
   for (const [name, value] of Object.entries(fields)) {
     if (value !== undefined) headers[name.toLowerCase()] = Array.isArray(value) ? value.join(', ') : value;
   }
-  const octets = decompressed(headers['content-encoding'], answer);
+  const octets = decompressed(headers['content-encoding']?.trim().toLowerCase(), answer);
   async function* read(): AsyncGenerator<Uint8Array> {
     try {
       for await (const chunk of octets) yield chunk as Uint8Array;

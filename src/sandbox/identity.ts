@@ -4,7 +4,7 @@
  * The package oauth2-mock-server keeps the keys and signs the tokens; its token endpoint does not stand here because it
  * checks no credential and can neither delay, hang nor break an answer. The only file that knows it.
  */
-import { createHash, randomUUID, verify as verifySignature, createPublicKey } from 'node:crypto';
+import { createHash, randomUUID, verify as verifySignature, createPublicKey, type KeyObject } from 'node:crypto';
 import { createServer, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -58,7 +58,7 @@ export interface Identity {
   readonly authority: string;
   readonly port: number;
   readonly faults: { push(...faults: IdentityFault[]): void; clear(): void; readonly pending: number };
-  /** Requests since the start or the last reset, by endpoint; every answer or misbehaviour counts. */
+  /** Requests so far, by endpoint; those that were answered badly or not at all count too. */
   readonly requests: { token: number; discovery: number; keys: number; other: number };
   /** Seconds a token lives, default 3599. */
   lifetime: number;
@@ -93,31 +93,16 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   let port = options.port ?? 0;
   let server: Server | undefined;
 
-  const issue = async (app: App, resource: string, lifetime: number): Promise<string> => {
-    const at = Math.floor(now() / 1000);
-    const oid = objectId(app.clientId);
-    return await issuer.buildToken({
+  const issue = async (app: App, resource: string, lifetime: number): Promise<string> =>
+    await issuer.buildToken({
       scopesOrTransform: (header, payload) => {
         header['x5t'] = header.kid;
-        Object.assign(payload, {
-          aud: resource,
-          iss: `${identity.authority}/`,
-          iat: at,
-          nbf: at,
-          exp: at + lifetime,
-          appid: app.clientId,
-          appidacr: app.certificate === undefined ? '1' : '2',
-          idtyp: 'app',
-          oid,
-          sub: oid,
-          tid: options.tenantId,
-          ...(app.roles.length === 0 ? {} : { roles: [...app.roles] }),
-          uti: String(++serial),
-          ver: '1.0',
-        });
+        const at = Math.floor(now() / 1000);
+        const times = { iat: at, nbf: at, exp: at + lifetime };
+        const issued = { iss: `${identity.authority}/`, aud: resource, tid: options.tenantId, uti: String(++serial) };
+        Object.assign(payload, times, issued, claimsOf(app));
       },
     });
-  };
 
   const answerToken = async (request: IncomingMessage, tenant: string, response: ServerResponse): Promise<void> => {
     const form = new URLSearchParams(await textOf(request, 65_536));
@@ -204,22 +189,14 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     requests: { token: 0, discovery: 0, keys: 0, other: 0 },
     lifetime: 3599,
     apps: options.apps,
-    verify: (token, audience) => {
-      const read = readJwt(token);
-      if (!read) return { ok: false, reason: 'not a JWT' };
-      if (read.header['alg'] !== 'RS256' || !verifySignature('sha256', read.signed, publicKey, read.signature)) {
-        return { ok: false, reason: 'the signature is not ours' };
-      }
-      const { claims } = read;
-      const at = Math.floor(now() / 1000);
-      if (claims['iss'] !== `${identity.authority}/`) return { ok: false, reason: 'another issuer' };
-      if (typeof claims['exp'] !== 'number' || claims['exp'] <= at) return { ok: false, reason: 'expired' };
-      if (typeof claims['nbf'] !== 'number' || claims['nbf'] > at) return { ok: false, reason: 'not valid yet' };
-      if (Number(claims['uti']) <= revoked) return { ok: false, reason: 'revoked' };
-      if (audience !== undefined && claims['aud'] !== audience)
-        return { ok: false, reason: `for another audience: ${String(claims['aud'])}` };
-      return { ok: true, claims };
-    },
+    verify: (token, audience) =>
+      judge(token, {
+        publicKey,
+        issuer: `${identity.authority}/`,
+        at: Math.floor(now() / 1000),
+        revoked,
+        ...(audience === undefined ? {} : { audience }),
+      }),
     revokeAll: () => void (revoked = serial),
     stop: async () => {
       const stopping = server;
@@ -253,6 +230,49 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   };
   await identity.start();
   return identity;
+}
+
+/** What a token says of the application itself. */
+function claimsOf(app: App): Claims {
+  const oid = objectId(app.clientId);
+  return {
+    appid: app.clientId,
+    appidacr: app.certificate === undefined ? '1' : '2',
+    idtyp: 'app',
+    oid,
+    sub: oid,
+    ...(app.roles.length === 0 ? {} : { roles: [...app.roles] }),
+    ver: '1.0',
+  };
+}
+
+interface Expected {
+  readonly publicKey: KeyObject;
+  readonly issuer: string;
+  /** Epoch seconds. */
+  readonly at: number;
+  /** Tokens up to this serial number are revoked. */
+  readonly revoked: number;
+  readonly audience?: string;
+}
+
+function no(reason: string): Verdict {
+  return { ok: false, reason };
+}
+
+function judge(token: string, expected: Expected): Verdict {
+  const read = readJwt(token);
+  if (!read) return no('not a JWT');
+  if (read.header['alg'] !== 'RS256' || !verifySignature('sha256', read.signed, expected.publicKey, read.signature)) {
+    return no('the signature is not ours');
+  }
+  const { aud, exp, iss, nbf, uti } = read.claims;
+  if (iss !== expected.issuer) return no('another issuer');
+  if (typeof exp !== 'number' || exp <= expected.at) return no('expired');
+  if (typeof nbf !== 'number' || nbf > expected.at) return no('not valid yet');
+  if (Number(uti) <= expected.revoked) return no('revoked');
+  if (expected.audience !== undefined && aud !== expected.audience) return no(`for another audience: ${String(aud)}`);
+  return { ok: true, claims: read.claims };
 }
 
 function takeFault(faults: IdentityFault[]): IdentityFault | undefined {

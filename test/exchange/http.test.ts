@@ -401,6 +401,21 @@ describe('bodies', () => {
     expect(await failureOf(bomb.text(59_999))).toMatchObject({ stage: 'receiving', code: 'TOO_LARGE' });
   });
 
+  it('sends a field once, however its name is written', async () => {
+    const url = await website((request, response) => response.end(JSON.stringify(request.rawHeaders)));
+    const answer = await client().request({
+      method: 'POST',
+      url,
+      headers: { 'Accept-Encoding': 'identity', 'Content-Length': '1000' },
+      body: streamed(1000),
+    });
+    const fields = (JSON.parse(await answer.text(MB)) as string[]).filter((_, index) => index % 2 === 0);
+    expect(fields.map((name) => name.toLowerCase()).toSorted()).toEqual(
+      [...new Set(fields.map((name) => name.toLowerCase()))].toSorted(),
+    );
+    expect(fields).toContain('accept-encoding');
+  });
+
   it('joins repeated fields', async () => {
     const url = await website((_request, response) => {
       response.writeHead(200, { 'X-One': ['a', 'b'] });
