@@ -1,0 +1,286 @@
+/**
+ * One SOAP request to EWS and what its answer means. Promises: one attempt, but for a second one with a fresh token after
+ * a 401; the answer is read within a bound; whatever happens is a value, and it says `unknown` exactly when the server may
+ * have acted on a request that sends. Only a throw of the caller's own body passes through.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Delayed, Failed, TraceIds, Unknown } from '../mail/status.ts';
+import { MISCONFIGURED, unreachable } from '../mail/status.ts';
+import { APPLICATION_ERROR, isListed, meaningOfCode, meaningOfStatus, NO_USABLE_ANSWER } from './codes.ts';
+import type { Meaning } from './codes.ts';
+import { HttpFailure } from './http.ts';
+import type { Http, HttpRequest, HttpResponse } from './http.ts';
+import { readAnswer } from './soap.ts';
+import type { SoapAnswer, Told } from './soap.ts';
+import type { TokenFailure, TokenProvider } from './token.ts';
+
+export interface CallOptions {
+  readonly http: Http;
+  readonly token: TokenProvider;
+  /** Address of Exchange.asmx. */
+  readonly url: string;
+  readonly userAgent: string;
+  readonly now?: () => number;
+  readonly uuid?: () => string;
+}
+
+export interface SoapCall {
+  /** Local name of the request's element: `CreateItem`. */
+  readonly operation: string;
+  /** Its success has an effect that must not happen twice. */
+  readonly sends: boolean;
+  /** The impersonated mailbox, for routing inside Exchange. */
+  readonly mailbox: string;
+  readonly body: NonNullable<HttpRequest['body']>;
+  readonly signal: AbortSignal;
+}
+
+export type Trouble = Delayed | Failed | Unknown;
+export type CallResult =
+  /** Every response message says success; `xml` is complete and well-formed. */
+  | { readonly ok: true; readonly xml: string; readonly ids: TraceIds }
+  | { readonly ok: false; readonly status: Trouble };
+
+/** Octets read of an answer. What the gateway asks for is answered in a few kilobytes. */
+export const ANSWER_LIMIT = 1024 * 1024;
+/** No server may silence a mailbox for longer, milliseconds. */
+const MAX_WAIT = 3_600_000;
+const MAX_TOLD = 300;
+
+export async function call(options: CallOptions, request: SoapCall): Promise<CallResult> {
+  let refused: string | undefined;
+  for (;;) {
+    const given = await options.token.get(request.signal);
+    if (!given.ok) return { ok: false, status: withoutToken(given) };
+    // The provider has no other token to give: the answer would be the same.
+    if (given.token === refused) return { ok: false, status: statusOf(meaningOfStatus(401), { cause: 'HTTP 401' }) };
+    const clientRequestId = (options.uuid ?? randomUUID)();
+    let response: HttpResponse;
+    try {
+      response = await options.http.request({
+        method: 'POST',
+        url: options.url,
+        headers: headersOf(options, request, given.token, clientRequestId),
+        body: request.body,
+        signal: request.signal,
+      });
+    } catch (error) {
+      if (!(error instanceof HttpFailure)) throw error;
+      return { ok: false, status: withoutAnswer(error, request.sends, { clientRequestId }) };
+    }
+    if (response.status === 401 && refused === undefined) {
+      refused = given.token;
+      response.discard();
+      options.token.refuse(given.token);
+      continue;
+    }
+    return await judge(response, request, idsOf(response, clientRequestId), options.now ?? Date.now);
+  }
+}
+
+function headersOf(
+  options: CallOptions,
+  { mailbox }: SoapCall,
+  token: string,
+  clientRequestId: string,
+): Record<string, string> {
+  return {
+    authorization: `Bearer ${token}`,
+    'content-type': 'text/xml; charset=utf-8',
+    accept: 'text/xml',
+    'accept-encoding': 'gzip, deflate',
+    'user-agent': options.userAgent,
+    'client-request-id': clientRequestId,
+    'return-client-request-id': 'true',
+    // A hint for speed; a mailbox that no header can carry goes without it.
+    ...(/^[!-~]+$/.test(mailbox) ? { 'x-anchormailbox': mailbox } : {}),
+  };
+}
+
+async function judge(response: HttpResponse, request: SoapCall, ids: TraceIds, now: () => number): Promise<CallResult> {
+  let text: string | undefined;
+  let damage: HttpFailure | undefined;
+  try {
+    text = await response.text(ANSWER_LIMIT);
+  } catch (error) {
+    if (!(error instanceof HttpFailure)) throw error;
+    damage = error;
+  }
+  const answer = text === undefined ? undefined : readAnswer(text);
+  if (text !== undefined && response.status === 200 && isSuccess(answer, request.operation)) {
+    return { ok: true, xml: text, ids };
+  }
+  const { meaning, cause, told } = read(response, answer, text);
+  const notes = [
+    told === '' ? undefined : `Exchange says: ${printable(told)}`,
+    damage === undefined ? undefined : damage.message,
+    field(response, 'x-ms-diagnostics'),
+    field(response, 'x-caserrorcode'),
+    response.status >= 300 && response.status < 400 ? placeOf(response) : undefined,
+  ];
+  const retryAfter = backOffOf(answer) ?? retryAfterOf(response.headers['retry-after'], now());
+  const status = statusOf(meaning, { cause, notes, ids, ...(retryAfter === undefined ? {} : { retryAfter }) });
+  return { ok: false, status: request.sends ? status : harmless(status) };
+}
+
+function isSuccess(answer: SoapAnswer | undefined, operation: string): boolean {
+  return answer?.kind === 'messages' && answer.operation === operation && answer.errors.every((error) => !error);
+}
+
+interface Reading {
+  readonly meaning: Meaning;
+  readonly cause: string;
+  readonly told: string;
+}
+
+/** Where the code hides: the HTTP status for what a front end or proxy says, then the SOAP, then X-CasErrorCode. */
+function read(response: HttpResponse, answer: SoapAnswer | undefined, text: string | undefined): Reading {
+  const { status } = response;
+  const byStatus = (): Reading => ({ meaning: meaningOfStatus(status), cause: `HTTP ${status}`, told: '' });
+  if (status === 401 || status === 403 || status === 504) return byStatus();
+  const error = errorIn(answer);
+  if (error && error.code !== '') return { meaning: meaningOfCode(error.code), cause: error.code, told: error.message };
+  if (error) return { meaning: meaningOfCode('ErrorInternalServerError'), cause: 'SOAP fault', told: error.message };
+  if (status === 200) return { meaning: NO_USABLE_ANSWER, cause: 'unusable answer', told: '' };
+  const casError = response.headers['x-caserrorcode'];
+  if (casError !== undefined && isListed(casError)) {
+    return { meaning: meaningOfCode(casError), cause: casError, told: '' };
+  }
+  const isErrorPage =
+    (status === 500 && text?.includes("Server Error in '/EWS' Application") === true) ||
+    (status >= 300 && status < 400 && /\/ews\/genericerrorpage\.htm/i.test(response.headers['location'] ?? ''));
+  return isErrorPage ? { meaning: APPLICATION_ERROR, cause: `HTTP ${status}`, told: '' } : byStatus();
+}
+
+function errorIn(answer: SoapAnswer | undefined): Told | undefined {
+  if (answer === undefined) return undefined;
+  return answer.kind === 'fault' ? answer.told : answer.errors.find((error) => error !== undefined);
+}
+
+function backOffOf(answer: SoapAnswer | undefined): number | undefined {
+  const backOff = errorIn(answer)?.backOff;
+  return backOff === undefined ? undefined : Math.min(backOff, MAX_WAIT);
+}
+
+/** Seconds or an HTTP date (RFC 9110 section 10.2.3), to milliseconds from now. */
+function retryAfterOf(value: string | undefined, now: number): number | undefined {
+  if (value === undefined) return undefined;
+  const wait = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - now;
+  return Number.isFinite(wait) && wait > 0 ? Math.min(wait, MAX_WAIT) : undefined;
+}
+
+interface Circumstances {
+  readonly cause: string;
+  readonly notes?: readonly (string | undefined)[];
+  readonly ids?: TraceIds;
+  readonly retryAfter?: number;
+}
+
+function statusOf(meaning: Meaning, { cause, notes = [], ids, retryAfter }: Circumstances): Trouble {
+  const reason = [meaning.reason, ...notes.filter((note) => note !== undefined)].join('\n');
+  const common = { ...meaning, cause, reason, ...(ids === undefined ? {} : { ids }) };
+  switch (common.outcome) {
+    case 'delayed':
+      return retryAfter === undefined ? common : { ...common, retryAfter };
+    case 'failed':
+    case 'unknown':
+      return common;
+    default:
+      return unreachable(common);
+  }
+}
+
+/** A request that changes nothing can simply be made again. */
+function harmless(status: Trouble): Delayed | Failed {
+  if (status.outcome !== 'unknown') return status;
+  const reason = 'Exchange gave no usable answer to a question; it is asked again';
+  return { ...status, outcome: 'delayed', reach: 'message', text: LOST, reason };
+}
+
+const LOST = 'The connection to the mail server was lost';
+
+function withoutToken(failure: TokenFailure): Delayed {
+  const isAborted = failure.cause === 'ABORTED';
+  return {
+    outcome: 'delayed',
+    code: failure.misconfigured ? MISCONFIGURED : '4.4.3',
+    reach: isAborted ? 'message' : 'transport',
+    cause: failure.cause,
+    text: 'The mail gateway cannot log in at the mail server at the moment',
+    reason: failure.advice,
+    ...(failure.retryAfter === undefined ? {} : { retryAfter: failure.retryAfter }),
+  };
+}
+
+/** Waiting does not mend these: somebody has to install a certificate or write down a login. */
+const NEEDS_A_PERSON = /CERT|UNABLE_TO_|^PROXY_407$/;
+
+function withoutAnswer(failure: HttpFailure, sends: boolean, ids: TraceIds): Trouble {
+  const evidence = { cause: failure.code, reason: failure.message, ids };
+  const isAborted = failure.code === 'ABORTED';
+  switch (failure.stage) {
+    case 'connect':
+      return {
+        outcome: 'delayed',
+        code: NEEDS_A_PERSON.test(failure.code) ? MISCONFIGURED : '4.4.1',
+        reach: isAborted ? 'message' : 'transport',
+        text: 'The mail server cannot be reached at the moment',
+        ...evidence,
+      };
+    case 'sending':
+      // Of the message alone, because some servers and proxies cut off what is too large for them.
+      return {
+        outcome: 'delayed',
+        code: '4.4.2',
+        reach: 'message',
+        text: LOST,
+        ...evidence,
+      };
+    case 'sent':
+    case 'receiving':
+      return sends
+        ? {
+            outcome: 'unknown',
+            code: '4.4.2',
+            text: 'The mail server did not say whether it took the message',
+            ...evidence,
+          }
+        : {
+            outcome: 'delayed',
+            code: '4.4.2',
+            reach: 'message',
+            text: LOST,
+            ...evidence,
+          };
+    default:
+      return unreachable(failure.stage);
+  }
+}
+
+function idsOf(response: HttpResponse, clientRequestId: string): TraceIds {
+  const requestId = response.headers['request-id'];
+  const servers = ['x-feserver', 'x-beserver']
+    .map((name) => response.headers[name])
+    .filter((name) => name !== undefined);
+  return {
+    clientRequestId,
+    ...(requestId === undefined ? {} : { requestId: printable(requestId) }),
+    ...(servers.length === 0 ? {} : { server: printable(servers.join('/')) }),
+  };
+}
+
+function field(response: HttpResponse, name: string): string | undefined {
+  const value = response.headers[name];
+  return value === undefined ? undefined : `${name}: ${printable(value)}`;
+}
+
+function placeOf(response: HttpResponse): string | undefined {
+  const place = URL.parse(response.headers['location'] ?? '');
+  return place === null ? undefined : `It points to ${place.host}`;
+}
+
+/** One line, bounded: a server's words go into logs. */
+function printable(text: string): string {
+  const line = text.replace(/[\p{C}\s]+/gu, ' ').trim();
+  return line.length > MAX_TOLD ? `${line.slice(0, MAX_TOLD)}...` : line;
+}

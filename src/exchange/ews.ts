@@ -1,0 +1,300 @@
+/**
+ * Exchange Web Services as this gateway uses them: sending a MIME message as a mailbox, and looking for it afterwards. The
+ * only file that knows ews-javascript-api. The library builds the SOAP and reads what is surely a success; the rest of it
+ * is kept from doing harm: it escapes nothing (so what goes in is escaped here), it would hold a whole message in memory
+ * (so it gets a random word in its place), and most answers make it throw, hang or forget the code (so it never sees
+ * them). Expected trouble is a value; a throw is a bug.
+ */
+import { randomBytes } from 'node:crypto';
+import { isIP } from 'node:net';
+import util from 'node:util';
+import type { ExchangeService, ExtendedPropertyDefinition, IXHRApi } from 'ews-javascript-api';
+import type { Delayed, DeliveryStatus, Failed } from '../mail/status.ts';
+import { MISCONFIGURED } from '../mail/status.ts';
+import { base64, base64Length } from './base64.ts';
+import { call } from './call.ts';
+import type { CallOptions, CallResult, SoapCall } from './call.ts';
+import type { StreamedBody } from './http.ts';
+import { escapeXml } from './soap.ts';
+
+type Library = typeof import('ews-javascript-api');
+
+export interface EwsOptions extends Omit<CallOptions, 'userAgent'> {
+  /** Of this program, for the User-Agent; organisations allow or block programs by it. */
+  readonly version: string;
+}
+
+export interface NewMessage {
+  /** The mailbox that sends (impersonated), an SMTP address. */
+  readonly mailbox: string;
+  /** Mark of the sent copy: how it is told from others with the same Message-ID. */
+  readonly spoolId: string;
+  /** Recipients that are in no field of the message. */
+  readonly blind: readonly string[];
+  /** Keep a copy in Sent Items. */
+  readonly saveCopy: boolean;
+  /** The MIME message. An error of its reader passes through send() unchanged; nothing was sent then. */
+  readonly content: StreamedBody;
+}
+
+export const FOLDERS = ['drafts', 'outbox', 'sentitems'] as const;
+export type FolderName = (typeof FOLDERS)[number];
+
+export interface Search {
+  readonly mailbox: string;
+  readonly folder: FolderName;
+  /** With its angle brackets. */
+  readonly messageId: string;
+  /** Matches to skip. */
+  readonly offset: number;
+}
+
+export type Found =
+  | {
+      readonly ok: true;
+      /** Marks of the matching items; undefined for an item that has none. */
+      readonly marks: readonly (string | undefined)[];
+      readonly more: boolean;
+    }
+  | { readonly ok: false; readonly status: Delayed | Failed };
+
+export interface Ews {
+  /** One attempt. After `signal` aborts: delayed if the request was surely not acted on, else unknown. */
+  send(message: NewMessage, signal: AbortSignal): Promise<DeliveryStatus>;
+  /** Looks for items by Message-ID, a page at a time. */
+  find(search: Search, signal: AbortSignal): Promise<Found>;
+}
+
+/** Name of the sent copy's mark, a named property of the set PublicStrings. */
+export const MARK = 'smtp2exchange-id';
+/** PidTagMessageFlags (MS-OXCMSG section 2.2.1.6) and its flag mfRead: without it the copy looks like an unread draft. */
+const MESSAGE_FLAGS = 0x0e07;
+const READ = 1;
+/** Below the 250 that Exchange allows for a page of a filtered search. */
+const PAGE = 100;
+
+/**
+ * Loads the library, which takes a quarter of a second.
+ * @throws Error with a plain sentence for an address that cannot be used
+ */
+export async function createEws(options: EwsOptions): Promise<Ews> {
+  checkAddress(options.url);
+  const library = await loadLibrary();
+  return new LibraryEws(library, { ...options, userAgent: `smtp2exchange/${options.version}` });
+}
+
+function checkAddress(text: string): void {
+  const url = URL.parse(text);
+  if (url?.protocol === 'https:') return;
+  if (url?.protocol !== 'http:') throw new Error('ewsUrl must be a URL that begins with https://');
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+  if (!isLoopback) {
+    throw new Error(
+      `ewsUrl begins with http://, so token and mail would travel to ${url.host} unprotected; use https:// (http:// is for this machine only)`,
+    );
+  }
+}
+
+async function loadLibrary(): Promise<Library> {
+  // Gone from Node 23 on, and called by the library for every extended property.
+  const legacy = util as { isNullOrUndefined?: (value: unknown) => boolean };
+  legacy.isNullOrUndefined ??= (value) => value === null || value === undefined;
+  const library = await import('ews-javascript-api');
+  // It guesses the local time zone for every service, and writes to the console where it does not know it.
+  Object.defineProperty(library.TimeZoneInfo, 'Local', { get: () => library.TimeZoneInfo.Utc, configurable: true });
+  return library;
+}
+
+class LibraryEws implements Ews {
+  readonly #library: Library;
+  readonly #options: CallOptions;
+  readonly #mark: ExtendedPropertyDefinition;
+
+  constructor(library: Library, options: CallOptions) {
+    this.#library = library;
+    this.#options = options;
+    this.#mark = new library.ExtendedPropertyDefinition(
+      library.DefaultExtendedPropertySet.PublicStrings,
+      MARK,
+      library.MapiPropertyType.String,
+    );
+  }
+
+  async send(message: NewMessage, signal: AbortSignal): Promise<DeliveryStatus> {
+    const library = this.#library;
+    const mailbox = escapeXml(message.mailbox);
+    if (mailbox === undefined) return unusableMailbox();
+    const blind: string[] = [];
+    for (const address of message.blind) {
+      const escaped = escapeXml(address);
+      if (escaped === undefined) return unusableRecipient();
+      blind.push(escaped);
+    }
+    const mark = escapeXml(message.spoolId);
+    if (mark === undefined) throw new Error('a spool id holds control characters');
+
+    // Nobody can foresee it, so nothing in the request but the message's place can look like it.
+    const place = randomBytes(24).toString('hex');
+    const request = {
+      operation: 'CreateItem',
+      sends: true,
+      mailbox: message.mailbox,
+      signal,
+      body: (soap: string) => around(soap, place, message.content),
+    };
+    const { result } = await this.#run(mailbox, request, async (service) => {
+      const item = new library.EmailMessage(service);
+      const mime = new library.MimeContent();
+      mime.Content = place;
+      item.MimeContent = mime;
+      for (const address of blind) item.BccRecipients.Add(new library.EmailAddress(address));
+      item.SetExtendedProperty(this.#mark, mark);
+      item.SetExtendedProperty(
+        new library.ExtendedPropertyDefinition(MESSAGE_FLAGS, library.MapiPropertyType.Integer),
+        READ,
+      );
+      // Named, because some servers file the copy elsewhere otherwise.
+      if (message.saveCopy) await item.SendAndSaveCopy(library.WellKnownFolderName.SentItems);
+      else await item.Send();
+    });
+    // That the library could not read what is surely a success changes nothing: the message went out.
+    if (!result.ok) return result.status;
+    return { outcome: 'relayed', code: '2.0.0', cause: 'NoError', text: 'Accepted by Exchange', ids: result.ids };
+  }
+
+  async find(search: Search, signal: AbortSignal): Promise<Found> {
+    const library = this.#library;
+    const mailbox = escapeXml(search.mailbox);
+    const messageId = escapeXml(search.messageId);
+    if (mailbox === undefined) return { ok: false, status: unusableMailbox() };
+    if (messageId === undefined) return { ok: false, status: unusableMessageId() };
+    const names = library.WellKnownFolderName;
+    const folder = { drafts: names.Drafts, outbox: names.Outbox, sentitems: names.SentItems }[search.folder];
+    const request = {
+      operation: 'FindItem',
+      sends: false,
+      mailbox: search.mailbox,
+      signal,
+      body: (soap: string) => Buffer.from(soap),
+    };
+    const { result, read } = await this.#run(mailbox, request, async (service) => {
+      const view = new library.ItemView(PAGE, search.offset);
+      view.PropertySet = new library.PropertySet(library.BasePropertySet.IdOnly, [this.#mark]);
+      const filter = new library.SearchFilter.IsEqualTo(library.EmailMessageSchema.InternetMessageId, messageId);
+      const found = await service.FindItems(folder, filter, view);
+      const marks = found.Items.map((item) => {
+        const value = { outValue: '' };
+        return item.TryGetProperty(this.#mark, value) ? value.outValue : undefined;
+      });
+      return { marks, more: found.MoreAvailable };
+    });
+    if (!result.ok) return { ok: false, status: neverUnknown(result.status) };
+    return read === undefined ? { ok: false, status: unreadableAnswer() } : { ok: true, ...read };
+  }
+
+  /** Lets the library build one request and, if its answer is a success, read that. @param mailbox escaped */
+  async #run<Read>(
+    mailbox: string,
+    request: Omit<SoapCall, 'body'> & { readonly body: (soap: string) => SoapCall['body'] },
+    use: (service: ExchangeService) => Promise<Read>,
+  ): Promise<{ readonly result: CallResult; readonly read?: Read }> {
+    const library = this.#library;
+    // A new one each time: a service keeps the header fields of the last answer it saw.
+    const service = new library.ExchangeService(library.ExchangeVersion.Exchange2013_SP1);
+    service.Url = new library.Uri(this.#options.url);
+    // It asks for credentials but does not get the token: call() writes the request's header.
+    service.Credentials = new library.OAuthCredentials('unused', true);
+    service.ImpersonatedUserId = new library.ImpersonatedUserId(library.ConnectingIdType.SmtpAddress, mailbox);
+    let result: CallResult | undefined;
+    let thrown: { readonly error: unknown } | undefined;
+    const api: Pick<IXHRApi, 'xhr'> = {
+      xhr: async ({ data }) => {
+        try {
+          result = await call(this.#options, { ...request, body: request.body(String(data)) });
+        } catch (error) {
+          thrown = { error };
+        }
+        if (result?.ok !== true) throw UNUSABLE;
+        return { status: 200, responseText: result.xml } as XMLHttpRequest;
+      },
+    };
+    service.XHRApi = api as IXHRApi;
+    let read: { readonly value: Read } | undefined;
+    let failure: unknown;
+    try {
+      read = { value: await use(service) };
+    } catch (error) {
+      failure = error;
+    }
+    if (thrown) throw thrown.error;
+    if (!result) throw new Error('the EWS library could not build a request', { cause: failure });
+    return read ? { result, read: read.value } : { result };
+  }
+}
+
+/** A status no server has: the library passes it on without looking at anything else. */
+const UNUSABLE = { status: 599, responseText: '', getAllResponseHeaders: () => '' };
+
+/** The request with the message's base64 where its place was, in constant memory. */
+function around(soap: string, place: string, content: StreamedBody): StreamedBody {
+  const parts = soap.split(place);
+  if (parts.length !== 2) throw new Error(`the message's place occurs ${parts.length - 1} times in the request`);
+  const [before, after] = parts.map((part) => Buffer.from(part)) as [Buffer, Buffer];
+  return {
+    length: before.length + base64Length(content.length) + after.length,
+    async *open() {
+      yield before;
+      yield* base64(content.open());
+      yield after;
+    },
+  };
+}
+
+function neverUnknown(status: Exclude<CallResult, { ok: true }>['status']): Delayed | Failed {
+  if (status.outcome === 'unknown') throw new Error('a request that sends nothing cannot have an unknown outcome');
+  return status;
+}
+
+function unusableMailbox(): Delayed {
+  return {
+    outcome: 'delayed',
+    code: MISCONFIGURED,
+    reach: 'mailbox',
+    cause: 'unusable mailbox',
+    text: 'The mail gateway cannot pass messages on at the moment; its operator has been told',
+    reason: 'The name of the sending mailbox holds control characters; correct it under senders',
+  };
+}
+
+function unusableRecipient(): Failed {
+  return {
+    outcome: 'failed',
+    code: '5.1.3',
+    cause: 'unusable recipient',
+    text: 'A recipient address is not valid',
+    reason: 'A recipient address holds control characters, which no request to Exchange can carry',
+  };
+}
+
+function unusableMessageId(): Failed {
+  return {
+    outcome: 'failed',
+    code: '5.6.0',
+    cause: 'unusable Message-ID',
+    text: 'The message cannot be looked for',
+    reason: 'The Message-ID holds control characters, so Exchange cannot be asked for it',
+  };
+}
+
+function unreadableAnswer(): Delayed {
+  return {
+    outcome: 'delayed',
+    code: '4.3.0',
+    reach: 'message',
+    capped: true,
+    cause: 'unreadable answer',
+    text: 'The mail server gave an unexpected answer',
+    reason: 'Exchange reported success, but the answer to a search could not be read',
+  };
+}

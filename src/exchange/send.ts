@@ -1,0 +1,213 @@
+/**
+ * The transport to Exchange by EWS: a spooled message becomes one CreateItem that sends it, with the envelope as the law
+ * (mail/recipients.ts). Promises of Transport: one attempt, expected trouble is a value; nothing is kept in memory but the
+ * header block.
+ *
+ * Looking after an unclear outcome: each sent copy carries the id of its item, because Message-IDs are not unique (a
+ * program that opens one SMTP transaction per recipient repeats them). Folders are searched in the order a message moves
+ * through them, so that it cannot slip from one not yet searched into one searched already. In Sent Items it was sent. In
+ * Outbox or Drafts it was taken but not sent (yet): Exchange holds back what exceeds a mailbox's rate there, and leaves a
+ * draft behind when it refuses a sender. Neither may be sent again blindly, so it is looked for again later, until
+ * giveUpAfter hands it to the operator. Without a saved copy nothing can be known.
+ */
+import type { QueueItem } from '../mail/item.ts';
+import { joinHeader, splitHeader } from '../mail/header.ts';
+import { applyEnvelope } from '../mail/recipients.ts';
+import { SpoolError } from '../mail/spool.ts';
+import type { Delayed, DeliveryStatus, Failed, Relayed, Verification } from '../mail/status.ts';
+import type { Outgoing, Transport } from '../mail/transport.ts';
+import { FOLDERS } from './ews.ts';
+import type { Ews, FolderName } from './ews.ts';
+
+export interface ExchangeTransportOptions {
+  readonly ews: Ews;
+  /** Keep a copy in the sending mailbox's Sent Items. Without it an unclear outcome stays unclear. */
+  readonly saveToSentItems: boolean;
+  /** For events, default `ews`. */
+  readonly name?: string;
+  /** Octets of a header block that are held in memory, default 1 MiB. */
+  readonly maxHeaderSize?: number;
+}
+
+const MAX_HEADER_SIZE = 1024 * 1024;
+/** Pages of matches looked through; more mail of one Message-ID is no evidence any more. */
+const MAX_PAGES = 20;
+/** Milliseconds until a message found in Outbox or Drafts is looked for again. */
+const LOOK_AGAIN = 300_000;
+
+export function exchangeTransport(options: ExchangeTransportOptions): Transport {
+  return {
+    name: options.name ?? 'ews',
+    deliver: (outgoing, signal) => deliver(options, outgoing, signal),
+    verify: ({ item }, signal) => verify(options, item, signal),
+    // The connections belong to whoever made the Ews.
+    close: async () => {},
+  };
+}
+
+async function deliver(
+  { ews, saveToSentItems, maxHeaderSize = MAX_HEADER_SIZE }: ExchangeTransportOptions,
+  outgoing: Outgoing,
+  signal: AbortSignal,
+): Promise<DeliveryStatus> {
+  const { item } = outgoing;
+  if (signal.aborted) return aborted();
+  if (item.headerSize > maxHeaderSize) return headerTooLarge(item.headerSize, maxHeaderSize);
+  try {
+    const block = await readHeader(outgoing);
+    const { fields, blind } = await applyEnvelope(
+      splitHeader(block),
+      item.envelope.recipients.map(({ address }) => address),
+    );
+    const header = joinHeader(fields);
+    return await ews.send(
+      {
+        mailbox: item.mailbox,
+        spoolId: item.id,
+        blind,
+        saveCopy: saveToSentItems,
+        content: { length: header.length + item.size - item.headerSize, open: () => replaceHeader(header, outgoing) },
+      },
+      signal,
+    );
+  } catch (error) {
+    if (error instanceof SpoolError || error instanceof SizeMismatch) return unreadable(error);
+    throw error;
+  }
+}
+
+/** The spool's body is not what its entry says. */
+class SizeMismatch extends Error {
+  override readonly name = 'SizeMismatch';
+}
+
+async function readHeader(outgoing: Outgoing): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let missing = outgoing.item.headerSize;
+  for await (const chunk of outgoing.open()) {
+    chunks.push(chunk.subarray(0, missing));
+    missing -= Math.min(missing, chunk.length);
+    if (missing === 0) break;
+  }
+  if (missing > 0) throw new SizeMismatch('the stored message ends within its header block');
+  return Buffer.concat(chunks);
+}
+
+async function* replaceHeader(header: Buffer, outgoing: Outgoing): AsyncGenerator<Uint8Array> {
+  const { item } = outgoing;
+  yield header;
+  let at = 0;
+  for await (const chunk of outgoing.open()) {
+    const rest = at >= item.headerSize ? chunk : chunk.subarray(Math.min(chunk.length, item.headerSize - at));
+    at += chunk.length;
+    if (at > item.size) break;
+    if (rest.length > 0) yield rest;
+  }
+  if (at !== item.size) throw new SizeMismatch(`the stored message should have ${item.size} octets and has not`);
+}
+
+async function verify(
+  { ews, saveToSentItems }: ExchangeTransportOptions,
+  item: QueueItem,
+  signal: AbortSignal,
+): Promise<Verification> {
+  if (!saveToSentItems) {
+    return {
+      outcome: 'unknowable',
+      reason: 'no copy is kept in Sent Items (saveToSentItems: false), so Exchange cannot be asked whether it was sent',
+    };
+  }
+  const held: FolderName[] = [];
+  let isUnmarked = false;
+  for (const folder of FOLDERS) {
+    const seen = await look(ews, item, folder, signal);
+    if (typeof seen !== 'string') {
+      if (seen.outcome === 'delayed') return seen;
+      return { outcome: 'unknowable', reason: seen.reason ?? seen.text };
+    }
+    if (seen === 'ours' && folder === 'sentitems') return foundSent();
+    if (seen === 'ours') held.push(folder);
+    if (seen === 'unmarked') isUnmarked = true;
+  }
+  if (held.length > 0) return heldBack(held);
+  if (isUnmarked) {
+    return {
+      outcome: 'unknowable',
+      reason: 'the mailbox holds a message with this Message-ID that does not say whether it came from this item',
+    };
+  }
+  return { outcome: 'absent' };
+}
+
+/** unmarked: a match without any mark, which may be ours on a server that drops it. */
+async function look(
+  ews: Ews,
+  item: QueueItem,
+  folder: FolderName,
+  signal: AbortSignal,
+): Promise<'ours' | 'absent' | 'unmarked' | Delayed | Failed> {
+  let isUnmarked = false;
+  let offset = 0;
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const found = await ews.find({ mailbox: item.mailbox, folder, messageId: item.messageId, offset }, signal);
+    if (!found.ok) return found.status;
+    if (found.marks.includes(item.id)) return 'ours';
+    isUnmarked ||= found.marks.includes(undefined);
+    offset += found.marks.length;
+    // An empty page that promises more would never end.
+    if (!found.more || found.marks.length === 0) return isUnmarked ? 'unmarked' : 'absent';
+  }
+  return 'unmarked';
+}
+
+function foundSent(): Relayed {
+  return { outcome: 'relayed', code: '2.0.0', cause: 'found in Sent Items', text: 'Accepted by Exchange' };
+}
+
+function heldBack(folders: readonly FolderName[]): Delayed {
+  const where = folders.map((folder) => (folder === 'outbox' ? 'Outbox' : 'Drafts')).join(' and ');
+  return {
+    outcome: 'delayed',
+    code: '4.4.7',
+    reach: 'message',
+    retryAfter: LOOK_AGAIN,
+    cause: `found in ${where}`,
+    text: 'The mail server has taken the message and not sent it yet',
+    reason: `Exchange has the message in ${where} of the sending mailbox and has not sent it: it holds mail back above 30 messages a minute, or it refused the sender and left a draft. It is not sent again while it lies there; send or delete it there to decide`,
+  };
+}
+
+function aborted(): Delayed {
+  return {
+    outcome: 'delayed',
+    code: '4.3.2',
+    reach: 'message',
+    cause: 'ABORTED',
+    text: 'The mail gateway is stopping',
+    reason: 'Given up before anything was sent',
+  };
+}
+
+function headerTooLarge(size: number, limit: number): Failed {
+  return {
+    outcome: 'failed',
+    code: '5.3.4',
+    cause: 'header too large',
+    text: 'The header of the message is too large',
+    reason: `The header block has ${size} octets, more than the ${limit} this transport takes`,
+  };
+}
+
+/** Nothing was sent. A store in trouble recovers; a body that is not what it should be does not. */
+function unreadable(error: SpoolError | SizeMismatch): Delayed {
+  const isSpool = error instanceof SpoolError;
+  return {
+    outcome: 'delayed',
+    code: '4.3.0',
+    reach: 'message',
+    cause: isSpool ? `spool ${error.trouble}` : 'stored message damaged',
+    text: 'The mail gateway cannot read the stored message at the moment',
+    reason: error.message,
+    ...(isSpool ? {} : { capped: true }),
+  };
+}
