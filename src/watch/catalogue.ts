@@ -1,0 +1,125 @@
+/**
+ * Every metric of our own: name, type, labels, meaning. Data only; docs/metrics.md says the same and a test holds the
+ * two together. Base units, names after https://prometheus.io/docs/practices/naming/.
+ */
+
+export interface MetricDefinition {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  readonly labels: readonly string[];
+  /** Of a histogram, in its unit. */
+  readonly buckets?: readonly number[];
+}
+
+const counter = (name: string, help: string, ...labels: readonly string[]) =>
+  ({ name: `smtp2exchange_${name}`, type: 'counter', help, labels }) as const;
+const gauge = (name: string, help: string, ...labels: readonly string[]) =>
+  ({ name: `smtp2exchange_${name}`, type: 'gauge', help, labels }) as const;
+const histogram = (name: string, help: string, buckets: readonly number[], ...labels: readonly string[]) =>
+  ({ name: `smtp2exchange_${name}`, type: 'histogram', help, labels, buckets }) as const;
+
+const ACCEPT = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
+const ATTEMPT = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300];
+const AGE = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400, 172_800];
+
+export const CATALOGUE = {
+  // in
+  accepted: counter('messages_accepted_total', 'Messages accepted: durable, and a 250 sent.', 'listener'),
+  recipients: counter('recipients_accepted_total', 'Recipients of the messages accepted.', 'listener'),
+  acceptedBytes: counter('accepted_bytes_total', 'Octets of the messages accepted.', 'listener'),
+  acceptSeconds: histogram('accept_seconds', 'From the DATA command to the reply after the durable commit.', ACCEPT),
+  sessions: counter('sessions_total', 'SMTP sessions opened.', 'listener'),
+  sessionsOpen: gauge('sessions_open', 'SMTP sessions open now.', 'listener'),
+  refusals: counter(
+    'refusals_total',
+    'Refusals: a connection, command or message turned away, by why.',
+    'listener',
+    'refusal',
+  ),
+  auth: counter('auth_attempts_total', 'Logins tried, by result: succeeded or failed.', 'listener', 'result'),
+  // queue and spool
+  queueItems: gauge('queue_items', 'Items in the spool by state; relayed and dropped ones are history.', 'state'),
+  oldestAge: gauge('queue_oldest_age_seconds', 'Age of the oldest item that still has to be sent; 0: none.'),
+  bodyBytes: gauge('spool_body_bytes', 'Octets of the message bodies kept.'),
+  freeBytes: gauge('spool_free_bytes', "Octets free on the spool's file system; absent where it cannot be known."),
+  spoolTrouble: gauge('spool_trouble', '1 from a trouble with the store until the next durable write.'),
+  spoolTroubles: counter('spool_troubles_total', 'Troubles with the store.'),
+  statsErrors: counter(
+    'spool_stats_errors_total',
+    "Scrapes that got the spool's figures late or not at all; they show the last ones known.",
+  ),
+  // out
+  attempts: counter(
+    'delivery_attempts_total',
+    'Delivery attempts ended, by outcome and cause (a known code, or other).',
+    'route',
+    'outcome',
+    'cause',
+  ),
+  attemptSeconds: histogram(
+    'delivery_attempt_seconds',
+    'How long a delivery attempt took.',
+    ATTEMPT,
+    'route',
+    'outcome',
+  ),
+  delivered: counter('delivered_messages_total', 'Items delivered.', 'route'),
+  deliveredBytes: counter('delivered_bytes_total', 'Octets of the items delivered, as spooled.', 'route'),
+  age: histogram('delivery_age_seconds', 'From arrival to delivery.', AGE, 'route'),
+  inFlight: gauge('deliveries_in_flight', 'Delivery attempts under way.', 'route'),
+  parked: counter('items_parked_total', 'Items given up and kept for an operator.', 'route'),
+  unknownOutcomes: counter('unknown_outcomes_total', 'Attempts that were fully sent and got no clear answer.', 'route'),
+  verifications: counter(
+    'verifications_total',
+    'Looks for a message of unclear outcome, by what was found.',
+    'route',
+    'found',
+  ),
+  misconfiguredAttempts: counter(
+    'misconfigured_attempts_total',
+    'Attempts that failed for a fault of our own configuration (4.3.5), by how far it reaches.',
+    'route',
+    'reach',
+  ),
+  routeHeld: gauge('route_held', '1 while the route is held.', 'route'),
+  routeMisconfigured: gauge(
+    'route_misconfigured',
+    '1 while the route is held for a fault of our own configuration.',
+    'route',
+  ),
+  holds: counter(
+    'holds_total',
+    'Waits imposed on a whole route (transport) or a sending mailbox (mailbox), by why.',
+    'route',
+    'reach',
+    'why',
+  ),
+  holdSeconds: counter(
+    'hold_seconds_total',
+    'Seconds of the waits imposed, counted when a wait begins; throttled: what Exchange asked for.',
+    'route',
+    'reach',
+    'why',
+  ),
+  // token
+  tokenRequests: counter(
+    'token_requests_total',
+    'Requests for an access token, by result: acquired or failed.',
+    'account',
+    'result',
+  ),
+  tokenFailures: counter(
+    'token_failures_total',
+    'Requests for an access token that failed, by cause.',
+    'account',
+    'cause',
+  ),
+  tokenExpiry: gauge('token_expiry_timestamp_seconds', 'When the present token expires, in Unix time.', 'account'),
+  tokenRemaining: gauge('token_remaining_seconds', 'How long the present token is still good; 0: expired.', 'account'),
+  // the program
+  logDropped: counter('log_lines_dropped_total', "Log lines given up because the log's reader was too slow."),
+  bugs: counter('bugs_total', 'Exceptions that should have been values; the log line "bug" has the details.'),
+  buildInfo: gauge('build_info', 'Always 1.', 'version', 'node'),
+  startTime: gauge('start_time_seconds', 'When the gateway was started, in Unix time.'),
+} as const satisfies Record<string, MetricDefinition>;

@@ -1,0 +1,32 @@
+/**
+ * Makes a `cause` fit for a metric's label: only words of a form that a program makes, and only so many of them. All
+ * else is `other`; the log has the full story. Never an address.
+ */
+
+export const OTHER = 'other';
+
+/** Words our own rooms use that have no form of their own. */
+const WORDS = new Set(['NoError', 'SOAP fault', 'unusable answer', 'bug', 'unknown', 'verified']);
+
+const FORMS = [
+  /^Error[A-Z][A-Za-z0-9]{1,60}$/, // ResponseCode of EWS
+  /^HTTP [1-5]\d\d$/,
+  /^SMTP [2-5]\d\d$/,
+  /^[A-Z][A-Z0-9_]{2,50}$/, // ECONNREFUSED, UND_ERR_HEADERS_TIMEOUT, SELF_SIGNED_CERT_IN_CHAIN, ABORTED
+  /^AADSTS\d{3,9}$/,
+  /^[a-z]{2,20}(?:_[a-z]{2,20}){1,4}$/, // OAuth error (RFC 6749 section 5.2)
+];
+
+/** A server can invent codes; each distinct one is a time series for ever. */
+const DISTINCT = 100;
+
+/** @returns a function that gives the label of a cause */
+export function causeLabels(distinct = DISTINCT): (cause: string) => string {
+  const known = new Set<string>();
+  return (cause) => {
+    if (known.has(cause)) return cause;
+    if (known.size >= distinct || !(WORDS.has(cause) || FORMS.some((form) => form.test(cause)))) return OTHER;
+    known.add(cause);
+    return cause;
+  };
+}

@@ -1,0 +1,362 @@
+/**
+ * What each event says in the log: its level, its fields in a fixed order, and a sentence that can be understood alone
+ * at three in the morning. Fields are flat; durations are seconds, times ISO 8601 in UTC, sizes octets. Every text goes
+ * through the redactor, and lists are capped, so that a line stays below 32 KiB. Pure; never fails.
+ */
+import type { Event } from '../mail/event.ts';
+import type { DeliveryStatus } from '../mail/status.ts';
+import { unreachable } from '../mail/status.ts';
+import type { Redactor } from './redact.ts';
+
+export const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type Level = (typeof LEVELS)[number];
+
+export interface Line {
+  readonly level: Level;
+  readonly message: string;
+  /** In the order of the line; undefined: left out. */
+  readonly fields: Readonly<Record<string, Value | undefined>>;
+}
+
+type Value = string | number | boolean | readonly string[];
+type Delivery = Extract<Event, { readonly messageId: string; readonly attempt: number }>;
+
+/** How many entries of a list are shown; the count is always given. */
+const SHOWN = 20;
+const LONG = 2_000;
+const FRAMES = 10;
+
+/** @param now epoch milliseconds, for sentences like "again in 5 min" */
+export function lineOf(event: Event, redact: Redactor, now: number): Line {
+  const { text, id, address } = redact;
+  switch (event.event) {
+    case 'gateway.starting':
+      return line('info', `Starting version ${id(event.version)} on Node.js ${id(event.node)}`, {
+        version: id(event.version),
+        node: id(event.node),
+        config: text(event.config),
+      });
+    case 'gateway.ready':
+      return line('info', `Ready after ${duration(event.seconds)}`, { seconds: round(event.seconds) });
+    case 'gateway.stopping':
+      return line('info', `Stopping: ${text(event.why)}`, { why: text(event.why) });
+    case 'gateway.stopped': {
+      const cut =
+        event.abandoned === 0
+          ? ''
+          : `, ${count(event.abandoned, 'attempt')} cut short, to be looked into at the next start`;
+      return line('info', `Stopped after ${duration(event.seconds)}${cut}`, {
+        seconds: round(event.seconds),
+        abandoned: event.abandoned,
+      });
+    }
+    case 'listener.open':
+      return line('info', `Listener ${id(event.listener)} takes mail on ${place(event)}`, {
+        listener: id(event.listener),
+        address: id(event.address),
+        port: event.port,
+        tls: id(event.tls),
+        auth: id(event.auth),
+      });
+    case 'console.open':
+      return line('info', `Console, metrics and health on ${id(event.url)}`, { url: id(event.url) });
+    case 'session.opened':
+      return line('debug', `${id(event.peer)} connected`, { listener: id(event.listener), peer: id(event.peer) });
+    case 'session.closed':
+      return line(
+        'debug',
+        `${id(event.peer)} left after ${duration(event.seconds)} and ${count(event.messages, 'message')}`,
+        {
+          listener: id(event.listener),
+          peer: id(event.peer),
+          seconds: round(event.seconds),
+          messages: event.messages,
+        },
+      );
+    case 'session.refused':
+      return line('warn', `Refused ${id(event.peer)} (${event.refusal}): ${text(event.reply)}`, {
+        listener: id(event.listener),
+        peer: id(event.peer),
+        user: event.user === undefined ? undefined : address(event.user),
+        refusal: event.refusal,
+        reply: text(event.reply),
+        detail: optional(event.detail, (detail) => text(detail, LONG)),
+      });
+    case 'auth.succeeded':
+    case 'auth.failed': {
+      const [level, verb] =
+        event.event === 'auth.failed' ? (['warn', 'failed to log in'] as const) : (['debug', 'logged in'] as const);
+      return line(level, `${id(event.peer)} ${verb} as ${address(event.user)}`, {
+        listener: id(event.listener),
+        peer: id(event.peer),
+        user: address(event.user),
+        mechanism: id(event.mechanism),
+      });
+    }
+    case 'message.accepted':
+      return accepted(event, redact);
+    case 'delivery.started':
+      return line('debug', `Sending as ${address(event.mailbox)}, attempt ${event.attempt}`, delivery(event, redact));
+    case 'delivery.relayed':
+      return line(
+        'info',
+        `Delivered in ${duration(event.seconds)} as ${address(event.mailbox)}, attempt ${event.attempt}, ${duration(event.age)} after arrival`,
+        { ...delivery(event, redact), ...outcome(event.status, event.messageId, redact), age: round(event.age) },
+      );
+    case 'delivery.delayed':
+      return line(
+        'warn',
+        `Attempt ${event.attempt} as ${address(event.mailbox)} failed for now (${id(event.status.cause)}), again ${when(event.due, now)}`,
+        {
+          ...delivery(event, redact),
+          ...outcome(event.status, event.messageId, redact),
+          due: instant(event.due),
+        },
+      );
+    case 'delivery.failed':
+      return line(
+        'error',
+        `Attempt ${event.attempt} as ${address(event.mailbox)} was refused for good (${id(event.status.cause)})`,
+        {
+          ...delivery(event, redact),
+          ...outcome(event.status, event.messageId, redact),
+        },
+      );
+    case 'delivery.unknown':
+      return line(
+        'warn',
+        `Attempt ${event.attempt} as ${address(event.mailbox)} got no clear answer (${id(event.status.cause)}); the gateway looks ${when(event.due, now)} before it sends again`,
+        {
+          ...delivery(event, redact),
+          ...outcome(event.status, event.messageId, redact),
+          due: instant(event.due),
+        },
+      );
+    case 'delivery.verified':
+      return line(
+        event.found === 'unknowable' ? 'warn' : 'info',
+        `Looked for the message of unclear outcome: ${FOUND[event.found]}`,
+        {
+          ...delivery(event, redact),
+          found: event.found,
+          detail: optional(event.detail, (detail) => redact.textAbout(detail, event.messageId, LONG)),
+        },
+      );
+    case 'item.parked':
+      return line('error', `Parked, waits for an operator: ${redact.textAbout(event.why, event.messageId)}`, {
+        id: id(event.id),
+        messageId: id(event.messageId),
+        route: id(event.route),
+        mailbox: address(event.mailbox),
+        why: redact.textAbout(event.why, event.messageId),
+        outcome: event.status.outcome,
+        ...outcome(event.status, event.messageId, redact),
+      });
+    case 'route.held':
+      return line(
+        'error',
+        `Route ${id(event.route)} held (${id(event.cause)}); mail is kept, next try ${when(event.until, now)}${event.misconfigured ? '; a person has to mend the configuration' : ''}`,
+        {
+          route: id(event.route),
+          cause: id(event.cause),
+          reason: text(event.reason, LONG),
+          until: instant(event.until),
+          misconfigured: event.misconfigured,
+        },
+      );
+    case 'route.released':
+      return line('info', `Route ${id(event.route)} works again after ${duration(event.seconds)}`, {
+        route: id(event.route),
+        seconds: round(event.seconds),
+      });
+    case 'lane.held':
+      return line(
+        'warn',
+        `${address(event.mailbox)} ${event.throttled ? 'is throttled' : 'waits'} (${id(event.cause)}), next try ${when(event.until, now)}`,
+        {
+          route: id(event.route),
+          mailbox: address(event.mailbox),
+          cause: id(event.cause),
+          until: instant(event.until),
+          throttled: event.throttled,
+        },
+      );
+    case 'token.acquired':
+      return line('info', `New token for ${id(event.account)}, good until ${instant(event.expiresAt)}`, {
+        account: id(event.account),
+        expiresAt: instant(event.expiresAt),
+        seconds: round(event.seconds),
+        roles: list(event.roles, text),
+        roleCount: event.roles.length,
+      });
+    case 'token.failed':
+      return line(
+        event.validUntil === undefined ? 'error' : 'warn',
+        `No new token for ${id(event.account)} (${id(event.cause)}); ${
+          event.validUntil === undefined
+            ? 'nothing can be sent'
+            : `the present one is good until ${instant(event.validUntil)}`
+        }`,
+        {
+          account: id(event.account),
+          cause: id(event.cause),
+          advice: text(event.advice, LONG),
+          validUntil: optional(event.validUntil, instant),
+          seconds: round(event.seconds),
+        },
+      );
+    case 'token.warning':
+      return line('warn', `Token for ${id(event.account)}: ${text(event.warning)}`, {
+        account: id(event.account),
+        warning: text(event.warning, LONG),
+      });
+    case 'spool.open':
+      return line(
+        'info',
+        `Spool open with ${count(event.queued, 'item')} waiting, ${event.recovered} of them found in the middle of an attempt`,
+        {
+          where: text(event.where),
+          queued: event.queued,
+          recovered: event.recovered,
+          swept: event.swept,
+          seconds: round(event.seconds),
+        },
+      );
+    case 'spool.trouble':
+      return line('error', `Spool in trouble (${id(event.trouble)}): ${text(event.detail)}`, {
+        trouble: id(event.trouble),
+        detail: text(event.detail, LONG),
+      });
+    case 'log.dropped':
+      return line('warn', `${count(event.lines, 'log line')} given up because the log's reader was too slow`, {
+        lines: event.lines,
+      });
+    case 'bug':
+      return line('error', `A bug in ${text(event.where)}, please report it: ${text(event.error.message)}`, {
+        id: optional(event.id, id),
+        where: text(event.where),
+        error: text(`${event.error.name}: ${event.error.message}`, LONG),
+        stack: frames(event.error, redact),
+      });
+    default:
+      return unreachable(event);
+  }
+}
+
+function accepted(event: Extract<Event, { event: 'message.accepted' }>, redact: Redactor): Line {
+  const { text, id, address } = redact;
+  const { origin } = event;
+  const from = `from ${address(event.reversePath)} for ${count(event.recipients.length, 'recipient')}`;
+  return line('info', `Accepted ${bytes(event.size)} ${from} by ${id(origin.name)} from ${id(origin.peer)}`, {
+    id: id(event.id),
+    messageId: id(event.messageId),
+    source: origin.source,
+    listener: id(origin.name),
+    peer: id(origin.peer),
+    helo: optional(origin.helo, text),
+    user: optional(origin.user, address),
+    tls: optional(origin.tls, id),
+    reversePath: address(event.reversePath),
+    recipients: list(event.recipients, address),
+    recipientCount: event.recipients.length,
+    size: event.size,
+    items: list(event.items, id),
+    itemCount: event.items.length,
+    repairs: list(event.repairs, (repair) => text(repair, 200)),
+    seconds: round(event.seconds),
+  });
+}
+
+const FOUND = {
+  relayed: 'it was sent, done',
+  absent: 'it was not sent, sending it again',
+  unknowable: 'there is no evidence either way',
+  delayed: 'could not look, later again',
+} as const;
+
+type Fields = Readonly<Record<string, Value | undefined>>;
+
+function line(level: Level, message: string, fields: Fields): Line {
+  return { level, message, fields };
+}
+
+function delivery(event: Delivery, { id, address }: Redactor): Fields {
+  return {
+    id: id(event.id),
+    messageId: id(event.messageId),
+    route: id(event.route),
+    mailbox: address(event.mailbox),
+    transport: id(event.transport),
+    attempt: event.attempt,
+    size: event.size,
+    seconds: 'seconds' in event ? round(event.seconds) : undefined,
+  };
+}
+
+function outcome(status: DeliveryStatus, messageId: string, { id, textAbout }: Redactor): Fields {
+  const delayed = status.outcome === 'delayed' ? status : undefined;
+  return {
+    code: status.code,
+    cause: id(status.cause),
+    reach: delayed?.reach,
+    text: textAbout(status.text, messageId),
+    reason: optional(status.reason, (reason) => textAbout(reason, messageId, LONG)),
+    retryAfter: optional(delayed?.retryAfter, (milliseconds) => milliseconds / 1000),
+    throttled: delayed?.throttled,
+    capped: delayed?.capped,
+    clientRequestId: optional(status.ids?.clientRequestId, id),
+    requestId: optional(status.ids?.requestId, id),
+    server: optional(status.ids?.server, id),
+  };
+}
+
+/** Where it happened: the innermost calls, without the message that the stack begins with. */
+function frames({ stack = '' }: Error, { text }: Redactor): readonly string[] {
+  return stack
+    .split('\n')
+    .filter((frame) => /^\s+at /.test(frame))
+    .slice(0, FRAMES)
+    .map((frame) => text(frame.trim(), 300));
+}
+
+function list(values: readonly string[], shown: (value: string) => string): readonly string[] {
+  return values.slice(0, SHOWN).map((value) => shown(value));
+}
+
+function optional<T, V extends Value>(value: T | undefined, shown: (value: T) => V): V | undefined {
+  return value === undefined ? undefined : shown(value);
+}
+
+function instant(time: number): string {
+  // Beyond what a date can be (RangeError) lies only a caller's mistake; a log line is no place to fail for it.
+  return Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : String(time);
+}
+
+/** Milliseconds are enough for durations in seconds. */
+function round(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000;
+}
+
+function duration(seconds: number): string {
+  if (seconds < 10) return `${round(seconds < 1 ? seconds : Math.round(seconds * 100) / 100)} s`;
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 3600)} h`;
+}
+
+function when(time: number, now: number): string {
+  return time <= now ? 'at once' : `in ${duration((time - now) / 1000)}`;
+}
+
+function bytes(size: number): string {
+  if (size < 1_000) return `${size} octets`;
+  return size < 1_000_000 ? `${Math.round(size / 1_000)} kB` : `${Math.round(size / 100_000) / 10} MB`;
+}
+
+function count(amount: number, what: string): string {
+  return `${amount} ${what}${amount === 1 ? '' : 's'}`;
+}
+
+function place({ address, port }: { readonly address: string; readonly port: number }): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}

@@ -1,0 +1,113 @@
+/**
+ * The log: one JSON line an event, and no line without one. The only file that knows pino.
+ *
+ * Promises: never throws, never waits. Where the reader of the log is too slow, at most 8 MB wait for it; what comes
+ * then is given up and counted, and the event `log.dropped` says how much once there is room. A reader that is gone
+ * (EPIPE) ends the log, not the process; a full disk costs the lines that found no room.
+ */
+import { pino } from 'pino';
+import type { Event, Report } from '../mail/event.ts';
+import type { Level } from './line.ts';
+import { lineOf } from './line.ts';
+import type { AddressMode } from './redact.ts';
+import { createRedactor } from './redact.ts';
+
+export interface LogOptions {
+  /** The least important level that is written. */
+  readonly level: Level;
+  readonly addresses: AddressMode;
+  /** Default standard output. */
+  readonly destination?: NodeJS.WritableStream;
+  /** For `addresses: hashed`, so that the hashes of two installations differ. Keep it, and hashes stay comparable. */
+  readonly salt?: string;
+  /** Where the log reports its own trouble, so that it is counted too; default: to itself. */
+  readonly report?: Report;
+  readonly now?: () => number;
+}
+
+export interface Log {
+  readonly report: Report;
+  /** Resolves when everything is written, or after two seconds. Never rejects. */
+  flush(): Promise<void>;
+}
+
+/** Octets that may wait for a slow reader. */
+const WAITING = 8_000_000;
+/** Milliseconds. */
+const FLUSH_LIMIT = 2_000;
+
+export function createLog(options: LogOptions): Log {
+  const now = options.now ?? Date.now;
+  const redact = createRedactor({ addresses: options.addresses, salt: options.salt ?? 'smtp2exchange' });
+  const outlet = new Outlet(options.destination ?? process.stdout);
+  const logger = pino(
+    {
+      level: options.level,
+      base: null,
+      // The time goes first: pino puts its own level there, so that is left empty and comes as a field.
+      timestamp: () => `"time":"${new Date(now()).toISOString()}"`,
+      formatters: { level: () => ({}) },
+    },
+    outlet,
+  );
+
+  const write = (event: Event): void => {
+    const { level, message, fields } = lineOf(event, redact, now());
+    const { id, messageId, ...rest } = fields;
+    logger[level]({ level, event: event.event, id, messageId, message, ...rest });
+  };
+  const report = (event: Event): void => {
+    const lines = outlet.takeDropped();
+    if (lines > 0) (options.report ?? write)({ event: 'log.dropped', lines });
+    write(event);
+  };
+  return { report, flush: () => outlet.flush() };
+}
+
+/** A destination that takes lines while there is room and never fails. */
+class Outlet {
+  readonly #stream: NodeJS.WritableStream;
+  #dropped = 0;
+  #gone = false;
+
+  constructor(stream: NodeJS.WritableStream) {
+    this.#stream = stream;
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') this.#gone = true;
+      // A full disk; Node.js keeps standard output usable, and there may be room again later.
+      else this.#dropped++;
+    });
+  }
+
+  write(line: string): void {
+    if (this.#gone) return;
+    if (!this.#hasRoom()) {
+      this.#dropped++;
+      return;
+    }
+    this.#stream.write(line);
+  }
+
+  /** Lines given up since the last call, once there is room to say so. */
+  takeDropped(): number {
+    if (this.#dropped === 0 || this.#gone || !this.#hasRoom()) return 0;
+    const dropped = this.#dropped;
+    this.#dropped = 0;
+    return dropped;
+  }
+
+  async flush(): Promise<void> {
+    if (this.#gone || !this.#stream.writable) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const limit = setTimeout(resolve, FLUSH_LIMIT);
+    // Called with an error, too, if the stream fails.
+    this.#stream.write('', () => resolve());
+    await promise;
+    clearTimeout(limit);
+  }
+
+  #hasRoom(): boolean {
+    if (!this.#stream.writable) return false;
+    return !('writableLength' in this.#stream) || Number(this.#stream.writableLength) < WAITING;
+  }
+}
