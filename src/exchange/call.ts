@@ -6,7 +6,14 @@
 import { randomUUID } from 'node:crypto';
 import type { Delayed, Failed, TraceIds, Unknown } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
-import { APPLICATION_ERROR, isListed, meaningOfCode, meaningOfStatus, NO_USABLE_ANSWER } from './codes.ts';
+import {
+  APPLICATION_ERROR,
+  isListed,
+  meaningOfCode,
+  meaningOfStatus,
+  NO_USABLE_ANSWER,
+  PERHAPS_TOO_LARGE,
+} from './codes.ts';
 import type { Meaning } from './codes.ts';
 import { HttpFailure } from './http.ts';
 import type { Http, HttpRequest, HttpResponse } from './http.ts';
@@ -46,6 +53,8 @@ export const ANSWER_LIMIT = 1024 * 1024;
 /** No server may silence a mailbox for longer, milliseconds. */
 const MAX_WAIT = 3_600_000;
 const MAX_TOLD = 300;
+/** Octets of a request that no server's limit is below. */
+const LARGE = 4 * 1024 * 1024;
 
 export async function call(options: CallOptions, request: SoapCall): Promise<CallResult> {
   let refused: string | undefined;
@@ -110,7 +119,7 @@ async function judge(response: HttpResponse, request: SoapCall, ids: TraceIds, n
   if (text !== undefined && response.status === 200 && isSuccess(answer, request.operation)) {
     return { ok: true, xml: text, ids };
   }
-  const { meaning, cause, told } = read(response, answer, text);
+  const { meaning, cause, told } = read(response, answer, text, request.body.length);
   const notes = [
     told === '' ? undefined : `Exchange says: ${printable(told)}`,
     damage === undefined ? undefined : damage.message,
@@ -134,7 +143,7 @@ interface Reading {
 }
 
 /** Where the code hides: the HTTP status for what a front end or proxy says, then the SOAP, then X-CasErrorCode. */
-function read(response: HttpResponse, answer: SoapAnswer | undefined, text: string | undefined): Reading {
+function read(response: HttpResponse, answer: SoapAnswer | undefined, text: string | undefined, size: number): Reading {
   const { status } = response;
   const byStatus = (): Reading => ({ meaning: meaningOfStatus(status), cause: `HTTP ${status}`, told: '' });
   if (status === 401 || status === 403 || status === 504) return byStatus();
@@ -149,6 +158,7 @@ function read(response: HttpResponse, answer: SoapAnswer | undefined, text: stri
   const isErrorPage =
     (status === 500 && text?.includes("Server Error in '/EWS' Application") === true) ||
     (status >= 300 && status < 400 && /\/ews\/genericerrorpage\.htm/i.test(response.headers['location'] ?? ''));
+  if (status === 405 && size > LARGE) return { meaning: PERHAPS_TOO_LARGE, cause: 'HTTP 405', told: '' };
   return isErrorPage ? { meaning: APPLICATION_ERROR, cause: `HTTP ${status}`, told: '' } : byStatus();
 }
 

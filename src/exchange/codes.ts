@@ -381,6 +381,17 @@ export const APPLICATION_ERROR: Meaning = delayed(
   'Exchange shows its general error page instead of an answer',
 );
 
+/**
+ * 405 to a large request: Gromox says so of what is over its limit. It holds up nobody else, and as it could be the
+ * address after all, it bounces nothing.
+ */
+export const PERHAPS_TOO_LARGE: Meaning = delayed(
+  '4.3.4',
+  'message',
+  'The server refuses a large request with 405. Either the message is over its limit, or ewsUrl is not the address of EWS',
+  { capped: true },
+);
+
 /** A 200 that is not what was asked for, or was cut off. */
 export const NO_USABLE_ANSWER: Meaning = {
   outcome: 'unknown',
