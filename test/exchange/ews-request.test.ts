@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createEws, type NewMessage } from '../../src/exchange/ews.ts';
 import { createHttp } from '../../src/exchange/http.ts';
@@ -334,16 +334,16 @@ describe('a search', () => {
   });
 });
 
-describe('the address', () => {
-  async function make(url: string): Promise<unknown> {
-    const http = createHttp();
-    try {
-      return await createEws({ url, http, token: fakeToken(), version: '1' });
-    } finally {
-      await http.close();
-    }
+async function make(url: string): Promise<unknown> {
+  const http = createHttp();
+  try {
+    return await createEws({ url, http, token: fakeToken(), version: '1' });
+  } finally {
+    await http.close();
   }
+}
 
+describe('the address', () => {
   it.each([
     'http://127.0.0.1:1/EWS',
     'http://127.8.9.1/EWS',

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { createRequire } from 'node:module';
 import { describe, expect, it } from 'vitest';
 import { escapeXml, parseXml, readAnswer } from '../../src/exchange/soap.ts';
@@ -137,8 +137,7 @@ describe('the reader', () => {
     );
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 25 }), (pieces) => {
-        parseXml(pieces.join(''));
-        readAnswer(pieces.join(''));
+        expect(() => [parseXml(pieces.join('')), readAnswer(pieces.join(''))]).not.toThrow();
       }),
       { numRuns: 2000 },
     );
@@ -157,6 +156,10 @@ describe('the reader', () => {
     expect(performance.now() - began).toBeLessThan(2_000);
   });
 });
+
+function bare(code: string): string {
+  return envelope(`<s:Fault><faultcode>${code}</faultcode><faultstring>No.</faultstring></s:Fault>`);
+}
 
 describe('what an answer says', () => {
   it('success', () => {
@@ -204,8 +207,6 @@ describe('what an answer says', () => {
   });
 
   it('a fault without detail: a bare code, or none', () => {
-    const bare = (code: string): string =>
-      envelope(`<s:Fault><faultcode>${code}</faultcode><faultstring>No.</faultstring></s:Fault>`);
     expect(readAnswer(bare('ErrorImpersonateUserDenied'))).toMatchObject({
       told: { code: 'ErrorImpersonateUserDenied', message: 'No.' },
     });
