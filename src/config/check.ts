@@ -1,0 +1,146 @@
+/**
+ * What settings demand of each other. Looks at whatever could be read: a part that is absent because it is faulty has
+ * had its fault reported and causes no second one. Never fails.
+ */
+import type { Path } from './fault.ts';
+import type { Sound } from './reader.ts';
+import type { Settings } from './settings.ts';
+
+export type SoundSettings = NonNullable<Sound<Settings>>;
+type Listener = NonNullable<NonNullable<SoundSettings['listeners']>[number]>;
+
+/** `wasGiven`: the file has it, readable or not. */
+export interface Context {
+  fault(path: Path, problem: string, hint?: string): void;
+  wasGiven(path: Path): boolean;
+}
+
+export function checkTogether(settings: SoundSettings, context: Context): void {
+  settings.listeners?.forEach((listener, index) => {
+    if (listener === undefined) return;
+    checkTls(listener, ['listeners', index], context);
+    checkLogin(listener, ['listeners', index], context);
+  });
+  checkUsers(settings, context);
+  checkNames(settings, context);
+  checkPorts(settings, context);
+  checkCredential(settings, context);
+  checkRetry(settings, context);
+}
+
+function checkTls(listener: Listener, path: Path, { fault, wasGiven }: Context): void {
+  const { tls } = listener;
+  const hasCertificate = wasGiven([...path, 'certificate']);
+  if (tls === undefined) return;
+  if (tls !== 'none' && !hasCertificate) {
+    fault(
+      [...path, 'tls'],
+      `is ${tls}, which needs a certificate`,
+      'add certificate with certFile and keyFile, or set tls: none',
+    );
+  }
+  if (tls === 'none' && hasCertificate) {
+    fault(
+      [...path, 'certificate'],
+      'is given, but tls is none',
+      'set tls to optional, required or implicit, or remove the certificate',
+    );
+  }
+}
+
+function checkLogin(listener: Listener, path: Path, { fault }: Context): void {
+  const { auth, tls, allowInsecureAuth } = listener;
+  if ((auth === 'optional' || auth === 'required') && tls === 'none' && allowInsecureAuth === false) {
+    fault(
+      [...path, 'auth'],
+      `is ${auth}, but tls is none: nobody could log in`,
+      'set tls and certificate, or allowInsecureAuth: true where passwords may cross the network readable',
+    );
+  }
+}
+
+function checkUsers(settings: SoundSettings, { fault, wasGiven }: Context): void {
+  if ((settings.users?.length ?? 0) > 0 || (settings.users === undefined && wasGiven(['users']))) return;
+  settings.listeners?.forEach((listener, index) => {
+    if (listener?.auth === 'required' || listener?.auth === 'optional') {
+      fault(
+        ['listeners', index, 'auth'],
+        `is ${listener.auth}, but users has no entry`,
+        'add who may log in, or set auth: none',
+      );
+    }
+  });
+}
+
+function checkNames(settings: SoundSettings, { fault }: Context): void {
+  for (const group of ['listeners', 'users'] as const) {
+    const first = new Map<string, number>();
+    settings[group]?.forEach((entry, index) => {
+      if (entry?.name === undefined) return;
+      const before = first.get(entry.name);
+      if (before === undefined) first.set(entry.name, index);
+      else fault([group, index, 'name'], `is the name of ${group}[${before}] already`, 'each needs its own');
+    });
+  }
+}
+
+/** Two that listen on the same port of the same address. Port 0 takes a free one each time. */
+function checkPorts(settings: SoundSettings, { fault }: Context): void {
+  const all = [
+    { ...settings.console, path: ['console'] as Path },
+    ...(settings.listeners ?? []).map((listener, index) => ({ ...listener, path: ['listeners', index] as Path })),
+  ];
+  all.forEach((later, index) => {
+    const earlier = all
+      .slice(0, index)
+      .find((other) => other.port === later.port && overlap(other.address, later.address));
+    if (earlier === undefined || later.port === undefined || later.port === 0) return;
+    const name = earlier.path[0] === 'console' ? 'console' : `listeners[${earlier.path[1]}]`;
+    fault([...later.path, 'port'], `is taken by ${name} already`, 'give each its own port or address');
+  });
+}
+
+function overlap(a: string | undefined, b: string | undefined): boolean {
+  if (a === undefined || b === undefined) return false;
+  if (a === b || a === '::' || b === '::') return true;
+  const everyIpv4 = a === '0.0.0.0' ? b : b === '0.0.0.0' ? a : undefined;
+  return everyIpv4 !== undefined && !everyIpv4.includes(':');
+}
+
+const CREDENTIALS = ['clientSecret', 'clientSecretFile', 'certificate'] as const;
+
+function checkCredential({ exchange }: SoundSettings, { fault, wasGiven }: Context): void {
+  const given = CREDENTIALS.filter((key) => wasGiven(['exchange', key]));
+  const [first, ...more] = given;
+  if (first === undefined && exchange !== undefined) {
+    fault(['exchange'], 'has no credential', 'add clientSecret, clientSecretFile or certificate');
+  }
+  for (const key of more) {
+    fault(['exchange', key], `is given, and ${first} too`, 'one credential is needed; remove the other');
+  }
+  if (exchange?.clientId !== undefined && exchange.clientId.toLowerCase() === exchange.tenantId?.toLowerCase()) {
+    fault(
+      ['exchange', 'clientId'],
+      'is the same as tenantId',
+      'the overview page of the app registration shows both ids',
+    );
+  }
+}
+
+function checkRetry({ retry }: SoundSettings, { fault }: Context): void {
+  const intervals = retry?.intervals ?? [];
+  intervals.forEach((interval, index) => {
+    const before = intervals[index - 1];
+    if (interval !== undefined && before !== undefined && interval < before) {
+      fault(['retry', 'intervals', index], 'is shorter than the wait before it', 'waits only grow; is the unit right?');
+    }
+  });
+  const [first] = intervals;
+  if (first !== undefined && retry?.giveUpAfter !== undefined && retry.giveUpAfter < first) {
+    fault(
+      ['retry', 'giveUpAfter'],
+      'is shorter than the first of intervals',
+      'a message would be given up before its second try',
+    );
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * A configuration file becomes a Config, or the list of everything that is wrong with it. Never rejects; a fault never
+ * holds a value of the file, of a file it names or of the environment. The only reader of process.env.
+ */
+import { isUtf8 } from 'node:buffer';
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { checkTogether } from './check.ts';
+import type { SoundSettings } from './check.ts';
+import type { Config } from './config.ts';
+import { parseText } from './document.ts';
+import type { Environment } from './environment.ts';
+import { inOrder, pathText } from './fault.ts';
+import type { ConfigFault, Path, Position } from './fault.ts';
+import { whyUnreadable } from './files.ts';
+import { readTree } from './reader.ts';
+import { buildConfig, fetchNamed } from './resolve.ts';
+import type { Surroundings } from './resolve.ts';
+import { ROOT } from './settings.ts';
+import type { Settings } from './settings.ts';
+import type { Value } from './value.ts';
+import { bad, good } from './value.ts';
+
+export type { Config } from './config.ts';
+export type { ConfigFault } from './fault.ts';
+export { renderFault, renderFaults } from './fault.ts';
+
+export type Loaded =
+  | { readonly config: Config }
+  /** In the order of the file; at least one. */
+  | { readonly faults: readonly ConfigFault[] };
+
+/** @param machine what the machine calls itself: `hostname` unless it is set */
+export async function loadConfig(
+  file: string,
+  environment: Environment = process.env,
+  machine: string = hostname(),
+): Promise<Loaded> {
+  const faults: ConfigFault[] = [];
+  const report = (at: Position, path: string, problem: string, hint?: string): void => {
+    faults.push({ file, ...at, path, problem, ...(hint !== undefined && { hint }) });
+  };
+  const text = await readText(file);
+  if (!text.ok) {
+    report(text.at, '', text.problem, text.hint);
+    return { faults };
+  }
+  const around = { folder: dirname(resolve(file)), environment, machine };
+  const config = await configOf(text.value, around, report);
+  return config === undefined || faults.length > 0 ? { faults: inOrder(faults) } : { config };
+}
+
+type ReportFault = (at: Position, path: string, problem: string, hint?: string) => void;
+
+const WHOLE: Position = { line: 0, column: 0 };
+
+async function configOf(text: string, around: Surroundings, report: ReportFault): Promise<Config | undefined> {
+  let sound = true;
+  const fault = (at: Position, path: string, problem: string, hint?: string): void => {
+    sound = false;
+    report(at, path, problem, hint);
+  };
+  const { root, faults } = parseText(text);
+  for (const { at, problem, hint } of faults) fault(at, '', problem, hint);
+  if (root === undefined) {
+    if (sound) fault(WHOLE, '', 'holds no settings', START);
+    return undefined;
+  }
+  const complain = (at: Position, path: Path, problem: string, hint?: string): void =>
+    fault(at, pathText(path), problem, hint);
+  const read = readTree(root, ROOT, around.environment, complain);
+  if (read.value !== undefined) {
+    // The reader leaves out what is faulty and nothing else.
+    const settings = read.value as SoundSettings;
+    const faultAt = (path: Path, problem: string, hint?: string): void =>
+      complain(read.locate(path), path, problem, hint);
+    checkTogether(settings, { fault: faultAt, wasGiven: read.wasGiven });
+    const fetched = await fetchNamed(settings, around, faultAt);
+    if (sound) return buildConfig(settings as Settings, fetched, around);
+  }
+  return undefined;
+}
+
+const START = 'copy config.yaml of the project and fill in its ids';
+
+/** UTF-8, with or without byte order mark. */
+async function readText(file: string): Promise<Value<string> & { readonly at: Position }> {
+  let content;
+  try {
+    content = await readFile(file);
+  } catch (error) {
+    return { ...bad(whyUnreadable(error), `${START}, or name another file with --config`), at: WHOLE };
+  }
+  if (content.length >= 2 && [0xfffe, 0xfeff].includes(content.readUInt16BE(0))) {
+    return { ...bad('is in UTF-16', 'save it as UTF-8'), at: WHOLE };
+  }
+  const text = content.toString('utf8').replace(/^\uFEFF/, '');
+  if (isUtf8(content)) return { ...good(text), at: WHOLE };
+  const before = text.slice(0, text.indexOf('\uFFFD')).split('\n');
+  const at = { line: before.length, column: (before.at(-1) ?? '').length + 1 };
+  return { ...bad('a character is not in UTF-8', 'save the file as UTF-8'), at };
+}

@@ -1,0 +1,170 @@
+/**
+ * From settings to the Config: reads the files they name, takes proxies from the environment, fills in what follows from
+ * the cloud. Reports every fault it finds, whatever else is wrong already.
+ */
+import { resolve } from 'node:path';
+import type { SoundSettings } from './check.ts';
+import { addressesOf } from './clouds.ts';
+import type { Config, CredentialConfig, ExchangeConfig, ListenerConfig, ProxyConfig } from './config.ts';
+import type { Environment } from './environment.ts';
+import type { Path } from './fault.ts';
+import { pathText } from './fault.ts';
+import { readAuthorities, readKeyPair, readSecret } from './files.ts';
+import type { KeyPair } from './files.ts';
+import { hostName, proxyUrl } from './network.ts';
+import { Secret } from './secret.ts';
+import type { Settings } from './settings.ts';
+import type { Value } from './value.ts';
+
+export interface Surroundings {
+  /** Relative paths start here. */
+  readonly folder: string;
+  readonly environment: Environment;
+  /** What the machine calls itself. */
+  readonly machine: string;
+}
+
+/** What was not in the configuration file itself. */
+export interface Fetched {
+  /** By the path of the setting: `listeners[0].certificate`. */
+  readonly keyPairs: ReadonlyMap<string, KeyPair>;
+  readonly clientSecret?: Secret;
+  readonly ca?: string;
+  readonly proxy: ProxyConfig;
+}
+
+type Fault = (path: Path, problem: string, hint?: string) => void;
+type SoundCertificate = NonNullable<SoundSettings['exchange']>['certificate'];
+
+export async function fetchNamed(settings: SoundSettings, around: Surroundings, fault: Fault): Promise<Fetched> {
+  const keep = <T>(path: Path, value: Value<T>): T | undefined => {
+    if (value.ok) return value.value;
+    fault(path, value.problem, value.hint);
+    return undefined;
+  };
+  const { exchange, listeners = [] } = settings;
+  const keyPairs = new Map<string, KeyPair>();
+  const fetchPair = async (path: Path, certificate: SoundCertificate): Promise<void> => {
+    const pair = await keyPairOf(certificate, around.folder, path, fault);
+    if (pair !== undefined) keyPairs.set(pathText(path), pair);
+  };
+  for (const [index, listener] of listeners.entries()) {
+    await fetchPair(['listeners', index, 'certificate'], listener?.certificate);
+  }
+  await fetchPair(['exchange', 'certificate'], exchange?.certificate);
+  const { clientSecretFile, caFile } = exchange ?? {};
+  const secret =
+    clientSecretFile && keep(['exchange', 'clientSecretFile'], await readSecret(around.folder, clientSecretFile));
+  const ca = caFile && keep(['exchange', 'caFile'], await readAuthorities(around.folder, caFile));
+  return {
+    keyPairs,
+    ...(secret && { clientSecret: secret }),
+    ...(ca && { ca }),
+    proxy: exchange?.proxy === 'environment' ? proxyOf(around.environment, fault) : {},
+  };
+}
+
+async function keyPairOf(
+  certificate: SoundCertificate,
+  folder: string,
+  path: Path,
+  fault: Fault,
+): Promise<KeyPair | undefined> {
+  const { certFile, keyFile, passphrase: given, passphraseFile } = certificate ?? {};
+  let passphrase = given;
+  if (passphraseFile !== undefined) {
+    if (given !== undefined) {
+      fault([...path, 'passphraseFile'], 'is given, and passphrase too', 'remove one of the two');
+    }
+    const read = await readSecret(folder, passphraseFile);
+    if (!read.ok) {
+      fault([...path, 'passphraseFile'], read.problem, read.hint);
+      return undefined;
+    }
+    passphrase = read.value;
+  }
+  if (certFile === undefined || keyFile === undefined) return undefined;
+  const read = await readKeyPair(folder, { certFile, keyFile, passphrase }, path[0] === 'exchange');
+  if (read.ok) return read.pair;
+  for (const { key, problem, hint } of read.faults) fault([...path, key], problem, hint);
+  return undefined;
+}
+
+/** As curl reads them: HTTP_PROXY in capitals does not count, because a web server could set it for a client. */
+function proxyOf(environment: Environment, fault: Fault): ProxyConfig {
+  const proxy = (...names: string[]): Secret | undefined => {
+    const name = names.find((candidate) => (environment[candidate] ?? '') !== '');
+    const text = name === undefined ? '' : (environment[name] ?? '');
+    if (name === undefined || text === '') return undefined;
+    const url = proxyUrl(text.includes('://') ? text : `http://${text}`);
+    if (url.ok) return new Secret(url.value);
+    fault(
+      ['exchange', 'proxy'],
+      `takes the proxy from the environment, where ${name} is not the URL of an HTTP proxy`,
+      'set it right, or set proxy: none',
+    );
+    return undefined;
+  };
+  const httpProxy = proxy('http_proxy');
+  const httpsProxy = proxy('https_proxy', 'HTTPS_PROXY');
+  const noProxy = environment['no_proxy'] || environment['NO_PROXY'];
+  return { ...(httpProxy && { httpProxy }), ...(httpsProxy && { httpsProxy }), ...(noProxy && { noProxy }) };
+}
+
+/** Puts together what was found to be without fault. */
+export function buildConfig(settings: Settings, fetched: Fetched, around: Surroundings): Config {
+  const { users, senders, pacing, retry, spool, console, shutdown, log } = settings;
+  return {
+    hostname: settings.hostname ?? (hostName(around.machine).ok ? around.machine : 'localhost'),
+    listeners: settings.listeners.map((listener, index) => listenerOf(listener, index, fetched)),
+    users,
+    senders,
+    exchange: exchangeOf(settings.exchange, fetched),
+    pacing,
+    retry,
+    spool: { ...spool, sqlite: resolve(around.folder, spool.sqlite) },
+    console,
+    shutdown,
+    log,
+  };
+}
+
+function listenerOf(listener: Settings['listeners'][number], index: number, { keyPairs }: Fetched): ListenerConfig {
+  const { certificate: _files, ...rest } = listener;
+  const certificate = keyPairs.get(`listeners[${index}].certificate`);
+  return { ...rest, ...(certificate && { certificate }) };
+}
+
+function exchangeOf(exchange: Settings['exchange'], fetched: Fetched): ExchangeConfig {
+  const { cloud, transport, tenantId, clientId, saveToSentItems, proxy, timeouts } = exchange;
+  const usual = addressesOf(cloud, tenantId);
+  return {
+    cloud,
+    transport,
+    tenantId,
+    clientId,
+    credential: credentialOf(exchange, fetched),
+    saveToSentItems,
+    ewsUrl: exchange.ewsUrl ?? usual.ewsUrl,
+    authority: exchange.authority === undefined ? usual.authority : withTenant(exchange.authority, tenantId),
+    scope: exchange.scope ?? usual.scope,
+    ...(fetched.ca !== undefined && { ca: fetched.ca }),
+    proxy: proxy instanceof Secret ? { proxy } : fetched.proxy,
+    connectTimeout: timeouts.connect,
+    requestTimeout: timeouts.request,
+  };
+}
+
+function withTenant(authority: string, tenantId: string): string {
+  const { origin, pathname } = new URL(authority);
+  const path = pathname.replace(/\/+$/, '');
+  return `${origin}${path === '' ? `/${tenantId}` : path}`;
+}
+
+function credentialOf({ clientSecret }: Settings['exchange'], fetched: Fetched): CredentialConfig {
+  const pair = fetched.keyPairs.get('exchange.certificate');
+  if (pair !== undefined) return { kind: 'certificate', ...pair };
+  const secret = clientSecret ?? fetched.clientSecret;
+  if (secret === undefined) throw new Error('a configuration without credential passed its checks');
+  return { kind: 'secret', secret };
+}
