@@ -3,10 +3,12 @@
  * bottom. A failing Exchange or identity server does not prevent the start: the gateway is a buffer. What does prevent
  * it is a StartError, one sentence for the person who must act.
  */
-import type { Config } from './config/schema.ts';
+import type { Config, CredentialConfig, ExchangeConfig } from './config/config.ts';
 import { createConsole } from './console/server.ts';
 import { createEws } from './exchange/ews.ts';
+import type { Credential } from './exchange/credential.ts';
 import { createHttp } from './exchange/http.ts';
+import type { HttpOptions } from './exchange/http.ts';
 import { exchangeTransport } from './exchange/send.ts';
 import { createTokenProvider } from './exchange/token.ts';
 import type { Report } from './mail/event.ts';
@@ -24,6 +26,8 @@ import { createMetrics } from './watch/metrics.ts';
 const ROUTE = 'exchange';
 /** Kept back from the shutdown budget to write down what became of attempts that were cut short. */
 const SETTLE = 1_500;
+/** Guards against what no other time-out sees; a large message on a slow line takes its time. */
+const ATTEMPT_TIMEOUT = 3_600_000;
 const PURGE_INTERVAL = 3_600_000;
 
 export interface GatewayOptions {
@@ -65,7 +69,12 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     undo.push(() => log.flush());
     let spool: Spool | undefined;
-    const metrics = createMetrics({ version: options.version, stats: async () => spool?.stats() });
+    const metrics = createMetrics({
+      version: options.version,
+      stats: async () => spool?.stats(),
+      routes: [ROUTE],
+      accounts: [ROUTE],
+    });
     const listeners: { name: string; address: string; port: number }[] = [];
     const report: Report = (event) => {
       log.report(event);
@@ -93,13 +102,13 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     // transport
     const { exchange } = config;
-    const http = createHttp(exchange.http);
+    const http = createHttp(httpOptions(exchange));
     undo.push(() => http.close());
     const token = createTokenProvider({
       account: ROUTE,
       authority: exchange.authority,
       clientId: exchange.clientId,
-      credential: exchange.credential,
+      credential: revealed(exchange.credential),
       scope: exchange.scope,
       http,
       report,
@@ -118,7 +127,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       pace: config.pacing.perMailbox,
       concurrency: config.pacing.concurrency,
       verifyAfter: config.retry.verifyAfter,
-      attemptTimeout: exchange.requestTimeout,
+      attemptTimeout: ATTEMPT_TIMEOUT,
     });
     queue.start();
     undo.push(() => queue.stop(AbortSignal.abort()));
@@ -127,7 +136,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     // sources
     const inject = injectInto(opened, queue, config.senders.mailbox);
-    const users = new Map(config.users.map((user) => [user.name, user.passwordHash]));
+    const users = new Map(config.users.map((user) => [user.name, user.passwordHash.reveal()]));
     const sources: Source[] = [];
     for (const listener of config.listeners) {
       const source = smtpSource(listener, {
@@ -189,6 +198,24 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     await unwind(undo);
     throw asStartError(error);
   }
+}
+
+function httpOptions({ ca, proxy, connectTimeout, requestTimeout }: ExchangeConfig): HttpOptions {
+  return {
+    connectTimeout,
+    headersTimeout: requestTimeout,
+    ...(ca === undefined ? {} : { ca }),
+    ...(proxy.proxy === undefined ? {} : { proxy: proxy.proxy.reveal() }),
+    ...(proxy.httpProxy === undefined ? {} : { httpProxy: proxy.httpProxy.reveal() }),
+    ...(proxy.httpsProxy === undefined ? {} : { httpsProxy: proxy.httpsProxy.reveal() }),
+    ...(proxy.noProxy === undefined ? {} : { noProxy: proxy.noProxy }),
+  };
+}
+
+function revealed(credential: CredentialConfig): Credential {
+  return credential.kind === 'secret'
+    ? { kind: 'secret', secret: credential.secret.reveal() }
+    : { kind: 'certificate', certificate: credential.certificate, privateKey: credential.privateKey.reveal() };
 }
 
 /** Runs every undo, last first; one that fails does not keep the others from running. */

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { loadConfig, renderFaults } from '../config/load.ts';
 import { startGateway, StartError } from '../gateway.ts';
 import type { Gateway, GatewayOptions } from '../gateway.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/config.ts';
 import type { Command } from './command.ts';
 import { CommandFault, EXIT } from './outcome.ts';
 import { version } from './version.ts';

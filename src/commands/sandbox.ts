@@ -1,0 +1,81 @@
+/** `sandbox`: a small Entra ID and Exchange on loopback, to try a configuration against. */
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Sandbox } from '../sandbox/sandbox.ts';
+import { startSandbox } from '../sandbox/sandbox.ts';
+import type { Command } from './command.ts';
+import { port } from './numbers.ts';
+import type { Terminal } from './outcome.ts';
+import { CommandFault, EXIT } from './outcome.ts';
+
+/** Who has a mailbox in the sandbox. */
+export const PEOPLE = {
+  sender: 'notifications@contoso.com',
+  alice: 'alice@contoso.com',
+  bob: 'bob@contoso.com',
+  carol: 'carol@contoso.com',
+} as const;
+
+export const sandboxCommand: Command = {
+  name: 'sandbox',
+  usage: 'sandbox [--port N] [--ca-file FILE]',
+  summary: 'the sandbox alone: a small Entra ID and Exchange on loopback',
+  options: { port: { type: 'string', default: '8443' }, 'ca-file': { type: 'string', default: 'sandbox-ca.pem' } },
+  async run(values, terminal) {
+    const sandbox = await openSandbox(port(values['port']));
+    try {
+      const caFile = resolve(String(values['ca-file']));
+      await saveCertificate(caFile, sandbox.ca);
+      describe(sandbox, caFile, terminal);
+      if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
+    } finally {
+      await sandbox.close();
+    }
+    return EXIT.done;
+  },
+};
+
+export async function openSandbox(listenOn: number): Promise<Sandbox> {
+  try {
+    return await startSandbox({ port: listenOn, mailboxes: Object.values(PEOPLE).map((address) => ({ address })) });
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
+      throw new CommandFault(EXIT.temporary, `Port ${listenOn} is in use: give the sandbox another one with --port`, {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}
+
+export async function saveCertificate(file: string, pem: string): Promise<void> {
+  try {
+    await writeFile(file, pem);
+  } catch (error) {
+    throw new CommandFault(
+      EXIT.configuration,
+      `The sandbox's CA certificate cannot be written to ${file}: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+function describe(sandbox: Sandbox, caFile: string, terminal: Terminal): void {
+  terminal.print(`This is a sandbox, no real Exchange. It keeps everything in memory and listens on loopback only.
+
+For config.yaml:
+senders:
+  mailbox: ${PEOPLE.sender}
+exchange:
+  tenantId: ${sandbox.tenantId}
+  clientId: ${sandbox.clientId}
+  clientSecret: ${sandbox.clientSecret}
+  ewsUrl: ${sandbox.ewsUrl}
+  authority: ${sandbox.authority}
+  caFile: ${caFile}
+
+Mailboxes: ${Object.values(PEOPLE).join(', ')}
+What arrived: curl --cacert ${caFile} ${sandbox.origin}/control/arrived
+Ctrl-C ends it.`);
+}
