@@ -175,6 +175,8 @@ const ANSWERS: readonly (readonly [what: string, answer: Answer, expected: Recor
     { outcome: 'delayed', code: '4.3.0' },
   ],
   ['504', reply(504, 'Gateway Timeout'), { outcome: 'unknown', cause: 'HTTP 504' }],
+  ['504 with a fault', reply(504, fault('ErrorServerBusy')), { outcome: 'unknown', cause: 'HTTP 504' }],
+  ['403 with a fault', reply(403, fault('ErrorAccessDenied')), { ...TRANSPORT_FAULT, cause: 'HTTP 403' }],
   ['507', reply(507, ''), { outcome: 'delayed', reach: 'mailbox' }],
   ['silence', () => {}, { ...UNKNOWN, cause: 'UND_ERR_HEADERS_TIMEOUT' }],
   ['a reset after the whole request', (_seen, response) => response.destroy(), UNKNOWN],
@@ -426,6 +428,16 @@ describe('the token', () => {
     expect(await other.ews.send(message(Buffer.alloc(5_000_000)), new AbortController().signal)).toMatchObject({
       outcome: 'relayed',
     });
+    await other.close();
+  });
+
+  it('is replaced on the only connection there is, whatever the refusal drags along', async () => {
+    peer.answer = (seen, response) =>
+      seen.headers.authorization === 'Bearer fresh'
+        ? response.end(created())
+        : response.writeHead(401).end(Buffer.alloc(5_000_000));
+    const other = await clientOf(peer.url, { token: fakeToken('stale', 'fresh'), http: { connections: 1 } });
+    expect(await other.ews.send(message(), new AbortController().signal)).toMatchObject({ outcome: 'relayed' });
     await other.close();
   });
 

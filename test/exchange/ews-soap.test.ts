@@ -76,6 +76,7 @@ describe('the reader', () => {
     ['crossed tags', '<a><b></a></b>'],
     ['a closing tag without beginning', '</a>'],
     ['two roots', '<a/><b/>'],
+    ['a second root that is cut off', '<a/><b>'],
     ['text around the root', '<a/>text'],
     ['nothing', ''],
     ['blanks', '  \n '],

@@ -145,6 +145,13 @@ const CASES: readonly Case[] = [
     becomes: 'To: =?utf-8?B?SsO8cmdlbg==?= <a@x.test>\nX-Original-To: Jürgen <a@x.test>, b@x.test\n',
   },
   {
+    what: 'a name that only looks like an encoded word keeps its looks',
+    header: 'To: =?utf-8?B?PT91dGYtOD9xP3g/PQ==?= <a@x.test>, b@x.test\n',
+    envelope: ['a@x.test'],
+    becomes:
+      'To: =?utf-8?B?PT91dGYtOD9xP3g/PQ==?= <a@x.test>\nX-Original-To: =?utf-8?B?PT91dGYtOD9xP3g/PQ==?= <a@x.test>, b@x.test\n',
+  },
+  {
     what: 'an address in a name or a comment is no second recipient for another parser',
     header: 'To: "evil@y.test" <a@x.test>\nCc: b@x.test (evil@y.test)\n',
     envelope: ['a@x.test', 'b@x.test'],
