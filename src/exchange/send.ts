@@ -8,7 +8,8 @@
  * through them, so that it cannot slip from one not yet searched into one searched already. In Sent Items it was sent. In
  * Outbox or Drafts it was taken but not sent (yet): Exchange holds back what exceeds a mailbox's rate there, and leaves a
  * draft behind when it refuses a sender. Neither may be sent again blindly, so it is looked for again later, until
- * giveUpAfter hands it to the operator. Without a saved copy nothing can be known.
+ * giveUpAfter hands it to the operator. Without a saved copy nothing can be known. (Gromox files the copy before it sends,
+ * so with it a found copy proves less than with Exchange.)
  */
 import type { QueueItem } from '../mail/item.ts';
 import { joinHeader, splitHeader } from '../mail/header.ts';
