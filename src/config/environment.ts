@@ -13,7 +13,7 @@ export function fillIn(text: string, environment: Environment): Value<string> {
       problem ??= bad('has a ${ that does not begin a ${NAME}', 'write $${ if the two characters are meant');
       return whole;
     }
-    const value = environment[name];
+    const value = Object.hasOwn(environment, name) ? environment[name] : undefined;
     if (value === undefined) problem ??= bad(`the environment variable ${name} is not set`);
     else if (value === '') problem ??= bad(`the environment variable ${name} is empty`);
     return value ?? '';

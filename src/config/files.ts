@@ -5,7 +5,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import { Secret } from './secret.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
@@ -17,16 +17,17 @@ const KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----/;
 
 /** The file's octets, at least one. */
 export async function readNamed(folder: string, name: string): Promise<Value<Buffer>> {
+  // The name is not shown: people put a secret where the name of its file belongs.
+  const where = isAbsolute(name) ? undefined : `it is looked for in ${folder}`;
   const path = resolve(folder, name);
-  const which = path === name ? '' : ` (${path})`;
   try {
-    const { size, ...info } = await stat(path).then((found) => ({ size: found.size, folder: found.isDirectory() }));
-    if (info.folder) return bad(`is a folder, not a file${which}`);
-    if (size > LARGEST) return bad(`is larger than 1 MiB${which}`, 'this must be another file');
+    const found = await stat(path);
+    if (found.isDirectory()) return bad('is a folder, not a file', where);
+    if (found.size > LARGEST) return bad('is larger than 1 MiB', 'this must be another file');
     const content = await readFile(path);
-    return content.length === 0 ? bad(`is an empty file${which}`) : good(content);
+    return content.length === 0 ? bad('is an empty file', where) : good(content);
   } catch (error) {
-    return bad(`${whyUnreadable(error)}${which}`);
+    return bad(whyUnreadable(error), where);
   }
 }
 

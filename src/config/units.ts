@@ -3,17 +3,19 @@ import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
 
 /** Milliseconds. */
-const DURATIONS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const DURATIONS = new Map(Object.entries({ ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }));
 /** Octets; names in lower case. */
-const SIZES: Readonly<Record<string, number>> = {
-  b: 1,
-  kb: 1_000,
-  mb: 1_000 ** 2,
-  gb: 1_000 ** 3,
-  kib: 1_024,
-  mib: 1_024 ** 2,
-  gib: 1_024 ** 3,
-};
+const SIZES = new Map(
+  Object.entries({
+    b: 1,
+    kb: 1_000,
+    mb: 1_000 ** 2,
+    gb: 1_000 ** 3,
+    kib: 1_024,
+    mib: 1_024 ** 2,
+    gib: 1_024 ** 3,
+  }),
+);
 
 /** The forms that the functions below read, for editors. */
 export const DURATION_PATTERN = '^\\d+ ?(ms|s|m|h|d)$';
@@ -39,7 +41,7 @@ export function size(text: string, least: string, most: string): Value<number> {
 }
 
 interface Measure {
-  readonly units: Readonly<Record<string, number>>;
+  readonly units: ReadonlyMap<string, number>;
   readonly name: string;
   readonly unitless: string;
   readonly ignoreCase?: boolean;
@@ -56,6 +58,6 @@ function measure(text: string, least: string, most: string, how: Measure): Value
 function amountOf(text: string, how: Measure): number | undefined {
   const [, digits, unit] = /^(\d{1,15}) ?([a-zA-Z]+)$/.exec(text) ?? [];
   if (digits === undefined || unit === undefined) return undefined;
-  const factor = how.units[how.ignoreCase === true ? unit.toLowerCase() : unit];
+  const factor = how.units.get(how.ignoreCase === true ? unit.toLowerCase() : unit);
   return factor === undefined ? undefined : Number(digits) * factor;
 }

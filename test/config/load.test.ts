@@ -1,0 +1,329 @@
+/** Good configurations, and what they become. */
+import { writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { CLOUDS } from '../../src/config/clouds.ts';
+import { whyUnreadable } from '../../src/config/files.ts';
+import { loadConfig, renderFault, renderFaults } from '../../src/config/load.ts';
+import type { Config } from '../../src/config/load.ts';
+import { Secret } from '../../src/config/secret.ts';
+import { makePems, MARK, place } from './place.ts';
+import type { Pems } from './place.ts';
+
+const here = place();
+let pems: Pems;
+beforeAll(async () => {
+  pems = await makePems();
+});
+
+interface Parts {
+  readonly listeners?: string;
+  readonly credential?: string;
+  readonly exchange?: string;
+  readonly more?: string;
+}
+
+function textOf({ listeners, credential, exchange = '', more = '' }: Parts = {}): string {
+  return `
+listeners: ${listeners ?? '[{ name: lan, port: 2525 }]'}
+senders: { mailbox: notifications@contoso.com }
+exchange:
+  tenantId: 11111111-2222-3333-4444-555555555555
+  clientId: 66666666-7777-8888-9999-000000000000
+  ${credential ?? `clientSecret: ${MARK}`}
+${exchange}
+${more}
+`;
+}
+
+type Environment = Record<string, string | undefined>;
+
+async function load(text: string, environment: Environment = {}, machine = 'gateway.test'): Promise<Config> {
+  const loaded = await loadConfig(here.write('config.yaml', text), environment, machine);
+  if ('faults' in loaded) throw new Error(renderFaults(loaded.faults));
+  return loaded.config;
+}
+
+async function faultsOf(text: string, environment: Environment = {}): Promise<string[]> {
+  const loaded = await loadConfig(here.write('config.yaml', text), environment);
+  return 'faults' in loaded ? loaded.faults.map((fault) => renderFault({ ...fault, file: 'config.yaml' })) : [];
+}
+
+function windows(text: string): string {
+  return `\uFEFF${text.trimStart().replaceAll('\n', '\r\n')}`;
+}
+
+describe('a configuration', () => {
+  it('needs little, and has a default for the rest', async () => {
+    expect(await load(textOf())).toEqual({
+      hostname: 'gateway.test',
+      listeners: [
+        {
+          name: 'lan',
+          address: '127.0.0.1',
+          port: 2525,
+          tls: 'none',
+          minTls: '1.2',
+          auth: 'none',
+          allowInsecureAuth: false,
+          allow: ['127.0.0.0/8', '::1/128'],
+          maxMessageSize: 36_700_160,
+          maxHeaderSize: 262_144,
+          maxConnections: 100,
+          maxRecipients: 500,
+          idleTimeout: 300_000,
+          maxHops: 50,
+        },
+      ],
+      users: [],
+      senders: { mailbox: 'notifications@contoso.com' },
+      exchange: {
+        cloud: 'worldwide',
+        transport: 'ews',
+        tenantId: '11111111-2222-3333-4444-555555555555',
+        clientId: '66666666-7777-8888-9999-000000000000',
+        credential: { kind: 'secret', secret: expect.any(Secret) },
+        saveToSentItems: true,
+        ewsUrl: 'https://outlook.office365.com/EWS/Exchange.asmx',
+        authority: 'https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555',
+        scope: 'https://outlook.office365.com/.default',
+        proxy: {},
+        connectTimeout: 10_000,
+        requestTimeout: 100_000,
+      },
+      pacing: { perMailbox: { concurrency: 4, perMinute: 30 }, concurrency: 16 },
+      retry: { intervals: [60_000, 300_000, 900_000, 3_600_000], giveUpAfter: 172_800_000, verifyAfter: 90_000 },
+      spool: {
+        sqlite: join(here.folder, 'data/spool.db'),
+        maxItems: 100_000,
+        minFree: 500_000_000,
+        retention: 604_800_000,
+      },
+      console: { address: '127.0.0.1', port: 8025 },
+      shutdown: { timeout: 8_000 },
+      log: { level: 'info', addresses: 'full' },
+    });
+  });
+
+  it('is the same with a byte order mark and CRLF, and so are its positions', async () => {
+    expect(await load(windows(textOf()))).toEqual(await load(textOf()));
+    const wrong = 'hostname: a_b\nlisteners: []\n';
+    const faults = await faultsOf(wrong);
+    expect(faults).toContainEqual(expect.stringMatching(/^config\.yaml:1:11: hostname: /));
+    expect(await faultsOf(windows(wrong))).toEqual(faults);
+  });
+
+  it('takes values as they are written', async () => {
+    const listeners = '[{ name: 0012, port: "2525", minTls: 1.0, maxMessageSize: 10 MB, allow: ["::/0", 0.0.0.0/0] }]';
+    const more = 'users: [{ name: yes, passwordHash: $scrypt$ln=15,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA }]';
+    const config = await load(
+      textOf({
+        listeners,
+        credential: 'clientSecret: 007',
+        exchange: '  saveToSentItems: False',
+        more: more.replaceAll(/(\$sc\S+)/g, "'$1'"),
+      }),
+    );
+    expect(config.listeners[0]).toMatchObject({ name: '0012', port: 2525, minTls: '1.0', maxMessageSize: 10_000_000 });
+    expect(config.listeners[0]?.allow).toEqual(['::/0', '0.0.0.0/0']);
+    expect(config.users[0]?.name).toBe('yes');
+    expect(config.users[0]?.passwordHash.reveal()).toMatch(/^\$scrypt\$ln=15/);
+    expect(config.exchange.saveToSentItems).toBe(false);
+    expect(secretOf(config)).toBe('007');
+  });
+
+  it('takes an empty group for its defaults', async () => {
+    const more = 'users:\nretry:\nlog: ~\npacing: { perMailbox: { perMinute: unlimited } }';
+    const config = await load(textOf({ more }));
+    expect(config).toMatchObject({ users: [], log: { level: 'info' }, retry: { verifyAfter: 90_000 } });
+    expect(config.pacing.perMailbox).toEqual({ concurrency: 4, perMinute: Infinity });
+  });
+
+  it('fills in the environment, whatever kind of value it is', async () => {
+    const text = textOf({
+      listeners: '[{ name: "l-${NAME}", port: "${PORT}", tls: "${TLS}", idleTimeout: "${SECONDS}s" }]',
+      credential: 'clientSecret: ${SECRET}',
+      exchange: '  saveToSentItems: ${SAVE}',
+      more: 'pacing: { perMailbox: { perMinute: "${RATE}" } }',
+    });
+    const environment = {
+      NAME: 'x',
+      PORT: '26',
+      TLS: 'none',
+      SECONDS: '7',
+      SECRET: '${NAME}: #1',
+      SAVE: 'false',
+      RATE: 'unlimited',
+    };
+    const config = await load(text, environment);
+    expect(config.listeners[0]).toMatchObject({ name: 'l-x', port: 26, tls: 'none', idleTimeout: 7_000 });
+    expect(config.exchange.saveToSentItems).toBe(false);
+    expect(config.pacing.perMailbox.perMinute).toBe(Infinity);
+    expect(secretOf(config)).toBe('${NAME}: #1');
+  });
+
+  it('has the name of the machine unless it says otherwise', async () => {
+    expect((await load(textOf(), {}, 'mx.contoso.com')).hostname).toBe('mx.contoso.com');
+    expect((await load(textOf(), {}, 'PC_7')).hostname).toBe('localhost');
+    expect((await load(textOf({ more: 'hostname: gw.contoso.com' }), {}, 'mx')).hostname).toBe('gw.contoso.com');
+    const loaded = await loadConfig(here.write('config.yaml', textOf()));
+    expect('config' in loaded && [hostname(), 'localhost'].includes(loaded.config.hostname)).toBe(true);
+  });
+
+  it('lets ports be shared where nobody is in the way', async () => {
+    const listeners = `
+  - { name: a, port: 0 }
+  - { name: b, port: 0 }
+  - { name: c, port: 25, address: 127.0.0.1 }
+  - { name: d, port: 25, address: 127.0.0.2 }
+  - { name: e, port: 26, address: 0.0.0.0 }
+  - { name: f, port: 26, address: "::1" }`;
+    expect((await load(textOf({ listeners, more: 'console: { port: 0 }' }))).listeners).toHaveLength(6);
+  });
+});
+
+function secretOf({ exchange }: Config): string | undefined {
+  return exchange.credential.kind === 'secret' ? exchange.credential.secret.reveal() : undefined;
+}
+
+async function proxyOf(line: string, environment: Environment): Promise<unknown> {
+  const { proxy } = (await load(textOf({ exchange: line }), environment)).exchange;
+  return Object.fromEntries(
+    Object.entries(proxy).map(([key, value]) => [key, value instanceof Secret ? value.reveal() : value]),
+  );
+}
+
+describe('where mail goes', () => {
+  it.each(Object.entries(CLOUDS))('follows from the cloud: %s', async (cloud, { identity, exchange: host }) => {
+    const { exchange } = await load(textOf({ exchange: `  cloud: ${cloud}` }));
+    expect(exchange).toMatchObject({
+      ewsUrl: `https://${host}/EWS/Exchange.asmx`,
+      scope: `https://${host}/.default`,
+      authority: `https://${identity}/${exchange.tenantId}`,
+    });
+  });
+
+  it.each([
+    ['https://127.0.0.1:8443', 'https://127.0.0.1:8443/11111111-2222-3333-4444-555555555555'],
+    ['https://127.0.0.1:8443/', 'https://127.0.0.1:8443/11111111-2222-3333-4444-555555555555'],
+    ['https://127.0.0.1:8443/contoso.com/', 'https://127.0.0.1:8443/contoso.com'],
+  ])('can be another identity server: %s', async (authority, resolved) => {
+    expect((await load(textOf({ exchange: `  authority: ${authority}` }))).exchange.authority).toBe(resolved);
+  });
+
+  it('can be another server', async () => {
+    const own = '  ewsUrl: http://127.0.0.1:81/EWS/Exchange.asmx\n  scope: https://mail.contoso.com/.default';
+    const { exchange } = await load(textOf({ exchange: own }));
+    expect(exchange.ewsUrl).toBe('http://127.0.0.1:81/EWS/Exchange.asmx');
+    expect(exchange.scope).toBe('https://mail.contoso.com/.default');
+  });
+
+  it('is reached through the proxy that was chosen', async () => {
+    const environment = {
+      HTTPS_PROXY: 'proxy:3128',
+      http_proxy: 'http://u:p@web:80',
+      HTTP_PROXY: 'http://forged',
+      NO_PROXY: '.contoso.com',
+    };
+    const fromEnvironment = { httpsProxy: 'http://proxy:3128/', httpProxy: 'http://u:p@web/', noProxy: '.contoso.com' };
+    expect(await proxyOf('', environment)).toEqual(fromEnvironment);
+    expect(await proxyOf('', { ...environment, https_proxy: 'http://first' })).toEqual({
+      ...fromEnvironment,
+      httpsProxy: 'http://first/',
+    });
+    expect(await proxyOf('', { HTTPS_PROXY: '' })).toEqual({});
+    expect(await proxyOf('  proxy: none', environment)).toEqual({});
+    expect(await proxyOf('  proxy: http://u:p@own:8080', environment)).toEqual({ proxy: 'http://u:p@own:8080/' });
+  });
+
+  it('is not reached through a proxy of the environment that is none', async () => {
+    const faults = await faultsOf(textOf(), { https_proxy: `socks5://u:${MARK}@proxy` });
+    expect(faults).toEqual([
+      'config.yaml:4:1: exchange.proxy: takes the proxy from the environment, where https_proxy is not the URL of an HTTP proxy; set it right, or set proxy: none',
+    ]);
+  });
+});
+
+describe('files that are named', () => {
+  it('hold a secret on their only line', async () => {
+    for (const content of [MARK, `${MARK}\n`, `${MARK}\r\n`, `\uFEFF${MARK}\n`]) {
+      const file = here.write('secrets/client', content);
+      for (const name of ['secrets/client', file]) {
+        expect(secretOf(await load(textOf({ credential: `clientSecretFile: ${name}` })))).toBe(MARK);
+      }
+    }
+    here.write('secrets/client', ' \n');
+    expect(await faultsOf(textOf({ credential: 'clientSecretFile: secrets/client' }))).toEqual([
+      expect.stringContaining('exchange.clientSecretFile: is a file with nothing but white space in it'),
+    ]);
+  });
+
+  it('hold certificates and keys, encrypted or not', async () => {
+    here.write('cert.pem', `Bag Attributes\n${pems.cert}${pems.ecCert}`);
+    here.write('key.pem', pems.encryptedKey);
+    here.write('passphrase', `${pems.passphrase}\n`);
+    const certificate = 'certificate: { certFile: cert.pem, keyFile: key.pem, passphraseFile: passphrase }';
+    const inPlace = certificate.replace('passphraseFile: passphrase', 'passphrase: "${PASSPHRASE}"');
+    const config = await load(
+      textOf({ credential: certificate, listeners: `[{ name: lan, port: 25, tls: optional, ${inPlace} }]` }),
+      { PASSPHRASE: pems.passphrase },
+    );
+    const { credential } = config.exchange;
+    const listener = config.listeners[0]?.certificate;
+    for (const pair of [credential.kind === 'certificate' ? credential : undefined, listener]) {
+      const key = createPrivateKey(pair?.privateKey.reveal() ?? '');
+      expect(new X509Certificate(pair?.certificate ?? '').checkPrivateKey(key)).toBe(true);
+      expect(pair?.certificate.match(/BEGIN CERTIFICATE/g)).toHaveLength(2);
+    }
+  });
+
+  it('hold elliptic curve keys for listeners', async () => {
+    here.write('ec.pem', `${pems.ecKey}${pems.ecCert}`);
+    const listeners = '[{ name: lan, port: 25, tls: implicit, certificate: { certFile: ec.pem, keyFile: ec.pem } }]';
+    expect((await load(textOf({ listeners }))).listeners[0]?.certificate?.privateKey).toBeInstanceOf(Secret);
+  });
+
+  it('hold authorities', async () => {
+    here.write('ca.pem', `# ours\n${pems.ecCert}\n${pems.cert}`);
+    const { ca } = (await load(textOf({ exchange: '  caFile: ca.pem' }))).exchange;
+    expect(ca?.match(/-----BEGIN CERTIFICATE-----/g)).toHaveLength(2);
+    here.write('ca.pem', `${pems.ecCert}\n${pems.cert.replace(/(-----\r?\n[\s\S]{200})[\s\S]*?(\n-----END)/, '$1$2')}`);
+    expect(await faultsOf(textOf({ exchange: '  caFile: ca.pem' }))).toEqual([
+      expect.stringContaining('exchange.caFile: holds a damaged certificate (number 2)'),
+    ]);
+  });
+
+  it('are not too large to be what was meant', async () => {
+    writeFileSync(join(here.folder, 'large'), Buffer.alloc(1024 * 1024 + 1, 'x'));
+    expect(await faultsOf(textOf({ credential: 'clientSecretFile: large' }))).toEqual([
+      expect.stringContaining('is larger than 1 MiB'),
+    ]);
+  });
+
+  it.each([
+    ['ENOENT', 'there is no such file'],
+    ['ENOTDIR', 'there is no such file'],
+    ['EACCES', 'may not be read by the user this program runs as'],
+    ['EPERM', 'may not be read by the user this program runs as'],
+    ['EISDIR', 'is a folder, not a file'],
+    ['EIO', 'cannot be read: EIO'],
+  ])('cannot be read: %s', (code, sentence) => {
+    expect(whyUnreadable(Object.assign(new Error('no'), { code }))).toBe(sentence);
+  });
+});
+
+describe('a file that cannot be read', () => {
+  it.each([
+    ['none.yaml', 'there is no such file'],
+    ['', 'is a folder, not a file'],
+  ])('is a fault: %s', async (name, sentence) => {
+    const loaded = await loadConfig(join(here.folder, name), {});
+    const lines = 'faults' in loaded ? renderFaults(loaded.faults).replaceAll(here.folder, '<folder>') : '';
+    expect(lines).toContain(
+      `${sentence}; copy config.yaml of the project and fill in its ids, or name another file with --config`,
+    );
+    expect(lines).toMatch(/^<folder>\/?(none\.yaml)?: /);
+  });
+});
