@@ -58,7 +58,7 @@ export function createConsole(options: ConsoleOptions): Console {
       keepAliveTimeout: 5_000,
       maxHeaderSize: MAX_HEADER,
     },
-    (request, response) => void serve(request, response, options),
+    (request, response) => void serve(request, response, options, () => !server.listening),
   );
   server.maxConnections = MAX_CONNECTIONS;
   // Also ends a client that does not read its answer.
@@ -82,6 +82,8 @@ async function open(server: Server, { address, port, report }: ConsoleOptions): 
   } finally {
     server.removeListener('error', reject);
   }
+  // A connection that could not be taken (no file descriptor left) is lost; the port stays open.
+  server.on('error', () => undefined);
   report({ event: 'console.open', url: urlOf(address, (server.address() as AddressInfo).port) });
 }
 
@@ -110,7 +112,12 @@ async function close(server: Server): Promise<void> {
   clearTimeout(grace);
 }
 
-async function serve(request: IncomingMessage, response: ServerResponse, options: ConsoleOptions): Promise<void> {
+async function serve(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: ConsoleOptions,
+  isStopping: () => boolean,
+): Promise<void> {
   let answer: Answer;
   try {
     answer = await answerTo(request, options);
@@ -130,7 +137,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, options
     'cross-origin-resource-policy': 'same-origin',
     ...(answer.allow === undefined ? {} : { allow: answer.allow }),
     // A body that nobody asked for is not read to its end.
-    ...(answer.status < 400 || answer.status === 503 ? {} : { connection: 'close' }),
+    ...(isStopping() || (answer.status >= 400 && answer.status < 500) ? { connection: 'close' } : {}),
   });
   response.end(request.method === 'HEAD' ? undefined : answer.body);
 }

@@ -5,13 +5,24 @@
 
 export const OTHER = 'other';
 
-/** Words our own rooms use that have no form of their own. */
-const WORDS = new Set(['NoError', 'SOAP fault', 'unusable answer', 'bug', 'unknown', 'verified']);
+/** What our own rooms say where no server and no system has a word for it. */
+const WORDS = new Set([
+  'NoError',
+  'SOAP fault',
+  'bug',
+  'found in Sent Items',
+  'header too large',
+  'unknown',
+  'unreadable answer',
+  'unusable Message-ID',
+  'unusable answer',
+  'unusable mailbox',
+  'unusable recipient',
+]);
 
 const FORMS = [
   /^Error[A-Z][A-Za-z0-9]{1,60}$/, // ResponseCode of EWS
   /^HTTP [1-5]\d\d$/,
-  /^SMTP [2-5]\d\d$/,
   /^[A-Z][A-Z0-9_]{2,50}$/, // ECONNREFUSED, UND_ERR_HEADERS_TIMEOUT, SELF_SIGNED_CERT_IN_CHAIN, ABORTED
   /^AADSTS\d{3,9}$/,
   /^[a-z]{2,20}(?:_[a-z]{2,20}){1,4}$/, // OAuth error (RFC 6749 section 5.2)

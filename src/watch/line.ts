@@ -6,6 +6,7 @@
 import type { Event } from '../mail/event.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
+import { bytes, count, duration, instant, place, round, when } from './amounts.ts';
 import type { Redactor } from './redact.ts';
 
 export const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -23,6 +24,7 @@ type Delivery = Extract<Event, { readonly messageId: string; readonly attempt: n
 
 /** How many entries of a list are shown; the count is always given. */
 const SHOWN = 20;
+const SHORT = 100;
 const LONG = 2_000;
 const FRAMES = 10;
 
@@ -106,7 +108,9 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'delivery.delayed':
       return line(
         'warn',
-        `Attempt ${event.attempt} as ${address(event.mailbox)} failed for now (${id(event.status.cause)}), again ${when(event.due, now)}`,
+        `Attempt ${event.attempt} as ${address(event.mailbox)} failed for now (${text(event.status.cause, SHORT)}), again ${
+          event.status.reach === 'transport' ? 'when the route works' : when(event.due, now)
+        }`,
         {
           ...delivery(event, redact),
           ...outcome(event.status, event.messageId, redact),
@@ -116,7 +120,7 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'delivery.failed':
       return line(
         'error',
-        `Attempt ${event.attempt} as ${address(event.mailbox)} was refused for good (${id(event.status.cause)})`,
+        `Attempt ${event.attempt} as ${address(event.mailbox)} was refused for good (${text(event.status.cause, SHORT)})`,
         {
           ...delivery(event, redact),
           ...outcome(event.status, event.messageId, redact),
@@ -125,7 +129,7 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'delivery.unknown':
       return line(
         'warn',
-        `Attempt ${event.attempt} as ${address(event.mailbox)} got no clear answer (${id(event.status.cause)}); the gateway looks ${when(event.due, now)} before it sends again`,
+        `Attempt ${event.attempt} as ${address(event.mailbox)} got no clear answer (${text(event.status.cause, SHORT)}); the gateway looks ${when(event.due, now)} before it sends again`,
         {
           ...delivery(event, redact),
           ...outcome(event.status, event.messageId, redact),
@@ -155,10 +159,10 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'route.held':
       return line(
         'error',
-        `Route ${id(event.route)} held (${id(event.cause)}); mail is kept, next try ${when(event.until, now)}${event.misconfigured ? '; a person has to mend the configuration' : ''}`,
+        `Route ${id(event.route)} held (${text(event.cause, SHORT)}); mail is kept, next try ${when(event.until, now)}${event.misconfigured ? '; a person has to mend the configuration' : ''}`,
         {
           route: id(event.route),
-          cause: id(event.cause),
+          cause: text(event.cause, SHORT),
           reason: text(event.reason, LONG),
           until: instant(event.until),
           misconfigured: event.misconfigured,
@@ -172,11 +176,11 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'lane.held':
       return line(
         'warn',
-        `${address(event.mailbox)} ${event.throttled ? 'is throttled' : 'waits'} (${id(event.cause)}), next try ${when(event.until, now)}`,
+        `${address(event.mailbox)} ${event.throttled ? 'is throttled' : 'waits'} (${text(event.cause, SHORT)}), next try ${when(event.until, now)}`,
         {
           route: id(event.route),
           mailbox: address(event.mailbox),
-          cause: id(event.cause),
+          cause: text(event.cause, SHORT),
           until: instant(event.until),
           throttled: event.throttled,
         },
@@ -192,14 +196,14 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'token.failed':
       return line(
         event.validUntil === undefined ? 'error' : 'warn',
-        `No new token for ${id(event.account)} (${id(event.cause)}); ${
+        `No new token for ${id(event.account)} (${text(event.cause, SHORT)}); ${
           event.validUntil === undefined
             ? 'nothing can be sent'
             : `the present one is good until ${instant(event.validUntil)}`
         }`,
         {
           account: id(event.account),
-          cause: id(event.cause),
+          cause: text(event.cause, SHORT),
           advice: text(event.advice, LONG),
           validUntil: optional(event.validUntil, instant),
           seconds: round(event.seconds),
@@ -293,11 +297,11 @@ function delivery(event: Delivery, { id, address }: Redactor): Fields {
   };
 }
 
-function outcome(status: DeliveryStatus, messageId: string, { id, textAbout }: Redactor): Fields {
+function outcome(status: DeliveryStatus, messageId: string, { id, text, textAbout }: Redactor): Fields {
   const delayed = status.outcome === 'delayed' ? status : undefined;
   return {
     code: status.code,
-    cause: id(status.cause),
+    cause: text(status.cause, SHORT),
     reach: delayed?.reach,
     text: textAbout(status.text, messageId),
     reason: optional(status.reason, (reason) => textAbout(reason, messageId, LONG)),
@@ -325,38 +329,4 @@ function list(values: readonly string[], shown: (value: string) => string): read
 
 function optional<T, V extends Value>(value: T | undefined, shown: (value: T) => V): V | undefined {
   return value === undefined ? undefined : shown(value);
-}
-
-function instant(time: number): string {
-  // Beyond what a date can be (RangeError) lies only a caller's mistake; a log line is no place to fail for it.
-  return Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : String(time);
-}
-
-/** Milliseconds are enough for durations in seconds. */
-function round(seconds: number): number {
-  return Math.round(seconds * 1000) / 1000;
-}
-
-function duration(seconds: number): string {
-  if (seconds < 10) return `${round(seconds < 1 ? seconds : Math.round(seconds * 100) / 100)} s`;
-  if (seconds < 120) return `${Math.round(seconds)} s`;
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
-  return `${Math.round(seconds / 3600)} h`;
-}
-
-function when(time: number, now: number): string {
-  return time <= now ? 'at once' : `in ${duration((time - now) / 1000)}`;
-}
-
-function bytes(size: number): string {
-  if (size < 1_000) return `${size} octets`;
-  return size < 1_000_000 ? `${Math.round(size / 1_000)} kB` : `${Math.round(size / 100_000) / 10} MB`;
-}
-
-function count(amount: number, what: string): string {
-  return `${amount} ${what}${amount === 1 ? '' : 's'}`;
-}
-
-function place({ address, port }: { readonly address: string; readonly port: number }): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -18,8 +18,6 @@ export interface LogOptions {
   readonly addresses: AddressMode;
   /** Default standard output. */
   readonly destination?: NodeJS.WritableStream;
-  /** For `addresses: hashed`, so that the hashes of two installations differ. Keep it, and hashes stay comparable. */
-  readonly salt?: string;
   /** Where the log reports its own trouble, so that it is counted too; default: to itself. */
   readonly report?: Report;
   readonly now?: () => number;
@@ -38,7 +36,7 @@ const FLUSH_LIMIT = 2_000;
 
 export function createLog(options: LogOptions): Log {
   const now = options.now ?? Date.now;
-  const redact = createRedactor({ addresses: options.addresses, salt: options.salt ?? 'smtp2exchange' });
+  const redact = createRedactor(options.addresses);
   const outlet = new Outlet(options.destination ?? process.stdout);
   const logger = pino(
     {

@@ -1,0 +1,228 @@
+/** At least one of every event, as the rooms report them. The compiler holds the list complete. */
+import type { Event, EventName } from '../../src/mail/event.ts';
+
+export const NOW = Date.UTC(2026, 10, 24, 3, 0, 0);
+
+const attempt = {
+  id: '01k9z8-a1b2',
+  messageId: '<scan.7@scanner.contoso.com>',
+  route: 'exchange',
+  mailbox: 'notifications@contoso.com',
+  transport: 'exchange',
+  attempt: 2,
+  size: 5_240_000,
+} as const;
+
+const delayed = {
+  outcome: 'delayed',
+  code: '4.3.2',
+  reach: 'mailbox',
+  cause: 'ErrorServerBusy',
+  text: 'The mail server is temporarily unable to take the message',
+  reason: 'Exchange throttles this mailbox',
+  retryAfter: 300_000,
+  throttled: true,
+  ids: { clientRequestId: '6f9d', requestId: 'a0c1', server: 'AM0PR01' },
+} as const;
+
+const failed = {
+  outcome: 'failed',
+  code: '5.7.1',
+  cause: 'ErrorSendAsDenied',
+  text: 'The sending mailbox may not use the address in the From field',
+  reason: 'Give notifications@contoso.com Send As on ceo@contoso.com',
+} as const;
+
+const unknown = {
+  outcome: 'unknown',
+  code: '4.4.7',
+  cause: 'UND_ERR_HEADERS_TIMEOUT',
+  text: 'The mail server did not say in time whether it took the message',
+  reason: 'Look for Message-ID <scan.7@scanner.contoso.com> in the mailbox of alice@fabrikam.com',
+} as const;
+
+const bug = new TypeError('cannot read x');
+bug.stack =
+  'TypeError: cannot read x\n    at send (file:///app/dist/exchange/send.js:10:5)\n    at run (file:///app/a.js:1:1)';
+
+export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { event: Name }>[] } = {
+  'gateway.starting': [{ event: 'gateway.starting', version: '0.1.0', node: '26.10.0', config: '/etc/config.yaml' }],
+  'gateway.ready': [{ event: 'gateway.ready', seconds: 0.31 }],
+  'gateway.stopping': [{ event: 'gateway.stopping', why: 'SIGTERM' }],
+  'gateway.stopped': [
+    { event: 'gateway.stopped', seconds: 1.5, abandoned: 0 },
+    { event: 'gateway.stopped', seconds: 8, abandoned: 2 },
+  ],
+  'listener.open': [
+    { event: 'listener.open', listener: 'lan', address: '::', port: 2525, tls: 'optional', auth: 'none' },
+  ],
+  'console.open': [{ event: 'console.open', url: 'http://127.0.0.1:8025' }],
+  'session.opened': [{ event: 'session.opened', listener: 'lan', peer: '10.0.0.7' }],
+  'session.closed': [{ event: 'session.closed', listener: 'lan', peer: '10.0.0.7', seconds: 61.5, messages: 1 }],
+  'session.refused': [
+    {
+      event: 'session.refused',
+      listener: 'lan',
+      peer: '10.0.0.7',
+      user: 'pbx@contoso.com',
+      refusal: 'size',
+      reply: '552 5.3.4 Message too large',
+      detail: 'declared by pbx@contoso.com',
+    },
+  ],
+  'auth.succeeded': [{ event: 'auth.succeeded', listener: 'lan', peer: '10.0.0.7', user: 'pbx', mechanism: 'PLAIN' }],
+  'auth.failed': [
+    { event: 'auth.failed', listener: 'lan', peer: '10.0.0.7', user: 'pbx@contoso.com', mechanism: 'LOGIN' },
+  ],
+  'message.accepted': [
+    {
+      event: 'message.accepted',
+      id: '01k9z8-a1b2',
+      origin: {
+        source: 'smtp',
+        name: 'lan',
+        peer: '10.0.0.7',
+        helo: 'scanner',
+        user: 'pbx@contoso.com',
+        tls: 'TLSv1.3 TLS_AES_256_GCM_SHA384',
+      },
+      messageId: '<scan.7@scanner.contoso.com>',
+      reversePath: 'scanner@contoso.com',
+      recipients: ['alice@fabrikam.com', 'Bob@fabrikam.com'],
+      size: 5_240_000,
+      items: ['01k9z8-a1b2'],
+      repairs: ['added Date'],
+      seconds: 0.0421,
+    },
+    {
+      event: 'message.accepted',
+      id: '01k9z9-c3d4',
+      origin: { source: 'smtp', name: 'lan', peer: '10.0.0.7' },
+      messageId: '<8@pbx>',
+      reversePath: '',
+      recipients: ['alice@fabrikam.com'],
+      size: 812,
+      items: ['01k9z9-c3d4'],
+      repairs: [],
+      seconds: 0.004,
+    },
+  ],
+  'delivery.started': [{ event: 'delivery.started', ...attempt }],
+  'delivery.relayed': [
+    {
+      event: 'delivery.relayed',
+      ...attempt,
+      seconds: 0.42,
+      age: 66.1,
+      status: {
+        outcome: 'relayed',
+        code: '2.0.0',
+        cause: 'NoError',
+        text: 'Accepted by Exchange',
+        ids: { clientRequestId: '6f9d', requestId: 'a0c1' },
+      },
+    },
+  ],
+  'delivery.delayed': [
+    { event: 'delivery.delayed', ...attempt, seconds: 1.25, due: NOW + 300_000, status: delayed },
+    {
+      event: 'delivery.delayed',
+      ...attempt,
+      seconds: 0.1,
+      due: NOW,
+      status: {
+        outcome: 'delayed',
+        code: '4.3.5',
+        reach: 'transport',
+        cause: 'AADSTS7000222',
+        text: 'Later',
+        reason: 'The client secret has expired.\nMake a new one',
+      },
+    },
+  ],
+  'delivery.failed': [{ event: 'delivery.failed', ...attempt, seconds: 0.2, status: failed }],
+  'delivery.unknown': [
+    { event: 'delivery.unknown', ...attempt, seconds: 120.2, due: NOW + 9_000_000, status: unknown },
+  ],
+  'delivery.verified': [
+    { event: 'delivery.verified', ...attempt, seconds: 0.3, found: 'relayed' },
+    { event: 'delivery.verified', ...attempt, seconds: 0.3, found: 'absent' },
+    { event: 'delivery.verified', ...attempt, seconds: 0.3, found: 'delayed', detail: 'HTTP 503' },
+    { event: 'delivery.verified', ...attempt, seconds: 0, found: 'unknowable', detail: 'no copy is kept' },
+  ],
+  'item.parked': [
+    {
+      event: 'item.parked',
+      id: attempt.id,
+      messageId: attempt.messageId,
+      route: attempt.route,
+      mailbox: attempt.mailbox,
+      why: 'refused for good',
+      status: failed,
+    },
+  ],
+  'route.held': [
+    {
+      event: 'route.held',
+      route: 'exchange',
+      cause: 'ECONNREFUSED',
+      reason: 'mail.contoso.com:443 refused the connection',
+      until: NOW + 30_000,
+      misconfigured: false,
+    },
+    {
+      event: 'route.held',
+      route: 'exchange',
+      cause: 'AADSTS7000222',
+      reason: 'The client secret has expired.\nMake a new one',
+      until: NOW + 60_000,
+      misconfigured: true,
+    },
+  ],
+  'route.released': [{ event: 'route.released', route: 'exchange', seconds: 9_000 }],
+  'lane.held': [
+    {
+      event: 'lane.held',
+      route: 'exchange',
+      mailbox: 'notifications@contoso.com',
+      cause: 'ErrorServerBusy',
+      until: NOW + 12_000,
+      throttled: true,
+    },
+    {
+      event: 'lane.held',
+      route: 'exchange',
+      mailbox: 'pbx@contoso.com',
+      cause: 'ErrorQuotaExceeded',
+      until: NOW + 1_800_000,
+      throttled: false,
+    },
+  ],
+  'token.acquired': [
+    {
+      event: 'token.acquired',
+      account: 'exchange',
+      expiresAt: NOW + 3_599_000,
+      seconds: 0.2,
+      roles: ['full_access_as_app'],
+    },
+  ],
+  'token.failed': [
+    {
+      event: 'token.failed',
+      account: 'exchange',
+      cause: 'AADSTS7000222',
+      advice: 'The client secret has expired.',
+      validUntil: NOW + 600_000,
+      seconds: 0.1,
+    },
+    { event: 'token.failed', account: 'exchange', cause: 'ENOTFOUND', advice: 'Check the name.', seconds: 0.1 },
+  ],
+  'token.warning': [{ event: 'token.warning', account: 'exchange', warning: 'The token carries no roles.' }],
+  'spool.open': [{ event: 'spool.open', where: 'data/spool.db', queued: 3, recovered: 1, swept: 0, seconds: 0.012 }],
+  'spool.trouble': [{ event: 'spool.trouble', trouble: 'full', detail: 'data/spool.db: no space left' }],
+  'log.dropped': [{ event: 'log.dropped', lines: 17 }],
+  bug: [{ event: 'bug', where: 'transport exchange', error: bug, id: '01k9z8-a1b2' }],
+};
+
+export const ALL_EVENTS: readonly Event[] = Object.values(EVENTS).flat();

@@ -1,0 +1,534 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { Event, EventName } from '../../src/mail/event.ts';
+import type { SpoolStats } from '../../src/mail/spool.ts';
+import { CATALOGUE } from '../../src/watch/catalogue.ts';
+import { causeLabels } from '../../src/watch/cause.ts';
+import { createMetrics } from '../../src/watch/metrics.ts';
+import type { Metrics, MetricsOptions } from '../../src/watch/metrics.ts';
+import { ALL_EVENTS, EVENTS, NOW } from './events.ts';
+import { changes, series } from './exposition.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+const STATS: SpoolStats = {
+  items: { queued: 3, sending: 1, parked: 2, relayed: 40, dropped: 5 },
+  oldest: NOW - 90_000,
+  bytes: 123_456,
+  free: 9_000_000_000,
+};
+
+function metrics(options: Partial<MetricsOptions> = {}): Metrics {
+  return createMetrics({
+    version: '0.1.0',
+    stats: async () => STATS,
+    routes: ['exchange'],
+    accounts: ['exchange'],
+    now: () => NOW,
+    ...options,
+  });
+}
+
+const text = async (from: Metrics): Promise<string> => (await from.render()).body;
+const first = <Name extends EventName>(name: Name): Extract<Event, { event: Name }> => {
+  const [event] = EVENTS[name];
+  if (event === undefined) throw new Error(`no sample of ${name}`);
+  return event;
+};
+
+/** What each sample of an event changes; the listener is open. */
+const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (readonly string[])[]>> = {
+  'gateway.starting': [[]],
+  'gateway.ready': [[]],
+  'gateway.stopping': [[]],
+  'gateway.stopped': [[], []],
+  'console.open': [[]],
+  'session.opened': [['sessions_open{listener="lan"} +1', 'sessions_total{listener="lan"} +1']],
+  'session.closed': [['sessions_open{listener="lan"} -1']],
+  'session.refused': [['refusals_total{listener="lan",refusal="size"} +1']],
+  'auth.succeeded': [['auth_attempts_total{listener="lan",result="succeeded"} +1']],
+  'auth.failed': [['auth_attempts_total{listener="lan",result="failed"} +1']],
+  'message.accepted': [
+    [
+      'accept_seconds_count +1',
+      'accept_seconds_sum +0.0421',
+      'accepted_bytes_total{listener="lan"} +5240000',
+      'messages_accepted_total{listener="lan"} +1',
+      'recipients_accepted_total{listener="lan"} +2',
+    ],
+    [
+      'accept_seconds_count +1',
+      'accept_seconds_sum +0.004',
+      'accepted_bytes_total{listener="lan"} +812',
+      'messages_accepted_total{listener="lan"} +1',
+      'recipients_accepted_total{listener="lan"} +1',
+    ],
+  ],
+  'delivery.started': [['deliveries_in_flight{route="exchange"} +1']],
+  'delivery.relayed': [
+    [
+      'delivered_bytes_total{route="exchange"} +5240000',
+      'delivered_messages_total{route="exchange"} +1',
+      'delivery_age_seconds_count{route="exchange"} +1',
+      'delivery_age_seconds_sum{route="exchange"} +66.1',
+      'delivery_attempt_seconds_count{outcome="relayed",route="exchange"} +1',
+      'delivery_attempt_seconds_sum{outcome="relayed",route="exchange"} +0.42',
+      'delivery_attempts_total{cause="NoError",outcome="relayed",route="exchange"} = 1',
+    ],
+  ],
+  'delivery.delayed': [
+    [
+      'delivery_attempt_seconds_count{outcome="delayed",route="exchange"} +1',
+      'delivery_attempt_seconds_sum{outcome="delayed",route="exchange"} +1.25',
+      'delivery_attempts_total{cause="ErrorServerBusy",outcome="delayed",route="exchange"} = 1',
+    ],
+    [
+      'delivery_attempt_seconds_count{outcome="delayed",route="exchange"} +1',
+      'delivery_attempt_seconds_sum{outcome="delayed",route="exchange"} +0.1',
+      'delivery_attempts_total{cause="AADSTS7000222",outcome="delayed",route="exchange"} = 1',
+      'misconfigured_attempts_total{reach="transport",route="exchange"} +1',
+    ],
+  ],
+  'delivery.failed': [
+    [
+      'delivery_attempt_seconds_count{outcome="failed",route="exchange"} +1',
+      'delivery_attempt_seconds_sum{outcome="failed",route="exchange"} +0.2',
+      'delivery_attempts_total{cause="ErrorSendAsDenied",outcome="failed",route="exchange"} = 1',
+    ],
+  ],
+  'delivery.unknown': [
+    [
+      'delivery_attempt_seconds_count{outcome="unknown",route="exchange"} +1',
+      'delivery_attempt_seconds_sum{outcome="unknown",route="exchange"} +120.2',
+      'delivery_attempts_total{cause="UND_ERR_HEADERS_TIMEOUT",outcome="unknown",route="exchange"} = 1',
+      'unknown_outcomes_total{route="exchange"} +1',
+    ],
+  ],
+  'delivery.verified': [
+    ['verifications_total{found="relayed",route="exchange"} +1'],
+    ['verifications_total{found="absent",route="exchange"} +1'],
+    ['verifications_total{found="delayed",route="exchange"} +1'],
+    ['verifications_total{found="unknowable",route="exchange"} +1'],
+  ],
+  'item.parked': [['items_parked_total{route="exchange"} +1']],
+  'route.held': [
+    [
+      'hold_seconds_total{reach="transport",route="exchange",why="trouble"} +30',
+      'holds_total{reach="transport",route="exchange",why="trouble"} +1',
+      'route_held{route="exchange"} +1',
+    ],
+    [
+      'hold_seconds_total{reach="transport",route="exchange",why="misconfigured"} +60',
+      'holds_total{reach="transport",route="exchange",why="misconfigured"} +1',
+      'route_held{route="exchange"} +1',
+      'route_misconfigured{route="exchange"} +1',
+    ],
+  ],
+  'route.released': [[]],
+  'lane.held': [
+    [
+      'hold_seconds_total{reach="mailbox",route="exchange",why="throttled"} +12',
+      'holds_total{reach="mailbox",route="exchange",why="throttled"} +1',
+    ],
+    [
+      'hold_seconds_total{reach="mailbox",route="exchange",why="trouble"} +1800',
+      'holds_total{reach="mailbox",route="exchange",why="trouble"} +1',
+    ],
+  ],
+  'token.acquired': [
+    [
+      'token_expiry_timestamp_seconds{account="exchange"} = 1795492799',
+      'token_remaining_seconds{account="exchange"} = 3599',
+      'token_requests_total{account="exchange",result="acquired"} +1',
+    ],
+  ],
+  'token.failed': [
+    [
+      'token_failures_total{account="exchange",cause="AADSTS7000222"} = 1',
+      'token_requests_total{account="exchange",result="failed"} +1',
+    ],
+    [
+      'token_failures_total{account="exchange",cause="ENOTFOUND"} = 1',
+      'token_requests_total{account="exchange",result="failed"} +1',
+    ],
+  ],
+  'token.warning': [[]],
+  'spool.open': [[]],
+  'spool.trouble': [['spool_trouble +1', 'spool_troubles_total +1']],
+  'log.dropped': [['log_lines_dropped_total +17']],
+  bug: [['bugs_total +1']],
+};
+
+describe('an event changes its metrics and no other', () => {
+  const cases = Object.entries(CHANGES).flatMap(([name, all]) =>
+    all.map((expected, index) => [name as keyof typeof CHANGES, index, expected] as const),
+  );
+  it.each(cases)('%s, sample %i', async (name, index, expected) => {
+    const watched = metrics();
+    watched.report(first('listener.open'));
+    const before = await text(watched);
+    const event = EVENTS[name][index];
+    if (event === undefined) throw new Error(`no sample ${index} of ${name}`);
+    watched.report(event);
+    expect(changes(before, await text(watched))).toEqual(expected.toSorted());
+  });
+
+  it('for every sample', () => {
+    for (const [name, all] of Object.entries(CHANGES)) {
+      expect([name, EVENTS[name as EventName].length]).toEqual([name, all.length]);
+    }
+  });
+
+  it('a listener that opens brings all its series, at 0', async () => {
+    const watched = metrics();
+    const before = await text(watched);
+    watched.report(first('listener.open'));
+    const lines = changes(before, await text(watched));
+    expect(lines).toContain('refusals_total{listener="lan",refusal="loop"} = 0');
+    expect(lines).toContain('messages_accepted_total{listener="lan"} = 0');
+    expect(lines).toHaveLength(4 + 1 + 14 + 2);
+    for (const line of lines) expect(line).toMatch(/ = 0$/);
+  });
+});
+
+describe('over a sequence', () => {
+  it('attempts under way come back to none, also when an end is told twice or never', async () => {
+    const watched = metrics();
+    const running = async (): Promise<number | undefined> =>
+      series(await text(watched)).get('smtp2exchange_deliveries_in_flight{route="exchange"}');
+    const started = first('delivery.started');
+    watched.report(started);
+    watched.report({ ...started, id: 'other' });
+    expect(await running()).toBe(2);
+    watched.report(first('delivery.relayed'));
+    watched.report(first('delivery.relayed'));
+    expect(await running()).toBe(1);
+    watched.report({ ...started, id: 'other' });
+    expect(await running()).toBe(1);
+    watched.report({ ...first('bug'), id: 'other' });
+    expect(await running()).toBe(0);
+  });
+
+  it('a hold that is prolonged is not counted twice, and one mailbox does not hide the other', async () => {
+    let now = NOW;
+    const watched = metrics({ now: () => now });
+    const lane = first('lane.held');
+    const seconds = async (): Promise<number | undefined> =>
+      series(await text(watched)).get(
+        'smtp2exchange_hold_seconds_total{reach="mailbox",route="exchange",why="throttled"}',
+      );
+    watched.report({ ...lane, until: now + 10_000 });
+    watched.report({ ...lane, until: now + 10_000 });
+    expect(await seconds()).toBe(10);
+    now += 4_000;
+    watched.report({ ...lane, until: now + 10_000 });
+    expect(await seconds()).toBe(14);
+    watched.report({ ...lane, mailbox: 'other@contoso.com', until: now + 1_000 });
+    expect(await seconds()).toBe(15);
+    now += 60_000;
+    watched.report({ ...lane, until: now + 5_000 });
+    expect(await seconds()).toBe(20);
+    watched.report({ ...lane, until: now - 5_000 });
+    expect(await seconds()).toBe(20);
+  });
+
+  it('a route is held and misconfigured until it is released', async () => {
+    const watched = metrics();
+    const gauge = async (name: string): Promise<number | undefined> =>
+      series(await text(watched)).get(`smtp2exchange_${name}{route="exchange"}`);
+    const [trouble, misconfigured] = EVENTS['route.held'];
+    if (trouble === undefined || misconfigured === undefined) throw new Error('no sample');
+    watched.report(misconfigured);
+    expect([await gauge('route_held'), await gauge('route_misconfigured')]).toEqual([1, 1]);
+    watched.report(trouble);
+    expect([await gauge('route_held'), await gauge('route_misconfigured')]).toEqual([1, 0]);
+    watched.report(misconfigured);
+    watched.report(first('route.released'));
+    expect([await gauge('route_held'), await gauge('route_misconfigured')]).toEqual([0, 0]);
+  });
+
+  it.each(['message.accepted', 'delivery.relayed', 'item.parked', 'spool.open'] as const)(
+    'trouble with the spool is over with %s',
+    async (name) => {
+      const watched = metrics();
+      const trouble = async (): Promise<number | undefined> =>
+        series(await text(watched)).get('smtp2exchange_spool_trouble');
+      watched.report(first('spool.trouble'));
+      watched.report(first('session.opened'));
+      expect(await trouble()).toBe(1);
+      watched.report(first(name));
+      expect(await trouble()).toBe(0);
+    },
+  );
+
+  it('the seconds to a token’s expiry run down to 0', async () => {
+    let now = NOW;
+    const watched = metrics({ now: () => now });
+    const left = async (): Promise<number | undefined> =>
+      series(await text(watched)).get('smtp2exchange_token_remaining_seconds{account="exchange"}');
+    expect(await left()).toBeUndefined();
+    watched.report(first('token.acquired'));
+    expect(await left()).toBe(3599);
+    now += 599_000;
+    expect(await left()).toBe(3000);
+    now += 10_000_000;
+    expect(await left()).toBe(0);
+  });
+
+  it('no strange number in an event becomes a throw', async () => {
+    const watched = metrics();
+    for (const value of [Number.NaN, -1, Number.POSITIVE_INFINITY]) {
+      watched.report({ ...first('message.accepted'), seconds: value, size: value });
+      watched.report({ ...first('delivery.relayed'), seconds: value, age: value, size: value });
+      watched.report({ ...first('lane.held'), until: value });
+      watched.report({ ...first('log.dropped'), lines: value });
+    }
+    const odd = [...series(await text(watched))].filter(
+      ([key, value]) => key.startsWith('smtp2exchange_') && !(Number.isFinite(value) && value >= 0),
+    );
+    expect(odd).toEqual([]);
+  });
+});
+
+const shown = async (from: Metrics): Promise<(number | undefined)[]> => {
+  const all = series(await text(from));
+  return [
+    'queue_items{state="queued"}',
+    'queue_items{state="parked"}',
+    'queue_oldest_age_seconds',
+    'spool_body_bytes',
+    'spool_free_bytes',
+    'spool_stats_errors_total',
+  ].map((name) => all.get(`smtp2exchange_${name}`));
+};
+
+describe('the spool’s figures', () => {
+  it('are read at each scrape', async () => {
+    let stats: SpoolStats = STATS;
+    const watched = metrics({ stats: async () => stats });
+    expect(await shown(watched)).toEqual([3, 2, 90, 123_456, 9_000_000_000, 0]);
+    stats = { items: { ...STATS.items, queued: 0, sending: 0 }, bytes: 0, free: 5 };
+    expect(await shown(watched)).toEqual([0, 2, 0, 0, 5, 0]);
+  });
+
+  it('are not made up: free space is absent until it is known', async () => {
+    expect(await shown(metrics({ stats: async () => undefined }))).toEqual([0, 0, 0, 0, undefined, 0]);
+    const { free: _, ...withoutFree } = STATS;
+    expect(await shown(metrics({ stats: async () => withoutFree }))).toEqual([3, 2, 90, 123_456, undefined, 0]);
+  });
+
+  it('that fail leave the last ones standing, and the age growing', async () => {
+    let now = NOW;
+    let fails = false;
+    const stats = async (): Promise<SpoolStats> => {
+      if (fails) throw new Error('the spool is closed');
+      return STATS;
+    };
+    const watched = metrics({ stats, now: () => now });
+    await text(watched);
+    fails = true;
+    now += 10_000;
+    expect(await shown(watched)).toEqual([3, 2, 100, 123_456, 9_000_000_000, 1]);
+    fails = false;
+    expect(await shown(watched)).toEqual([3, 2, 100, 123_456, 9_000_000_000, 1]);
+  });
+
+  it('that do not come hold up a scrape for a bounded time, and are not asked for twice at once', async () => {
+    let asked = 0;
+    let answer: ((stats: SpoolStats) => void) | undefined;
+    const stats = (): Promise<SpoolStats> => {
+      asked++;
+      return new Promise((resolve) => (answer = resolve));
+    };
+    const watched = metrics({ stats, statsTimeout: 30 });
+    const begun = performance.now();
+    expect(await shown(watched)).toEqual([0, 0, 0, 0, undefined, 1]);
+    expect(performance.now() - begun).toBeLessThan(1_000);
+    await Promise.all([text(watched), text(watched)]);
+    expect(asked).toBe(1);
+    answer?.(STATS);
+    await new Promise((wake) => setImmediate(wake));
+    const late = shown(watched);
+    answer?.(STATS);
+    expect(await late).toEqual([3, 2, 90, 123_456, 9_000_000_000, 3]);
+    expect(asked).toBe(2);
+  });
+});
+
+describe('labels', () => {
+  it('never hold an address, whatever the events hold', async () => {
+    const watched = metrics();
+    for (const event of ALL_EVENTS) {
+      watched.report(event);
+      if ('status' in event) {
+        watched.report({ ...event, status: { ...event.status, cause: 'alice@contoso.com is over quota' } } as Event);
+      }
+    }
+    watched.report({ ...first('token.failed'), cause: 'alice@contoso.com' });
+    const body = await text(watched);
+    expect(body).not.toContain('@');
+    expect(body).not.toContain('alice');
+    expect(
+      series(body).get('smtp2exchange_delivery_attempts_total{cause="other",outcome="failed",route="exchange"}'),
+    ).toBe(1);
+  });
+
+  it.each([
+    'ErrorServerBusy',
+    'HTTP 503',
+    'ECONNREFUSED',
+    'UND_ERR_HEADERS_TIMEOUT',
+    'SELF_SIGNED_CERT_IN_CHAIN',
+    'AADSTS7000222',
+    'invalid_client',
+    'TIMEOUT',
+    'NoError',
+    'SOAP fault',
+    'unusable answer',
+    'bug',
+  ])('keep the cause %s', (cause) => {
+    expect(causeLabels()(cause)).toBe(cause);
+  });
+
+  it('keep every cause that our own rooms name', () => {
+    const named = ['exchange', 'queue', 'smtp'].flatMap((room) => {
+      const folder = join(root, 'src', room);
+      return readdirSync(folder).flatMap((file) =>
+        [...readFileSync(join(folder, file), 'utf8').matchAll(/cause: '([^']+)'/g)].map(([, cause = '']) => cause),
+      );
+    });
+    expect(named.length).toBeGreaterThan(5);
+    const label = causeLabels();
+    expect(named.filter((cause) => label(cause) !== cause)).toEqual([]);
+  });
+
+  it.each([
+    'alice@contoso.com',
+    'Error',
+    'Error alice',
+    'HTTP 99',
+    'HTTP 5033',
+    'AADSTS-7',
+    'aadsts7000222',
+    'E',
+    'alice',
+    'ErrorServerBusy\n',
+    `E${'X'.repeat(80)}`,
+    '',
+    '__proto__',
+    'constructor',
+  ])('make %j other', (cause) => {
+    expect(causeLabels()(cause)).toBe('other');
+  });
+
+  it('do not grow without end when a server invents codes', async () => {
+    const watched = metrics();
+    for (let index = 0; index < 1_000; index++) {
+      const event = first('delivery.failed');
+      watched.report({ ...event, status: { ...event.status, cause: `ErrorInvented${index}` } });
+    }
+    const causes = [...series(await text(watched))].filter(([key]) => key.includes('cause="ErrorInvented'));
+    expect(causes).toHaveLength(100);
+    expect(
+      series(await text(watched)).get(
+        'smtp2exchange_delivery_attempts_total{cause="other",outcome="failed",route="exchange"}',
+      ),
+    ).toBe(900);
+    expect(causeLabels(1)('ErrorServerBusy')).toBe('ErrorServerBusy');
+  });
+});
+
+describe('the exposition', () => {
+  it('has a content type, help and type for every metric, and the process metrics', async () => {
+    const { contentType, body } = await metrics().render();
+    expect(contentType).toBe('text/plain; version=0.0.4; charset=utf-8');
+    for (const { name, type, help } of Object.values(CATALOGUE)) {
+      expect(body).toContain(`# HELP ${name} ${help}\n`);
+      expect(body).toContain(`# TYPE ${name} ${type}\n`);
+    }
+    const names = new Set([...series(body).keys()].map((key) => key.split('{')[0]));
+    for (const name of [
+      'process_resident_memory_bytes',
+      'nodejs_eventloop_lag_max_seconds',
+      'nodejs_eventloop_lag_p99_seconds',
+    ]) {
+      expect(names).toContain(name);
+    }
+  });
+
+  it('names its version and when it was started', async () => {
+    const all = series(await text(metrics()));
+    expect(all.get(`smtp2exchange_build_info{node="${process.versions.node}",version="0.1.0"}`)).toBe(1);
+    expect(all.get('smtp2exchange_start_time_seconds')).toBe(NOW / 1000);
+  });
+
+  it('of one instance knows nothing of another', async () => {
+    const one = metrics();
+    const other = metrics();
+    one.report(first('bug'));
+    expect(series(await text(one)).get('smtp2exchange_bugs_total')).toBe(1);
+    expect(series(await text(other)).get('smtp2exchange_bugs_total')).toBe(0);
+  });
+
+  it('uses the labels that the catalogue names, and every one of them', async () => {
+    const watched = metrics();
+    for (const event of ALL_EVENTS) watched.report(event);
+    const used = new Map<string, Set<string>>();
+    for (const key of series(await text(watched)).keys()) {
+      if (!key.startsWith('smtp2exchange_')) continue;
+      const [name = '', labels = ''] = key.split('{');
+      const base = Object.values(CATALOGUE).some((known) => known.name === name)
+        ? name
+        : name.replace(/_(?:bucket|sum|count)$/, '');
+      const set = used.get(base) ?? new Set();
+      for (const [, label = ''] of labels.matchAll(/(\w+)="/g)) if (label !== 'le') set.add(label);
+      used.set(base, set);
+    }
+    expect(Object.fromEntries([...used].map(([name, set]) => [name, [...set].toSorted()]))).toEqual(
+      Object.fromEntries(Object.values(CATALOGUE).map(({ name, labels }) => [name, [...labels].toSorted()])),
+    );
+  });
+
+  it('is what docs/metrics.md lists: name, type, labels, meaning', () => {
+    const rows = [
+      ...readFileSync(join(root, 'docs/metrics.md'), 'utf8').matchAll(
+        /^\| `(smtp2exchange_\w+)` \| (.*?) \| (.*?) ?\| (.*) \|$/gm,
+      ),
+    ];
+    expect(rows.map(([, name, type, labels, help]) => ({ name, type, labels, help }))).toEqual(
+      Object.values(CATALOGUE).map(({ name, type, labels, help }) => ({
+        name,
+        type,
+        labels: labels.map((label) => `\`${label}\``).join(', '),
+        help,
+      })),
+    );
+  });
+
+  it('has its labels explained in docs/metrics.md', () => {
+    const docs = readFileSync(join(root, 'docs/metrics.md'), 'utf8');
+    const explained = docs.slice(docs.indexOf('## Labels'));
+    for (const label of new Set<string>(Object.values(CATALOGUE).flatMap(({ labels }) => [...labels]))) {
+      expect(explained).toMatch(new RegExp(`^\\|.*\`${label}\``, 'm'));
+    }
+    for (const refusal of [
+      'address',
+      'connections',
+      'auth',
+      'tls',
+      'size',
+      'recipients',
+      'header',
+      'loop',
+      'room',
+      'spool',
+      'syntax',
+      'timeout',
+      'aborted',
+      'stopping',
+    ]) {
+      expect(explained).toContain(`\`${refusal}\``);
+    }
+  });
+});
