@@ -26,6 +26,7 @@ export function clientId(text: string): Value<string> {
 }
 
 export function clientSecret(text: string): Value<Secret> {
+  if (text !== text.trim()) return bad('begins or ends with white space', 'remove it');
   // A secret's Value is never a GUID, its Secret ID always is.
   if (GUID.test(text))
     return bad('is a GUID, which is the Secret ID', 'paste the Value, which is shown once, when the secret is made');

@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import type { SoundSettings } from './check.ts';
 import { addressesOf } from './clouds.ts';
 import type { Config, CredentialConfig, ExchangeConfig, ListenerConfig, ProxyConfig } from './config.ts';
+import { clientSecret } from './entra.ts';
 import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
 import { pathText } from './fault.ts';
@@ -53,8 +54,9 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
   }
   await fetchPair(['exchange', 'certificate'], exchange?.certificate);
   const { clientSecretFile, caFile } = exchange ?? {};
-  const secret =
+  const text =
     clientSecretFile && keep(['exchange', 'clientSecretFile'], await readSecret(around.folder, clientSecretFile));
+  const secret = text && keep(['exchange', 'clientSecretFile'], clientSecret(text.reveal()));
   const ca = caFile && keep(['exchange', 'caFile'], await readAuthorities(around.folder, caFile));
   return {
     keyPairs,

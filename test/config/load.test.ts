@@ -254,10 +254,17 @@ describe('files that are named', () => {
         expect(secretOf(await load(textOf({ credential: `clientSecretFile: ${name}` })))).toBe(MARK);
       }
     }
-    here.write('secrets/client', ' \n');
-    expect(await faultsOf(textOf({ credential: 'clientSecretFile: secrets/client' }))).toEqual([
-      expect.stringContaining('exchange.clientSecretFile: is a file with nothing but white space in it'),
-    ]);
+    const unfit = [
+      [' \n', 'is a file with nothing but white space in it'],
+      [` ${MARK}\n`, 'begins or ends with white space'],
+      ['99999999-7777-8888-9999-000000000000\n', 'is a GUID, which is the Secret ID'],
+    ] as const;
+    for (const [content, problem] of unfit) {
+      here.write('secrets/client', content);
+      expect(await faultsOf(textOf({ credential: 'clientSecretFile: secrets/client' }))).toEqual([
+        expect.stringContaining(`exchange.clientSecretFile: ${problem}`),
+      ]);
+    }
   });
 
   it('hold certificates and keys, encrypted or not', async () => {

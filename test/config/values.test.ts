@@ -198,7 +198,7 @@ describe('what Entra ID gives out', () => {
       ['contoso', 'common', 'Organizations', 'a b.c', `${guid}0`, ''],
     ],
     [clientId, [guid, guid.toUpperCase()], ['contoso.com', guid.slice(1), `{${guid}}`]],
-    [clientSecret, ['abc8Q~x.y_z-1'], [guid]],
+    [clientSecret, ['abc8Q~x.y_z-1'], [guid, ' abc', 'abc\n']],
     [
       scope,
       ['https://outlook.office365.com/.default'],
