@@ -147,6 +147,7 @@ export type Event =
       readonly seconds: number;
     }
   | { readonly event: 'spool.trouble'; readonly trouble: string; readonly detail: string }
+  | { readonly event: 'spool.recovered'; readonly where: string; readonly queued: number }
   /** The reader of the log was too slow or gone; this many lines were given up so that mail goes on. */
   | { readonly event: 'log.dropped'; readonly lines: number }
   /** A bug: something threw that should have been a value. Caught at one place; the item concerned is deferred. */

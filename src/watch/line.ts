@@ -231,6 +231,11 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         trouble: id(event.trouble),
         detail: text(event.detail, LONG),
       });
+    case 'spool.recovered':
+      return line('info', `Spool works again, with ${count(event.queued, 'item')} waiting`, {
+        where: text(event.where),
+        queued: event.queued,
+      });
     case 'log.dropped':
       return line('warn', `${count(event.lines, 'log line')} given up because the log's reader was too slow`, {
         lines: event.lines,

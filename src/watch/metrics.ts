@@ -190,6 +190,7 @@ class GatewayMetrics implements Metrics {
         m.tokenFailures.inc({ account: event.account, cause: this.#cause(event.cause) });
         return;
       case 'spool.open':
+      case 'spool.recovered':
         m.spoolTrouble.set(0);
         return;
       case 'spool.trouble':

@@ -1,0 +1,93 @@
+/** What the engine asks its worker thread, and how that answers. Plain data; octets are transferred, not copied. */
+import type { HistoryEntry, ItemState, NewItem, SpoolId } from '../mail/item.ts';
+import type { ListFilter, SpoolTrouble } from '../mail/spool.ts';
+import type { DeliveryStatus } from '../mail/status.ts';
+
+export interface Chunk {
+  readonly number: number;
+  readonly octets: Uint8Array;
+}
+
+export type Order =
+  | { readonly do: 'write'; readonly message: SpoolId; readonly chunk: Chunk }
+  | {
+      readonly do: 'commit';
+      readonly message: SpoolId;
+      readonly chunk?: Chunk;
+      readonly size: number;
+      readonly items: readonly NewItem[];
+      readonly now: number;
+    }
+  | { readonly do: 'abort'; readonly message: SpoolId }
+  | { readonly do: 'read'; readonly message: SpoolId; readonly number: number }
+  | { readonly do: 'size'; readonly message: SpoolId }
+  | { readonly do: 'lanes' }
+  | {
+      readonly do: 'claim';
+      readonly lane: string;
+      readonly now: number;
+      readonly limit: number;
+      readonly leaseUntil: number;
+    }
+  | { readonly do: 'renew'; readonly id: SpoolId; readonly leaseUntil: number }
+  | { readonly do: 'release'; readonly id: SpoolId; readonly now: number }
+  | {
+      readonly do: 'defer';
+      readonly id: SpoolId;
+      readonly due?: number;
+      readonly doubtful: boolean;
+      readonly status: DeliveryStatus;
+      readonly now: number;
+    }
+  | {
+      readonly do: 'end';
+      readonly id: SpoolId;
+      readonly state: Extract<ItemState, 'parked' | 'relayed'>;
+      readonly status: DeliveryStatus;
+      readonly now: number;
+    }
+  | { readonly do: 'note'; readonly id: SpoolId; readonly entry: Omit<HistoryEntry, 'at'>; readonly now: number }
+  | { readonly do: 'get'; readonly id: SpoolId }
+  | { readonly do: 'list'; readonly filter: ListFilter }
+  | { readonly do: 'history'; readonly id: SpoolId }
+  | { readonly do: 'stats' }
+  | { readonly do: 'purge'; readonly before: number; readonly limit: number }
+  /** Writes and syncs something small: does the store work again? */
+  | { readonly do: 'probe' }
+  | { readonly do: 'close' };
+
+export interface Request {
+  readonly number: number;
+  readonly order: Order;
+}
+
+export interface Trouble {
+  readonly trouble: SpoolTrouble;
+  readonly message: string;
+}
+
+export type Reply = { readonly number: number; readonly value: unknown } | ({ readonly number: number } & Trouble);
+
+export type FromWorker =
+  | { readonly kind: 'open'; readonly waiting: number; readonly recovered: number; readonly swept: number }
+  | ({ readonly kind: 'refused' } & Trouble)
+  /** The replies of one transaction. */
+  | { readonly kind: 'replies'; readonly replies: readonly Reply[]; readonly waiting: number };
+
+export interface WorkerData {
+  readonly path: string;
+  readonly verifyAfter: number;
+  readonly now: number;
+}
+
+const SEPARATOR = '\n';
+
+/** A lane as one column. Neither part holds a line break. */
+export function laneName(key: { readonly route: string; readonly mailbox: string }): string {
+  return `${key.route}${SEPARATOR}${key.mailbox}`;
+}
+
+export function laneKey(name: string): { route: string; mailbox: string } {
+  const at = name.indexOf(SEPARATOR);
+  return { route: name.slice(0, at), mailbox: name.slice(at + 1) };
+}

@@ -1,0 +1,453 @@
+/**
+ * The embedded engine of the spool: SQLite in a worker thread, with group commit. The main thread never waits for a disk.
+ * A promise settles only when what it stands for is durable (WAL, synchronous=FULL). Trouble with the store is a
+ * SpoolError; while it lasts room() says no, and a probe every few seconds finds out when the store works again.
+ */
+import { mkdir, statfs } from 'node:fs/promises';
+import { dirname, extname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Report } from '../mail/event.ts';
+import type { HistoryEntry, LaneKey, NewItem, QueueItem, SpoolId } from '../mail/item.ts';
+import type { Draft, Lane, ListFilter, Room, Spool, SpoolStats } from '../mail/spool.ts';
+import { SpoolError } from '../mail/spool.ts';
+import type { DeliveryStatus } from '../mail/status.ts';
+import { spoolIds } from './id.ts';
+import { laneName } from './protocol.ts';
+import type { FromWorker, Order, Request, WorkerData } from './protocol.ts';
+
+export interface SqliteOptions {
+  /** The database file. Its folder is made if it does not exist, readable by its owner only. */
+  readonly path: string;
+  readonly report: Report;
+  /** Items waiting (queued, sending, parked) from which on there is no room. */
+  readonly maxItems?: number;
+  /** Octets that have to stay free on the file system. */
+  readonly minFree?: number;
+  /** Milliseconds after the start of an attempt that a crash cut short, before it may be looked into. */
+  readonly verifyAfter?: number;
+  /** Octets of a row of a body. */
+  readonly chunkSize?: number;
+  readonly now?: () => number;
+  /** 0 <= chance < 1 */
+  readonly random?: () => number;
+}
+
+const MAX_ITEMS = 1_000_000;
+const MIN_FREE = 64 * 1024 * 1024;
+const VERIFY_AFTER = 90_000;
+const CHUNK_SIZE = 256 * 1024;
+/** Octets under way to the worker: of one draft in chunks, and of all together. */
+const DRAFT_CHUNKS = 2;
+const ALL_UNDER_WAY = 16 * 1024 * 1024;
+/** Milliseconds between looks at the free space, and between probes of a store in trouble. */
+const LOOK_INTERVAL = 2_000;
+const PURGE_SLICE = 1_000;
+
+/** @throws SpoolError whose message says what to do */
+export async function openSqliteSpool(options: SqliteOptions): Promise<Spool> {
+  const started = performance.now();
+  const { path, report } = options;
+  const now = options.now ?? Date.now;
+  await makeFolder(path);
+  const data: WorkerData = { path, verifyAfter: options.verifyAfter ?? VERIFY_AFTER, now: now() };
+  // The same ending as this file: .ts in a checkout, .js when compiled.
+  const worker = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), {
+    workerData: data,
+    name: 'spool',
+    // What the main thread was started with (an --input-type, say) is not for a file.
+    execArgv: [],
+  });
+  const first = await new Promise<FromWorker>((resolve, reject) => {
+    worker.once('message', resolve);
+    worker.once('error', reject);
+  });
+  if (first.kind !== 'open') {
+    await worker.terminate();
+    throw first.kind === 'refused'
+      ? new SpoolError(first.trouble, first.message)
+      : new Error('the spool answered before it was asked');
+  }
+  const spool = new SqliteSpool(worker, options, first.waiting);
+  await spool.look();
+  report({
+    event: 'spool.open',
+    where: path,
+    queued: first.waiting,
+    recovered: first.recovered,
+    swept: first.swept,
+    seconds: (performance.now() - started) / 1000,
+  });
+  return spool;
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new SpoolError(
+      'readOnly',
+      `The spool's folder ${dirname(path)} cannot be made: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+interface Waiting {
+  resolve(value: unknown): void;
+  reject(error: SpoolError): void;
+}
+
+class SqliteSpool implements Spool {
+  readonly #worker: Worker;
+  readonly #path: string;
+  readonly #report: Report;
+  readonly #now: () => number;
+  readonly #maxItems: number;
+  readonly #minFree: number;
+  readonly #chunkSize: number;
+  readonly #newId: () => SpoolId;
+  readonly #waiting = new Map<number, Waiting>();
+  #number = 0;
+  #items: number;
+  #free: number | undefined;
+  #trouble: SpoolError | undefined;
+  #isProbing = false;
+  #ended: SpoolError | undefined;
+  #closing: Promise<void> | undefined;
+  readonly #timer: NodeJS.Timeout;
+  readonly #budget = new Budget(ALL_UNDER_WAY);
+
+  constructor(worker: Worker, options: SqliteOptions, items: number) {
+    this.#worker = worker;
+    this.#path = options.path;
+    this.#report = options.report;
+    this.#now = options.now ?? Date.now;
+    this.#maxItems = options.maxItems ?? MAX_ITEMS;
+    this.#minFree = options.minFree ?? MIN_FREE;
+    this.#chunkSize = options.chunkSize ?? CHUNK_SIZE;
+    this.#newId = spoolIds(this.#now, options.random);
+    this.#items = items;
+    worker.on('message', (message: FromWorker) => this.#hear(message));
+    worker.on('error', (error: Error) => this.#end(`its thread failed: ${error.message}`));
+    worker.on('exit', () => this.#end('its thread ended'));
+    this.#timer = setInterval(() => void this.look(), LOOK_INTERVAL);
+    this.#timer.unref();
+  }
+
+  room(size = 0): Room {
+    if (this.#ended !== undefined) return { ok: false, reason: this.#ended.message };
+    if (this.#trouble !== undefined) return { ok: false, reason: this.#trouble.message };
+    if (this.#items >= this.#maxItems)
+      return { ok: false, reason: `${this.#items} messages are waiting (spool.maxItems)` };
+    if (this.#free !== undefined && this.#free - size < this.#minFree) {
+      return {
+        ok: false,
+        reason: `only ${Math.round(this.#free / 1e6)} MB are free on the disk of ${this.#path} (spool.minFree)`,
+      };
+    }
+    return { ok: true };
+  }
+
+  begin(): Draft {
+    return new SqliteDraft(this.#newId(), this.#chunkSize, this.#budget, this.#now, (order, transfer) =>
+      this.#ask(order, transfer),
+    );
+  }
+
+  async *open(message: SpoolId): AsyncGenerator<Uint8Array> {
+    const size = (await this.#ask({ do: 'size', message })) as number | undefined;
+    if (size === undefined)
+      throw new SpoolError('damaged', `The spool ${this.#path} has no body for message ${message}`);
+    const read = (number: number): Promise<unknown> => {
+      const octets = this.#ask({ do: 'read', message, number });
+      octets.catch(() => undefined); // whoever awaits it gets it; a reader that left early does not
+      return octets;
+    };
+    let at = 0;
+    let next = read(0);
+    for (let number = 1; at < size; number++) {
+      const octets = (await next) as Uint8Array | undefined;
+      if (octets === undefined) break;
+      at += octets.length;
+      if (at < size) next = read(number);
+      yield octets;
+    }
+    if (at !== size)
+      throw new SpoolError(
+        'damaged',
+        `The spool ${this.#path} holds ${at} octets of message ${message} instead of ${size}`,
+      );
+  }
+
+  async lanes(): Promise<readonly Lane[]> {
+    return (await this.#ask({ do: 'lanes' })) as Lane[];
+  }
+
+  async claim(
+    lane: LaneKey,
+    options: { now: number; limit: number; leaseUntil: number },
+  ): Promise<readonly QueueItem[]> {
+    return (await this.#ask({ do: 'claim', lane: laneName(lane), ...options })) as QueueItem[];
+  }
+
+  async renew(id: SpoolId, leaseUntil: number): Promise<boolean> {
+    return (await this.#ask({ do: 'renew', id, leaseUntil })) as boolean;
+  }
+
+  async release(id: SpoolId): Promise<void> {
+    await this.#ask({ do: 'release', id, now: this.#now() });
+  }
+
+  async defer(id: SpoolId, next: { due?: number; doubtful: boolean; status: DeliveryStatus }): Promise<void> {
+    await this.#ask({ do: 'defer', id, now: this.#now(), ...next });
+  }
+
+  async park(id: SpoolId, status: DeliveryStatus): Promise<void> {
+    await this.#ask({ do: 'end', id, state: 'parked', status, now: this.#now() });
+  }
+
+  async finish(id: SpoolId, status: DeliveryStatus): Promise<void> {
+    await this.#ask({ do: 'end', id, state: 'relayed', status, now: this.#now() });
+  }
+
+  async note(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): Promise<void> {
+    await this.#ask({ do: 'note', id, entry, now: this.#now() });
+  }
+
+  async get(id: SpoolId): Promise<QueueItem | undefined> {
+    return (await this.#ask({ do: 'get', id })) as QueueItem | undefined;
+  }
+
+  async list(filter: ListFilter): Promise<readonly QueueItem[]> {
+    return (await this.#ask({ do: 'list', filter })) as QueueItem[];
+  }
+
+  async history(id: SpoolId): Promise<readonly HistoryEntry[]> {
+    return (await this.#ask({ do: 'history', id })) as HistoryEntry[];
+  }
+
+  async stats(): Promise<SpoolStats> {
+    const stats = (await this.#ask({ do: 'stats' })) as SpoolStats;
+    return this.#free === undefined ? stats : { ...stats, free: this.#free };
+  }
+
+  async purge(before: number): Promise<number> {
+    let purged = 0;
+    for (let slice = PURGE_SLICE; slice === PURGE_SLICE; purged += slice) {
+      slice = (await this.#ask({ do: 'purge', before, limit: PURGE_SLICE })) as number;
+    }
+    return purged;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#timer);
+    if (this.#ended !== undefined) return;
+    const closed = this.#ask({ do: 'close' });
+    this.#ended = new SpoolError('closed', `The spool ${this.#path} is closed`);
+    await closed.catch(() => undefined);
+    await this.#worker.terminate();
+  }
+
+  /** Reads the free space; probes a store that was in trouble. Never rejects. */
+  async look(): Promise<void> {
+    try {
+      const { bavail, bsize } = await statfs(dirname(this.#path));
+      this.#free = bavail * bsize;
+    } catch {
+      this.#free = undefined;
+    }
+    if (this.#trouble === undefined || this.#isProbing || this.#ended !== undefined) return;
+    this.#isProbing = true;
+    try {
+      await this.#ask({ do: 'probe' });
+      this.#trouble = undefined;
+      const { items } = await this.stats();
+      this.#report({ event: 'spool.recovered', where: this.#path, queued: items.queued });
+    } catch {
+      // still in trouble
+    } finally {
+      this.#isProbing = false;
+    }
+  }
+
+  #ask(order: Order, transfer: ArrayBuffer[] = []): Promise<unknown> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    const request: Request = { number: ++this.#number, order };
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(request.number, { resolve, reject });
+      this.#worker.postMessage(request, transfer);
+    });
+  }
+
+  #hear(message: FromWorker): void {
+    if (message.kind !== 'replies') return;
+    this.#items = message.waiting;
+    for (const reply of message.replies) {
+      const waiting = this.#waiting.get(reply.number);
+      this.#waiting.delete(reply.number);
+      if ('trouble' in reply) {
+        const error = new SpoolError(reply.trouble, reply.message);
+        this.#inTrouble(error);
+        waiting?.reject(error);
+      } else waiting?.resolve(reply.value);
+    }
+  }
+
+  #inTrouble(error: SpoolError): void {
+    if (this.#trouble?.trouble === error.trouble) return;
+    this.#trouble = error;
+    this.#report({ event: 'spool.trouble', trouble: error.trouble, detail: error.message });
+  }
+
+  /** The worker is gone: nothing may wait for it for ever. */
+  #end(why: string): void {
+    const error =
+      this.#ended ?? new SpoolError('io', `The spool ${this.#path} is out of order (${why}): restart the gateway`);
+    if (this.#ended === undefined) {
+      this.#ended = error;
+      this.#inTrouble(error);
+    }
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+  }
+}
+
+/** Octets under way, of all drafts together. */
+class Budget {
+  readonly #limit: number;
+  #used = 0;
+  readonly #queue: (() => void)[] = [];
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  async take(octets: number): Promise<void> {
+    while (this.#used >= this.#limit) await new Promise<void>((resolve) => this.#queue.push(resolve));
+    this.#used += octets;
+  }
+
+  give(octets: number): void {
+    this.#used -= octets;
+    this.#queue.shift()?.();
+  }
+}
+
+type Ask = (order: Order, transfer: ArrayBuffer[]) => Promise<unknown>;
+
+class SqliteDraft implements Draft {
+  readonly id: SpoolId;
+  readonly #chunkSize: number;
+  readonly #budget: Budget;
+  readonly #now: () => number;
+  readonly #ask: Ask;
+  /** What is not yet on its way. */
+  #held: Uint8Array[] = [];
+  #heldOctets = 0;
+  #chunks = 0;
+  #size = 0;
+  /** Writes under way, oldest first. */
+  readonly #underWay: Promise<void>[] = [];
+  #failure: unknown;
+  #isOver = false;
+
+  constructor(id: SpoolId, chunkSize: number, budget: Budget, now: () => number, ask: Ask) {
+    this.id = id;
+    this.#chunkSize = chunkSize;
+    this.#budget = budget;
+    this.#now = now;
+    this.#ask = ask;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    this.#check();
+    this.#held.push(chunk);
+    this.#heldOctets += chunk.length;
+    this.#size += chunk.length;
+    while (this.#heldOctets >= this.#chunkSize) {
+      await this.#send(this.#take(this.#chunkSize));
+      this.#check();
+    }
+  }
+
+  async commit(items: readonly NewItem[]): Promise<readonly QueueItem[]> {
+    this.#check();
+    if (items.length === 0) throw new TypeError('a message needs at least one item');
+    await Promise.all(this.#underWay);
+    this.#check();
+    this.#isOver = true;
+    const rest = this.#heldOctets > 0 ? { number: this.#chunks, octets: this.#take(this.#heldOctets) } : undefined;
+    const order: Order = {
+      do: 'commit',
+      message: this.id,
+      size: this.#size,
+      items,
+      now: this.#now(),
+      ...(rest === undefined ? {} : { chunk: rest }),
+    };
+    try {
+      return (await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer])) as QueueItem[];
+    } catch (error) {
+      this.#failure = error;
+      this.#isOver = false;
+      throw error;
+    }
+  }
+
+  async abort(): Promise<void> {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#held = [];
+    this.#heldOctets = 0;
+    await Promise.all(this.#underWay);
+    // What cannot be removed now is swept at the next start.
+    if (this.#chunks > 0) await this.#ask({ do: 'abort', message: this.id }, []).catch(() => undefined);
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#isOver) throw new SpoolError('closed', `message ${this.id} is written already or given up`);
+  }
+
+  /** The first octets held, in memory of their own that can be transferred. */
+  #take(octets: number): Uint8Array<ArrayBuffer> {
+    const taken = new Uint8Array(new ArrayBuffer(octets));
+    let at = 0;
+    while (at < octets) {
+      const chunk = this.#held[0];
+      if (chunk === undefined) throw new Error('fewer octets are held than counted');
+      const part = chunk.subarray(0, octets - at);
+      taken.set(part, at);
+      at += part.length;
+      if (part.length === chunk.length) this.#held.shift();
+      else this.#held[0] = chunk.subarray(part.length);
+    }
+    this.#heldOctets -= octets;
+    return taken;
+  }
+
+  async #send(octets: Uint8Array<ArrayBuffer>): Promise<void> {
+    const size = octets.length;
+    await this.#budget.take(size);
+    const written = this.#ask({ do: 'write', message: this.id, chunk: { number: this.#chunks++, octets } }, [
+      octets.buffer,
+    ])
+      .then(
+        () => undefined,
+        (error: unknown) => {
+          this.#failure ??= error;
+        },
+      )
+      .finally(() => {
+        this.#budget.give(size);
+        void this.#underWay.splice(this.#underWay.indexOf(written), 1);
+      });
+    this.#underWay.push(written);
+    if (this.#underWay.length >= DRAFT_CHUNKS) await this.#underWay[0];
+  }
+}

@@ -1,0 +1,376 @@
+/** What every engine of the spool must do: one suite, written against the contract alone. */
+import { randomBytes } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { NewItem, QueueItem } from '../../src/mail/item.ts';
+import type { Spool } from '../../src/mail/spool.ts';
+import type { Delayed, Relayed, Unknown } from '../../src/mail/status.ts';
+
+export interface SpoolUnderTest {
+  /** An empty spool. */
+  open(): Promise<Spool>;
+  /** The same one again, after close() or a crash. */
+  reopen(): Promise<Spool>;
+  /** Lets the present one go as a crash would: nothing is finished or told. */
+  crash(): Promise<void>;
+  remove(): Promise<void>;
+  /** Sets the clock, epoch milliseconds. */
+  setTime(now: number): void;
+}
+
+export const T0 = 1_800_000_000_000;
+export const relayed: Relayed = {
+  outcome: 'relayed',
+  code: '2.0.0',
+  cause: 'NoError',
+  text: 'delivered',
+  ids: { requestId: 'r' },
+};
+export const delayed: Delayed = {
+  outcome: 'delayed',
+  code: '4.4.1',
+  cause: 'ECONNREFUSED',
+  text: 'later',
+  reach: 'message',
+};
+export const unknown: Unknown = { outcome: 'unknown', code: '4.4.2', cause: 'ECONNRESET', text: 'no answer' };
+
+export const entry = (mailbox = 'a@contoso.com', more: Partial<NewItem> = {}): NewItem => ({
+  route: 'exchange',
+  mailbox,
+  envelope: { reversePath: '', recipients: [{ address: 'jürgen@contoso.com', notify: ['failure'] }], ret: 'headers' },
+  origin: { source: 'smtp', name: 'lan', peer: '::1', helo: 'x', user: 'u' },
+  messageId: '<m@contoso.com>',
+  headerSize: 10,
+  ...more,
+});
+
+export async function put(
+  spool: Spool,
+  body: Uint8Array | string = 'body',
+  items: readonly NewItem[] = [entry()],
+): Promise<readonly QueueItem[]> {
+  const draft = spool.begin();
+  await draft.write(Buffer.from(body));
+  return draft.commit(items);
+}
+
+export async function get(spool: Spool, message: string): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of spool.open(message)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+const lane = { route: 'exchange', mailbox: 'a@contoso.com' };
+const claim = { now: T0, limit: 100, leaseUntil: T0 + 60_000 };
+
+export function spoolContract(name: string, make: () => SpoolUnderTest): void {
+  describe(`${name}: the contract of the spool`, () => {
+    let under: SpoolUnderTest;
+    let spool: Spool;
+
+    beforeEach(async () => {
+      under = make();
+      under.setTime(T0);
+      spool = await under.open();
+    });
+
+    afterEach(async () => {
+      await spool.close();
+      await under.remove();
+    });
+
+    const first = async (body?: Uint8Array | string): Promise<QueueItem> => {
+      const [item] = await put(spool, body);
+      if (item === undefined) throw new Error('no item');
+      return item;
+    };
+
+    describe('a message', () => {
+      it('has everything that was given, and its octets', async () => {
+        const item = await first('hello');
+        expect(item).toEqual({
+          ...entry(),
+          id: item.id,
+          message: item.id,
+          size: 5,
+          state: 'queued',
+          arrivedAt: T0,
+          due: T0,
+          attempts: 0,
+          doubtful: false,
+        });
+        expect(await spool.get(item.id)).toEqual(item);
+        expect((await get(spool, item.message)).toString()).toBe('hello');
+        expect(await spool.history(item.id)).toEqual([{ at: T0, what: 'accepted' }]);
+      });
+
+      it.each([0, 1, 1_000, 262_143, 262_144, 262_145, 3_000_000])(
+        'of %i octets comes back as it was, however it was written',
+        async (size) => {
+          const octets = randomBytes(size);
+          const draft = spool.begin();
+          for (let at = 0; at < size;) {
+            const piece = octets.subarray(at, at + 1 + Math.floor(Math.random() * 200_000));
+            await draft.write(piece);
+            at += piece.length;
+          }
+          const [item] = await draft.commit([entry()]);
+          expect(item?.size).toBe(size);
+          expect((await get(spool, draft.id)).equals(octets)).toBe(true);
+          // and again
+          expect((await get(spool, draft.id)).equals(octets)).toBe(true);
+        },
+      );
+
+      it('for several lanes is several items over one body, which stays until the last has been relayed', async () => {
+        const items = await put(spool, 'shared', [entry('a@contoso.com'), entry('b@contoso.com')]);
+        expect(items.map((item) => item.mailbox)).toEqual(['a@contoso.com', 'b@contoso.com']);
+        expect(new Set(items.map((item) => item.id)).size).toBe(2);
+        const [a, b] = items;
+        if (a === undefined || b === undefined) throw new Error('two items');
+        expect([a.message, b.message]).toEqual([a.id, a.id]);
+        await spool.claim(lane, claim);
+        await spool.finish(a.id, relayed);
+        expect((await get(spool, a.message)).toString()).toBe('shared');
+        await spool.claim({ ...lane, mailbox: 'b@contoso.com' }, claim);
+        await spool.finish(b.id, relayed);
+        await expect(get(spool, a.message)).rejects.toThrow(/no body/);
+        expect((await spool.stats()).bytes).toBe(0);
+      });
+
+      it('that was never committed does not exist', async () => {
+        const draft = spool.begin();
+        await draft.write(randomBytes(1_000_000));
+        await draft.abort();
+        await draft.abort();
+        expect(await spool.lanes()).toEqual([]);
+        await expect(get(spool, draft.id)).rejects.toThrow();
+        await expect(draft.write(Buffer.from('x'))).rejects.toThrow();
+      });
+
+      it('survives the end and a crash', async () => {
+        const big = randomBytes(900_000);
+        const one = await first('one');
+        const two = await first(big);
+        await spool.close();
+        spool = await under.reopen();
+        expect((await get(spool, one.id)).toString()).toBe('one');
+        await under.crash();
+        spool = await under.reopen();
+        expect((await get(spool, two.id)).equals(big)).toBe(true);
+        expect((await spool.list({})).map((item) => item.id)).toEqual([one.id, two.id]);
+      });
+
+      it('gets ids that sort by arrival, whatever the clock does', async () => {
+        const ids: string[] = [];
+        for (const time of [T0, T0, T0 + 5, T0 - 3_600_000, T0 + 5]) {
+          under.setTime(time);
+          ids.push((await first()).id);
+        }
+        expect(ids).toEqual(ids.toSorted());
+        expect(new Set(ids).size).toBe(ids.length);
+      });
+    });
+
+    describe('lanes and claims', () => {
+      it('knows each lane with work and when it is due', async () => {
+        await put(spool, 'x', [entry('b@contoso.com')]);
+        under.setTime(T0 + 5);
+        await put(spool, 'x', [entry('a@contoso.com')]);
+        await put(spool, 'x', [entry('b@contoso.com')]);
+        await put(spool, 'x', [entry('a@contoso.com', { route: 'other' })]);
+        expect(await spool.lanes()).toEqual([
+          { route: 'exchange', mailbox: 'b@contoso.com', due: T0 },
+          { route: 'exchange', mailbox: 'a@contoso.com', due: T0 + 5 },
+          { route: 'other', mailbox: 'a@contoso.com', due: T0 + 5 },
+        ]);
+      });
+
+      it('gives out what is due, in order of due time and arrival, once', async () => {
+        const items = [];
+        for (let n = 0; n < 5; n++) items.push(await first(`${n}`));
+        await put(spool, 'x', [entry('b@contoso.com')]);
+        const got = await spool.claim(lane, { ...claim, limit: 3 });
+        expect(got.map((item) => item.id)).toEqual(items.slice(0, 3).map((item) => item.id));
+        expect(got[0]).toMatchObject({ state: 'sending', attempts: 1 });
+        expect((await spool.claim(lane, claim)).map((item) => item.id)).toEqual(items.slice(3).map((item) => item.id));
+        expect(await spool.claim(lane, claim)).toEqual([]);
+        expect((await spool.lanes()).map((one) => one.mailbox)).toEqual(['b@contoso.com']);
+      });
+
+      it('gives out nothing before its time', async () => {
+        const item = await first();
+        await spool.claim(lane, claim);
+        await spool.defer(item.id, { due: T0 + 60_000, doubtful: false, status: delayed });
+        expect(await spool.claim(lane, { ...claim, now: T0 + 59_999 })).toEqual([]);
+        expect(await spool.claim(lane, { ...claim, now: T0 + 60_000 })).toMatchObject([
+          { id: item.id, attempts: 2, lastStatus: delayed, doubtful: false },
+        ]);
+      });
+
+      it('keeps the place of what is put back without a new time', async () => {
+        const one = await first();
+        under.setTime(T0 + 1);
+        await first();
+        await spool.claim(lane, { ...claim, limit: 1 });
+        await spool.defer(one.id, { doubtful: false, status: delayed });
+        expect((await spool.claim(lane, { ...claim, now: T0 + 1 }))[0]).toMatchObject({ id: one.id, due: T0 });
+      });
+
+      it('gives a released item back as if it had never been taken', async () => {
+        const item = await first();
+        await spool.claim(lane, claim);
+        await spool.release(item.id);
+        expect(await spool.get(item.id)).toEqual(item);
+      });
+
+      it('renews a lease only while the item is being sent', async () => {
+        const item = await first();
+        expect(await spool.renew(item.id, T0 + 1)).toBe(false);
+        await spool.claim(lane, claim);
+        expect(await spool.renew(item.id, T0 + 120_000)).toBe(true);
+        await spool.finish(item.id, relayed);
+        expect(await spool.renew(item.id, T0 + 1)).toBe(false);
+      });
+    });
+
+    describe('an end', () => {
+      it('relayed: the history stays, the body goes', async () => {
+        const item = await first();
+        await spool.claim(lane, claim);
+        under.setTime(T0 + 10);
+        await spool.finish(item.id, relayed);
+        expect(await spool.get(item.id)).toMatchObject({ state: 'relayed', lastStatus: relayed });
+        expect(await spool.history(item.id)).toEqual([
+          { at: T0, what: 'accepted' },
+          { at: T0, what: 'attempted' },
+          { at: T0 + 10, what: 'relayed', status: relayed },
+        ]);
+        await expect(get(spool, item.id)).rejects.toThrow();
+      });
+
+      it('relayed, of a large message: its octets are gone soon', async () => {
+        const item = await first(randomBytes(5_000_000));
+        await spool.claim(lane, claim);
+        await spool.finish(item.id, relayed);
+        await expect(get(spool, item.id)).rejects.toThrow();
+        await expect.poll(async () => (await spool.stats()).bytes).toBe(0);
+      });
+
+      it('parked: body and reason stay', async () => {
+        const item = await first('keep me');
+        await spool.claim(lane, claim);
+        await spool.park(item.id, delayed);
+        expect(await spool.get(item.id)).toMatchObject({ state: 'parked', lastStatus: delayed });
+        expect((await get(spool, item.id)).toString()).toBe('keep me');
+        expect(await spool.lanes()).toEqual([]);
+      });
+
+      it('of an item that is not being sent changes nothing', async () => {
+        const item = await first();
+        await spool.finish(item.id, relayed);
+        await spool.park(item.id, delayed);
+        await spool.defer(item.id, { due: T0 + 5, doubtful: true, status: unknown });
+        expect(await spool.get(item.id)).toEqual(item);
+      });
+
+      it('is forgotten after the retention, and nothing else is', async () => {
+        const ids: string[] = [];
+        for (let n = 0; n < 4; n++) ids.push((await first()).id);
+        await spool.claim(lane, { ...claim, limit: 3 });
+        await spool.finish(ids[0] ?? '', relayed);
+        await spool.park(ids[1] ?? '', delayed);
+        under.setTime(T0 + 1_000);
+        await spool.finish(ids[2] ?? '', relayed);
+        expect(await spool.purge(T0 + 500)).toBe(1);
+        expect((await spool.list({})).map((item) => item.id)).toEqual(ids.slice(1));
+        expect(await spool.history(ids[0] ?? '')).toEqual([]);
+      });
+    });
+
+    describe('a crash', () => {
+      it('in the middle of an attempt leaves a doubt, to be looked into after verifyAfter', async () => {
+        const item = await first('doubt');
+        await spool.claim(lane, claim);
+        await under.crash();
+        under.setTime(T0 + 1_000);
+        spool = await under.reopen();
+        expect(await spool.get(item.id)).toMatchObject({
+          state: 'queued',
+          doubtful: true,
+          attempts: 1,
+          due: T0 + 90_000,
+        });
+        expect((await spool.history(item.id)).map((line) => line.what)).toEqual(['accepted', 'attempted', 'recovered']);
+        expect((await get(spool, item.id)).toString()).toBe('doubt');
+      });
+
+      it('in the middle of a draft leaves nothing', async () => {
+        const draft = spool.begin();
+        await draft.write(randomBytes(2_000_000));
+        await under.crash();
+        spool = await under.reopen();
+        expect(await spool.list({})).toEqual([]);
+        expect((await spool.stats()).bytes).toBe(0);
+      });
+    });
+
+    it('keeps the books', async () => {
+      for (let n = 0; n < 6; n++) {
+        under.setTime(T0 + n);
+        await first('12345');
+      }
+      const [a, b, c] = await spool.claim(lane, { ...claim, now: T0 + 10, limit: 4 });
+      await spool.finish(a?.id ?? '', relayed);
+      await spool.park(b?.id ?? '', delayed);
+      await spool.defer(c?.id ?? '', { doubtful: true, status: unknown });
+      expect(await spool.stats()).toMatchObject({
+        items: { queued: 3, sending: 1, parked: 1, relayed: 1, dropped: 0 },
+        bytes: 25,
+        oldest: T0 + 2,
+      });
+    });
+
+    it('lists by state, mailbox, route and page', async () => {
+      for (const mailbox of ['a@contoso.com', 'b@contoso.com', 'a@contoso.com'])
+        await put(spool, 'x', [entry(mailbox)]);
+      await put(spool, 'x', [entry('a@contoso.com', { route: 'other' })]);
+      await spool.claim(lane, { ...claim, limit: 1 });
+      const mailboxes = async (filter: Parameters<Spool['list']>[0]): Promise<string[]> =>
+        (await spool.list(filter)).map((item) => `${item.route} ${item.mailbox} ${item.state}`);
+      expect(await mailboxes({ states: ['sending'] })).toEqual(['exchange a@contoso.com sending']);
+      expect(await mailboxes({ mailbox: 'b@contoso.com' })).toEqual(['exchange b@contoso.com queued']);
+      expect(await mailboxes({ route: 'other' })).toEqual(['other a@contoso.com queued']);
+      const page = await spool.list({ limit: 2 });
+      expect(page.length).toBe(2);
+      expect((await spool.list({ after: page[1]?.id ?? '' })).length).toBe(2);
+    });
+
+    it('adds a line to the history', async () => {
+      const item = await first();
+      await spool.note(item.id, { what: 'verified', detail: 'found in Sent Items' });
+      expect((await spool.history(item.id)).at(-1)).toEqual({
+        at: T0,
+        what: 'verified',
+        detail: 'found in Sent Items',
+      });
+    });
+
+    it('takes many at once, and loses none', async () => {
+      const bodies = Array.from({ length: 200 }, (_, n) => randomBytes(n * 37));
+      const items = await Promise.all(bodies.map((body) => put(spool, body)));
+      for (const [n, [item]] of items.entries())
+        expect((await get(spool, item?.id ?? '')).equals(bodies[n] ?? Buffer.alloc(0)), `${n}`).toBe(true);
+      expect((await spool.stats()).items.queued).toBe(200);
+    });
+
+    it('answers everything after close() with an error, and close() again', async () => {
+      const draft = spool.begin();
+      await spool.close();
+      await spool.close();
+      await expect(spool.lanes()).rejects.toThrow(/closed/);
+      await expect(draft.write(Buffer.alloc(300_000))).rejects.toThrow(/closed/);
+      expect(spool.room()).toMatchObject({ ok: false });
+    });
+  });
+}

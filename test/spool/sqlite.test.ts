@@ -1,0 +1,252 @@
+/** The SQLite engine: the contract, and what is its own: group commit, bounds, its lock, damage, a full disk. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, openSync, closeSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Event } from '../../src/mail/event.ts';
+import type { Spool } from '../../src/mail/spool.ts';
+import { SCHEMA } from '../../src/spool/schema.ts';
+import type { SqliteOptions } from '../../src/spool/sqlite.ts';
+import { openSqliteSpool } from '../../src/spool/sqlite.ts';
+import { entry, get, put, relayed, spoolContract, T0 } from './contract.ts';
+
+let folder: string;
+let path: string;
+let events: Event[];
+let opened: Spool[];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'smtp2exchange-spool-'));
+  path = join(folder, 'data/spool.db');
+  events = [];
+  opened = [];
+});
+afterEach(async () => {
+  for (const spool of opened) await spool.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function open(more: Partial<SqliteOptions> = {}): Promise<Spool> {
+  const spool = await openSqliteSpool({ path, report: (event) => events.push(event), ...more });
+  opened.push(spool);
+  return spool;
+}
+
+spoolContract('SQLite', () => {
+  const place = mkdtempSync(join(tmpdir(), 'smtp2exchange-contract-'));
+  let now = T0;
+  let number = 0;
+  let current = join(place, 'spool.db');
+  let spool: Spool | undefined;
+  const start = async (): Promise<Spool> => {
+    spool = await openSqliteSpool({ path: current, report: () => undefined, now: () => now });
+    return spool;
+  };
+  return {
+    setTime: (time) => {
+      now = time;
+    },
+    open: start,
+    reopen: start,
+    // What is on the disk at this moment is what a crash would leave: a copy of it is the next spool.
+    async crash() {
+      const next = join(place, `spool-${++number}.db`);
+      for (const suffix of ['', '-wal']) {
+        try {
+          writeFileSync(`${next}${suffix}`, readFileSync(`${current}${suffix}`));
+        } catch (error) {
+          if (suffix === '') throw error;
+        }
+      }
+      await spool?.close();
+      current = next;
+    },
+    async remove() {
+      rmSync(place, { recursive: true, force: true });
+    },
+  };
+});
+
+describe('group commit', () => {
+  it('syncs once for many that wait, and at once for one', async () => {
+    const spool = await open();
+    const database = new DatabaseSync(path, { readOnly: true });
+    // data_version tells how many commits other connections have made between two looks.
+    const before = statSync(`${path}-wal`).size;
+    await put(spool, 'one');
+    const single = statSync(`${path}-wal`).size - before;
+    await Promise.all(Array.from({ length: 100 }, (_, n) => put(spool, `${n}`)));
+    const hundred = statSync(`${path}-wal`).size - before - single;
+    database.close();
+    // Each commit writes each page that it touched to the log: together they touch far fewer than one by one.
+    expect(hundred).toBeLessThan(single * 25);
+  });
+});
+
+describe('bounds', () => {
+  it('holds a writer back that is faster than the disk', async () => {
+    const spool = await open({ chunkSize: 65_536 });
+    const draft = spool.begin();
+    let written = 0;
+    const piece = Buffer.alloc(65_536);
+    const writing = (async () => {
+      for (let n = 0; n < 200; n++) {
+        await draft.write(piece);
+        written++;
+      }
+    })();
+    // Without leaving this turn of the event loop no reply of the worker can arrive, so only the bound can be used up.
+    for (let n = 0; n < 1_000; n++) await Promise.resolve();
+    expect(written).toBeLessThan(4);
+    await writing;
+    await draft.commit([entry()]);
+    expect((await get(spool, draft.id)).length).toBe(200 * 65_536);
+  });
+
+  it('has no room when too many wait or too little is free, and again when that has changed', async () => {
+    const spool = await open({ maxItems: 2 });
+    expect(spool.room()).toEqual({ ok: true });
+    const [item] = await put(spool);
+    await put(spool);
+    expect(spool.room()).toMatchObject({ ok: false, reason: expect.stringContaining('maxItems') });
+    await spool.claim(
+      { route: 'exchange', mailbox: 'a@contoso.com' },
+      { now: Date.now(), limit: 1, leaseUntil: Date.now() },
+    );
+    await spool.finish(item?.id ?? '', relayed);
+    expect(spool.room()).toEqual({ ok: true });
+    await spool.close();
+    const tight = await open({ minFree: 2 ** 60 });
+    expect(tight.room()).toMatchObject({ ok: false, reason: expect.stringContaining('minFree') });
+  });
+
+  it('counts the size that the client declared', async () => {
+    const spool = await open({ minFree: 1 });
+    expect(spool.room(1_000)).toEqual({ ok: true });
+    expect(spool.room(2 ** 60)).toMatchObject({ ok: false });
+  });
+});
+
+describe('opening', () => {
+  it('makes its folder, for its owner only', async () => {
+    await open();
+    expect(statSync(join(folder, 'data')).mode & 0o777).toBe(0o700);
+    expect(events).toMatchObject([{ event: 'spool.open', where: path, queued: 0, recovered: 0, swept: 0 }]);
+  });
+
+  it('is refused while another has it', async () => {
+    await open();
+    await expect(open()).rejects.toMatchObject({
+      name: 'SpoolError',
+      trouble: 'locked',
+      message: expect.stringContaining(path),
+    });
+  });
+
+  it('is refused when the folder cannot be made', async () => {
+    writeFileSync(join(folder, 'data'), '');
+    await expect(open()).rejects.toMatchObject({
+      trouble: 'readOnly',
+      message: expect.stringContaining(join(folder, 'data')),
+    });
+  });
+
+  it('is refused when the file is no database, and leaves it alone', async () => {
+    await (await open()).close();
+    writeFileSync(path, 'no database');
+    await expect(open()).rejects.toMatchObject({ trouble: 'damaged', message: expect.stringContaining(path) });
+    expect(readFileSync(path, 'utf8')).toBe('no database');
+  });
+
+  it('is refused when a page was overwritten', async () => {
+    const spool = await open();
+    for (let n = 0; n < 50; n++) await put(spool, Buffer.alloc(20_000, n));
+    await spool.close();
+    const file = openSync(path, 'r+');
+    for (let page = 2; page < 8; page++) writeSync(file, Buffer.alloc(4_096, 0xff), 0, 4_096, page * 8_192);
+    closeSync(file);
+    await expect(open()).rejects.toMatchObject({ trouble: 'damaged', message: expect.stringContaining(path) });
+  });
+
+  it('is refused when a newer version wrote it', async () => {
+    await (await open()).close();
+    const database = new DatabaseSync(path);
+    database.exec('PRAGMA user_version = 99');
+    database.close();
+    await expect(open()).rejects.toMatchObject({ trouble: 'newer' });
+  });
+
+  it('counts what a crash left', async () => {
+    const script = `
+      import { openSqliteSpool } from ${JSON.stringify(resolve('src/spool/sqlite.ts'))};
+      const spool = await openSqliteSpool({ path: ${JSON.stringify(path)}, report: () => {} });
+      const item = { route: 'exchange', mailbox: 'a@contoso.com', envelope: { reversePath: '', recipients: [] }, origin: { source: 'smtp', name: 'x', peer: 'y' }, messageId: '<x>', headerSize: 1 };
+      for (let n = 0; n < 3; n++) {
+        const draft = spool.begin();
+        await draft.write(Buffer.alloc(1_000_000, n));
+        await draft.commit([item]);
+      }
+      await spool.claim(item, { now: Date.now(), limit: 2, leaseUntil: Date.now() });
+      const draft = spool.begin();
+      await draft.write(Buffer.alloc(2_000_000));
+      await spool.stats();
+      console.log('ready');
+    `;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(child.stdout, 'data');
+    child.kill('SIGKILL');
+    await once(child, 'close');
+    const spool = await open();
+    expect(events.at(-1)).toMatchObject({ event: 'spool.open', queued: 3, recovered: 2, swept: 1 });
+    expect((await spool.stats()).bytes).toBe(3_000_000);
+  });
+});
+
+describe('trouble', () => {
+  it('with a full disk: told once, no room, what is there can be read, and it recovers by itself', async () => {
+    const spool = await open();
+    const [kept] = await put(spool, 'kept');
+    // The same error that a full disk gives: SQLite may not grow the file any further.
+    const hand = new DatabaseSync(path);
+    expect(spool.room()).toEqual({ ok: true });
+    hand.exec('BEGIN IMMEDIATE');
+    await expect(put(spool, 'x')).rejects.toMatchObject({ name: 'SpoolError', trouble: 'locked' });
+    await expect(put(spool, 'x')).rejects.toMatchObject({ name: 'SpoolError' });
+    expect(spool.room()).toMatchObject({ ok: false });
+    expect((await get(spool, kept?.id ?? '')).toString()).toBe('kept');
+    expect(events.filter((event) => event.event === 'spool.trouble').length).toBe(1);
+    hand.exec('ROLLBACK');
+    hand.close();
+    await vi.waitFor(() => expect(spool.room()).toEqual({ ok: true }), 8_000);
+    expect(events.at(-1)).toMatchObject({ event: 'spool.recovered' });
+    await put(spool, 'again');
+  });
+});
+
+describe('plans', () => {
+  it('finds lanes and due items by their index', () => {
+    const database = new DatabaseSync(':memory:');
+    database.exec(SCHEMA);
+    const plan = (sql: string): string =>
+      database
+        .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .all()
+        .map((row) => String(row['detail']))
+        .join('\n');
+    expect(
+      plan(`SELECT * FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = 'x' AND due <= 1 ORDER BY due, id LIMIT 3`),
+    ).toMatch(/^SEARCH item USING INDEX item_due/);
+    expect(plan(`SELECT min(lane) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane > 'x'`)).toMatch(
+      /SEARCH item USING COVERING INDEX item_due/,
+    );
+    expect(plan(`SELECT min(due) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = 'x'`)).toMatch(
+      /SEARCH item USING COVERING INDEX item_due/,
+    );
+    database.close();
+  });
+});
