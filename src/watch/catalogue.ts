@@ -43,7 +43,7 @@ export const CATALOGUE = {
   oldestAge: gauge('queue_oldest_age_seconds', 'Age of the oldest item that still has to be sent; 0: none.'),
   bodyBytes: gauge('spool_body_bytes', 'Octets of the message bodies kept.'),
   freeBytes: gauge('spool_free_bytes', "Octets free on the spool's file system; absent where it cannot be known."),
-  spoolTrouble: gauge('spool_trouble', '1 from a trouble with the store until the next durable write.'),
+  spoolTrouble: gauge('spool_trouble', '1 from a trouble with the store until it can be written again.'),
   spoolTroubles: counter('spool_troubles_total', 'Troubles with the store.'),
   statsErrors: counter(
     'spool_stats_errors_total',

@@ -143,7 +143,6 @@ class GatewayMetrics implements Metrics {
         m.delivered.inc({ route: event.route });
         m.deliveredBytes.inc({ route: event.route }, amount(event.size));
         m.age.observe({ route: event.route }, amount(event.age));
-        m.spoolTrouble.set(0);
         return;
       case 'delivery.delayed':
         if (event.status.code === MISCONFIGURED) {
@@ -160,7 +159,6 @@ class GatewayMetrics implements Metrics {
         return;
       case 'item.parked':
         m.parked.inc({ route: event.route });
-        m.spoolTrouble.set(0);
         return;
       case 'route.held':
         m.routeHeld.set({ route: event.route }, 1);
@@ -216,7 +214,6 @@ class GatewayMetrics implements Metrics {
     m.recipients.inc({ listener }, event.recipients.length);
     m.acceptedBytes.inc({ listener }, amount(event.size));
     m.acceptSeconds.observe(amount(event.seconds));
-    m.spoolTrouble.set(0);
   }
 
   #attempted({ id, route, status, seconds }: Attempted): void {

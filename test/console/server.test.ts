@@ -154,13 +154,21 @@ describe('start and stop', () => {
     expect(events).toEqual([{ event: 'console.open', url: web.url() }]);
   });
 
-  it.each([
-    ['0.0.0.0', /^http:\/\/127\.0\.0\.1:\d+$/],
-    ['::1', /^http:\/\/\[::1\]:\d+$/],
-  ])('on %s shows a URL that works from this machine', async (address, url) => {
-    const { web } = await start({ address });
-    expect(web.url()).toMatch(url);
+  it('on every address shows a URL that works from this machine', async () => {
+    const { web } = await start({ address: '0.0.0.0' });
+    expect(web.url()).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
     expect((await fetch(`${web.url()}/livez`)).status).toBe(200);
+  });
+
+  it.each([
+    ['::', 'http://[::1]:8025'],
+    ['fd00::7', 'http://[fd00::7]:8025'],
+  ])('on %s writes the URL %s', (address, url) => {
+    const unused = {
+      metrics: () => Promise.reject(new Error('not asked')),
+      ready: () => ({ ready: true, reasons: [] }),
+    };
+    expect(createConsole({ ...unused, address, port: 8025, report: () => undefined, version: '0' }).url()).toBe(url);
   });
 
   it('on a port in use is one clear sentence with the code behind it', async () => {
