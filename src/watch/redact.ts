@@ -82,7 +82,8 @@ const ADDRESS =
 
 const SECRETS: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|$)/g, '[private key]'],
-  [/\b(Bearer|Basic|NTLM|Negotiate) +[\w.~+/=-]{8,}/gi, '$1 [secret]'],
+  // Looks random: a digit, a padding or a capital inside. "Basic authentication" is no secret.
+  [/\b([Bb]earer|[Bb]asic|NTLM|[Nn]egotiate) +(?=[\w.~+/-]*[\d=]|[\w.~+/-]+[A-Z])[\w.~+/=-]{8,}/g, '$1 [secret]'],
   // A JSON Web Token (RFC 7519): its first part is the encoding of `{"`.
   [/\beyJ[\w-]{6,}\.[\w-]+(?:\.[\w-]*)*/g, '[token]'],
   [/\b(AUTH +(?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER)) +[\w+/=-]+/gi, '$1 [secret]'],

@@ -287,6 +287,16 @@ describe('a secret that came too far', () => {
     for (const line of lines) expect(line).not.toContain(secret);
     expect(lines[0]).toMatch(/\[(?:secret|token|private key)\]/);
   });
+
+  it.each([
+    'Basic authentication is disabled in this tenant',
+    'Basic Authentication and NTLM authentication',
+    'Bearer tokens are accepted',
+    "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+    'the password has expired',
+  ])('%j is none and stays readable', (text) => {
+    expect(parsed([{ ...refused, detail: text }])[0]?.['detail']).toBe(text);
+  });
 });
 
 /** Takes nothing until it is let go. */
