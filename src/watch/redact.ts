@@ -39,7 +39,7 @@ export function createRedactor(addresses: AddressMode): Redactor {
     if (value === '') return '<>';
     switch (addresses) {
       case 'full':
-        return cut(harmless(maskSecrets(value.slice(0, SEARCHED))), ADDRESS_LIMIT);
+        return cut(maskSecrets(harmless(value.slice(0, SEARCHED))), ADDRESS_LIMIT);
       case 'domain': {
         const at = value.lastIndexOf('@');
         return at < 0 ? '***' : cut(`***${harmless(value.slice(at))}`, ADDRESS_LIMIT);
