@@ -3,7 +3,7 @@
  * bottom. A failing Exchange or identity server does not prevent the start: the gateway is a buffer. What does prevent
  * it is a StartError, one sentence for the person who must act.
  */
-import type { Config, CredentialConfig, ExchangeConfig } from './config/config.ts';
+import type { Config, CredentialConfig, ExchangeConfig, ListenerConfig } from './config/config.ts';
 import { createConsole } from './console/server.ts';
 import { createEws } from './exchange/ews.ts';
 import type { Credential } from './exchange/credential.ts';
@@ -17,6 +17,7 @@ import type { Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
 import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
+import type { ListenerOptions } from './smtp/server.ts';
 import { smtpSource } from './smtp/server.ts';
 import { openSqliteSpool } from './spool/sqlite.ts';
 import { createLog } from './watch/log.ts';
@@ -135,16 +136,15 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     undo.push(async () => clearInterval(purge));
 
     // sources
-    const inject = injectInto(opened, queue, config.senders.mailbox);
+    const inject = injectInto(opened, queue, config.senders.mailbox, report);
     const users = new Map(config.users.map((user) => [user.name, user.passwordHash.reveal()]));
     const sources: Source[] = [];
     for (const listener of config.listeners) {
-      const source = smtpSource(listener, {
+      const source = smtpSource(listenerOptions(listener), {
         inject,
         report,
         users,
         hostname: config.hostname,
-        version: options.version,
         defaultFrom: config.senders.mailbox,
       });
       await source.start();
@@ -225,24 +225,45 @@ async function unwind(undo: (() => Promise<unknown>)[]): Promise<void> {
   }
 }
 
-/** Makes what a source brings durable as an item of the route and wakes the queue. */
-function injectInto(spool: Spool, queue: Queue, mailbox: string): Inject {
+/** Makes what a source brings durable as an item of the route, tells it, and wakes the queue. */
+function injectInto(spool: Spool, queue: Queue, mailbox: string, report: Report): Inject {
   return {
     room: (size) => spool.room(size),
     begin() {
+      const begun = performance.now();
       const draft = spool.begin();
       return {
         id: draft.id,
         write: (chunk) => draft.write(chunk),
         abort: () => draft.abort(),
-        async commit({ envelope, origin, messageId, headerSize }: Arrival) {
+        async commit({ envelope, origin, messageId, headerSize, repairs }: Arrival) {
           const items = await draft.commit([
             { route: ROUTE, mailbox: mailbox.toLowerCase(), envelope, origin, messageId, headerSize },
           ]);
+          report({
+            event: 'message.accepted',
+            id: draft.id,
+            origin,
+            messageId,
+            reversePath: envelope.reversePath,
+            recipients: envelope.recipients.map(({ address }) => address),
+            size: items[0]?.size ?? 0,
+            items: items.map(({ id }) => id),
+            repairs,
+            seconds: (performance.now() - begun) / 1000,
+          });
           for (const item of items) queue.arrived(item);
         },
       };
     },
+  };
+}
+
+function listenerOptions({ certificate, ...listener }: ListenerConfig): ListenerOptions {
+  if (certificate === undefined) return listener;
+  return {
+    ...listener,
+    certificate: { certificate: certificate.certificate, privateKey: certificate.privateKey.reveal() },
   };
 }
 

@@ -1,0 +1,22 @@
+/** Which networks may connect: a list of CIDR blocks, IPv4 and IPv6. An IPv4 client of an IPv6 socket counts as IPv4. */
+import { BlockList, isIP } from 'node:net';
+
+/**
+ * @param networks `10.0.0.0/8`, `::1/128`, or one address
+ * @throws TypeError for what is neither
+ */
+export function allowList(networks: readonly string[]): (address: string) => boolean {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address = '', length] = network.split('/');
+    const version = isIP(address);
+    if (version === 0) throw new TypeError(`not a network: ${network}`);
+    const bits = length === undefined ? (version === 4 ? 32 : 128) : Number(length);
+    list.addSubnet(address, bits, version === 4 ? 'ipv4' : 'ipv6');
+  }
+  return (address) => {
+    const plain = address.replace(/^::ffff:(?=\d+\.)/i, '');
+    const version = isIP(plain);
+    return version !== 0 && list.check(plain, version === 4 ? 'ipv4' : 'ipv6');
+  };
+}
