@@ -64,6 +64,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
   try {
     // watch
     const log = createLog({
+      report: (event) => report(event),
       level: config.log.level,
       addresses: config.log.addresses,
       ...(options.logTo === undefined ? {} : { destination: options.logTo }),

@@ -36,7 +36,10 @@ function find(words: readonly string[]): { command: Command; rest: string[] } {
   const name = first === undefined || first.startsWith('-') ? 'run' : first;
   const command = COMMANDS.find((candidate) => candidate.name === name);
   if (command === undefined) {
-    throw new CommandFault(EXIT.usage, `There is no command "${name}". The commands are: ${COMMANDS.map((c) => c.name).join(', ')}`);
+    throw new CommandFault(
+      EXIT.usage,
+      `There is no command "${name}". The commands are: ${COMMANDS.map((c) => c.name).join(', ')}`,
+    );
   }
   return { command, rest: name === first ? rest : [...words] };
 }
@@ -55,7 +58,10 @@ async function execute(words: readonly string[], stop: AbortSignal): Promise<Exi
   try {
     ({ values } = parseArgs({ args: rest, options: command.options, strict: true, allowPositionals: false }));
   } catch (error) {
-    throw new CommandFault(EXIT.usage, `${error instanceof Error ? error.message : String(error)}\nUsage: smtp2exchange ${command.usage}`);
+    throw new CommandFault(
+      EXIT.usage,
+      `${error instanceof Error ? error.message : String(error)}\nUsage: smtp2exchange ${command.usage}`,
+    );
   }
   return command.run(values, {
     print: (line) => void process.stdout.write(`${line}\n`),
@@ -72,12 +78,8 @@ function listen(): AbortSignal {
   };
   process.on('SIGTERM', hear);
   process.on('SIGINT', hear);
-  // A reader that goes away (`| head`) is no reason to fail.
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-    });
-  }
+  // A reader that goes away (`| head`), or a full disk under the log, is no reason to stop handling mail.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   return asked.signal;
 }
 
@@ -89,7 +91,9 @@ async function main(): Promise<ExitCode> {
       process.stderr.write(`${error.message}\n`);
       return error.exitCode;
     }
-    process.stderr.write(`This should not have happened, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.stderr.write(
+      `This should not have happened, please report it: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
     return EXIT.failed;
   }
 }

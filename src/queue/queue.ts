@@ -399,8 +399,8 @@ class DeliveryQueue implements Queue {
         return this.#park(item, status, 'refused for good');
       case 'unknown': {
         const due = now + this.#options.verifyAfter;
-        report({ event: 'delivery.unknown', ...facts, status, due });
         if (undecidable !== undefined) return this.#park(item, status, undecidable);
+        report({ event: 'delivery.unknown', ...facts, status, due });
         await this.#write(() => spool.defer(item.id, { due, doubtful: true, status }));
         lane.due = Math.min(lane.due, due);
         return;
