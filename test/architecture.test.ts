@@ -73,7 +73,9 @@ describe('the house', () => {
       }
     }
     expect([...importers].filter(([, paths]) => paths.length > 1)).toEqual([]);
-    const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+    const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+      dependencies: Record<string, string>;
+    };
     expect([...importers.keys()].toSorted()).toEqual(Object.keys(manifest.dependencies).toSorted());
   });
 
@@ -107,7 +109,9 @@ describe('the house', () => {
   it('reads the environment in config/load.ts only, and ends the process or hears signals in main.ts only', () => {
     const broken = offenders((file) => [
       ...(file.path !== 'config/load.ts' && /process\.env\b/.test(file.code) ? ['process.env'] : []),
-      ...(file.path !== 'main.ts' && /process\.(exit\b|exitCode\b|argv\b|kill\b)/.test(file.code) ? ['process.exit or argv'] : []),
+      ...(file.path !== 'main.ts' && /process\.(exit\b|exitCode\b|argv\b|kill\b)/.test(file.code)
+        ? ['process.exit or argv']
+        : []),
       ...(file.path !== 'main.ts' && /process\.(on|once|addListener)\(/.test(file.code) ? ['process events'] : []),
     ]);
     expect(broken).toEqual([]);
@@ -153,9 +157,13 @@ describe('the ground', () => {
   });
 
   it('pins every dependency exactly and records no download address', () => {
-    const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, Record<string, string>>;
+    const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<
+      string,
+      Record<string, string>
+    >;
     for (const kind of ['dependencies', 'devDependencies', 'optionalDependencies']) {
-      for (const [name, version] of Object.entries(manifest[kind] ?? {})) expect(`${name}@${version}`).toMatch(/@\d+\.\d+\.\d+$/);
+      for (const [name, version] of Object.entries(manifest[kind] ?? {}))
+        expect(`${name}@${version}`).toMatch(/@\d+\.\d+\.\d+$/);
     }
     expect(readFileSync(join(root, 'package-lock.json'), 'utf8')).not.toContain('"resolved"');
   });

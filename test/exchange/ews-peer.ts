@@ -1,13 +1,12 @@
 /** A scripted peer that speaks just enough HTTP to be an Exchange, and keeps what reached it. */
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { join } from 'node:path';
 import type { Ews } from '../../src/exchange/ews.ts';
 import { createEws } from '../../src/exchange/ews.ts';
 import { createHttp, type HttpOptions } from '../../src/exchange/http.ts';
 import type { TokenFailure, TokenProvider } from '../../src/exchange/token.ts';
 import { parseXml, type XmlElement } from '../../src/exchange/soap.ts';
+import { recordSoap } from '../soap-record.ts';
 
 export interface Seen {
   readonly headers: IncomingHttpHeaders;
@@ -28,16 +27,6 @@ export interface Peer {
   close(): Promise<void>;
 }
 
-let saved = 0;
-
-/** For the check against Microsoft's schema: every request, one file each. */
-function save(body: Buffer): void {
-  const folder = process.env['SOAP_DIR'];
-  if (folder === undefined || folder === '') return;
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, `ews-${process.pid}-${Date.now()}-${saved++}.xml`), body);
-}
-
 export async function startPeer(): Promise<Peer> {
   const seen: Seen[] = [];
   const sockets = new Set<Socket>();
@@ -49,7 +38,7 @@ export async function startPeer(): Promise<Peer> {
     request.on('end', () => {
       const one = { headers: request.headers, body: Buffer.concat(chunks) };
       seen.push(one);
-      save(one.body);
+      recordSoap('ews', one.body);
       peer.answer(one, response, request);
     });
   });

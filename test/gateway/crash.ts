@@ -33,7 +33,7 @@ spool: { sqlite: ${place.path}/spool.db }
 /** Message-ID -> digest of the body, for each message that was answered 250. */
 const acknowledged = new Map<string, string>();
 let sent = 0;
-let stop = false;
+const round = { isOver: false };
 
 function message(): { id: string; body: string; data: string } {
   const id = `<${++sent}.${randomBytes(4).toString('hex')}@crash.test>`;
@@ -46,7 +46,7 @@ function message(): { id: string; body: string; data: string } {
 async function session(port: number): Promise<void> {
   try {
     const smtp = await RawSmtp.open(port);
-    while (!stop) {
+    while (!round.isOver) {
       const { id, body, data } = message();
       await smtp.send('notifications@contoso.com', ['y@contoso.com'], data);
       acknowledged.set(id, digest(body));
@@ -56,14 +56,14 @@ async function session(port: number): Promise<void> {
   }
 }
 
-for (let round = 1; round <= rounds; round++) {
-  stop = false;
+for (let count = 1; count <= rounds; count++) {
+  round.isOver = false;
   const gateway = new GatewayProcess(config, { SECRET: sandbox.clientSecret });
   const port = await gateway.ready();
   const sessions = Array.from({ length: SESSIONS }, () => session(port));
   await pause(20 + Math.random() * 400);
   await gateway.stop('SIGKILL');
-  stop = true;
+  round.isOver = true;
   await Promise.all(sessions);
 }
 

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { sendMail } from '../../src/smtp/client.ts';
+import { recordSoap } from '../soap-record.ts';
 import { configText } from './config-text.ts';
 import type { Folder } from './process.ts';
 import { folder, GatewayProcess } from './process.ts';
@@ -20,7 +21,10 @@ let gateways: GatewayProcess[];
 
 beforeEach(async () => {
   place = folder();
-  sandbox = await startSandbox({ mailboxes: people.map((address) => ({ address })) });
+  sandbox = await startSandbox({
+    mailboxes: people.map((address) => ({ address })),
+    record: (document) => recordSoap('relay', document),
+  });
   gateways = [];
 });
 
@@ -169,7 +173,7 @@ describe('an outage', () => {
   it('after the request was acted on and before its answer: looked for, not sent again', async () => {
     const process = gateway('retry: { verifyAfter: 1s }');
     const smtp = await RawSmtp.open(await process.ready());
-    sandbox.fault({ when: { operation: 'CreateItem', count: 1 }, then: { cut: 'afterActing' } });
+    sandbox.fault({ when: { operation: 'CreateItem', count: 1 }, does: { cut: 'afterActing' } });
     await smtp.send(SENDER, ['alice@contoso.com'], simple(1));
     await process.event('delivery.unknown');
     await process.event('delivery.relayed');
@@ -183,7 +187,7 @@ describe('the end', () => {
   it('by SIGTERM with mail in flight comes within the budget, with 0, and the next start delivers the rest once', async () => {
     const process = gateway('shutdown: { timeout: 4s }\nretry: { verifyAfter: 1s }');
     const smtp = await RawSmtp.open(await process.ready());
-    sandbox.fault({ when: { operation: 'CreateItem' }, then: { slow: { beforeActing: 3_600_000 } } });
+    sandbox.fault({ when: { operation: 'CreateItem' }, does: { slow: { beforeActing: 3_600_000 } } });
     for (let n = 1; n <= 6; n++) await smtp.send(SENDER, ['alice@contoso.com'], simple(n));
     await process.event('delivery.started').catch(() => undefined);
     await pause(300);

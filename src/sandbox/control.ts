@@ -1,0 +1,167 @@
+/**
+ * The sandbox's control API, JSON over the same HTTPS port: what arrived, with raw MIME and the recipients as Exchange
+ * computes them; faults to be set and cleared. A bad request gets a sentence and changes nothing.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Faults } from './fault.ts';
+import { readFault } from './fault.ts';
+import type { Identity, IdentityFault } from './identity.ts';
+import type { Arrival, Mailboxes } from './mailboxes.ts';
+import { FOLDERS } from './mailboxes.ts';
+
+export interface ControlParts {
+  readonly mailboxes: Mailboxes;
+  readonly faults: Faults;
+  readonly identity: Identity;
+}
+
+const BODY_LIMIT = 1024 * 1024;
+
+const HELP = `This is the sandbox of smtp2exchange: a small Entra ID and Exchange on loopback, in memory. It is no real Exchange.
+
+GET    /control/arrived          what was sent through it: sender, recipients as Exchange computes them, where the MIME is
+GET    /control/arrived/N.eml    the MIME of one, as it was submitted
+DELETE /control/arrived          forget all mail
+GET    /control/mailboxes        folders and what lies in them
+GET    /control/faults           what it does wrong on command
+POST   /control/faults           {"when": {"operation": "CreateItem", "count": 1}, "does": {"responseCode": "ErrorServerBusy"}}
+DELETE /control/faults           behave again
+POST   /control/identity/faults  {"aadsts": 7000222, "times": 1}: what the token endpoint does wrong
+POST   /control/identity         {"revoke": true, "lifetimeSeconds": 60}: tokens out are refused; how long new ones live
+`;
+
+export async function control(
+  path: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+  parts: ControlParts,
+): Promise<void> {
+  const { mailboxes, faults, identity } = parts;
+  const eml = /^\/control\/arrived\/(\d+)\.eml$/.exec(path)?.[1];
+  if (eml !== undefined && request.method === 'GET') {
+    const arrival = mailboxes.arrivals[Number(eml)];
+    if (!arrival) return json(response, 404, { error: `nothing arrived under number ${eml}` });
+    response.writeHead(200, { 'content-type': 'message/rfc822' });
+    return void response.end(arrival.submitted);
+  }
+  switch (`${request.method} ${path}`) {
+    case 'GET /':
+    case 'GET /control':
+      response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' });
+      return void response.end(HELP);
+    case 'GET /control/arrived':
+      return json(response, 200, mailboxes.arrivals.map(shown));
+    case 'DELETE /control/arrived':
+      mailboxes.clear();
+      return json(response, 200, {});
+    case 'GET /control/mailboxes':
+      return json(
+        response,
+        200,
+        mailboxes.all.map((mailbox) => ({
+          address: mailbox.address,
+          ...Object.fromEntries(
+            FOLDERS.map((folder) => [
+              folder,
+              mailbox[folder].map(({ subject, messageId, from, to, cc, mime }) => ({
+                subject,
+                messageId,
+                from,
+                to,
+                cc,
+                size: mime.length,
+              })),
+            ]),
+          ),
+        })),
+      );
+    case 'GET /control/faults':
+      return json(response, 200, faults.list());
+    case 'DELETE /control/faults':
+      faults.clear();
+      identity.faults.clear();
+      return json(response, 200, {});
+    case 'POST /control/faults': {
+      const fault = readFault(await bodyOf(request));
+      if (typeof fault === 'string') return json(response, 400, { error: fault });
+      faults.add(fault);
+      return json(response, 201, fault);
+    }
+    case 'POST /control/identity/faults': {
+      const fault = readIdentityFault(await bodyOf(request));
+      if (typeof fault === 'string') return json(response, 400, { error: fault });
+      identity.faults.push(fault);
+      return json(response, 201, fault);
+    }
+    case 'POST /control/identity': {
+      const wish = await bodyOf(request);
+      const { revoke, lifetimeSeconds } = (typeof wish === 'object' && wish !== null ? wish : {}) as {
+        revoke?: unknown;
+        lifetimeSeconds?: unknown;
+      };
+      if (lifetimeSeconds !== undefined && !(Number.isInteger(lifetimeSeconds) && Number(lifetimeSeconds) > 0))
+        return json(response, 400, { error: 'lifetimeSeconds is a whole number above 0' });
+      if (lifetimeSeconds !== undefined) identity.lifetime = Number(lifetimeSeconds);
+      if (revoke === true) identity.revokeAll();
+      return json(response, 200, { lifetimeSeconds: identity.lifetime });
+    }
+    default:
+      return json(response, 404, { error: `no ${request.method} ${path} here; GET /control says what there is` });
+  }
+}
+
+function shown(arrival: Arrival, number: number): Record<string, unknown> {
+  const { submitted, at, ...facts } = arrival;
+  return {
+    ...facts,
+    at: new Date(at).toISOString(),
+    size: submitted.length,
+    mime: `/control/arrived/${number}.eml`,
+  };
+}
+
+const IDENTITY_KINDS: Readonly<Record<string, readonly string[]>> = {
+  times: ['number'],
+  delayMs: ['number'],
+  hang: ['boolean'],
+  cut: ['boolean'],
+  status: ['number'],
+  body: ['string'],
+  contentType: ['string'],
+  retryAfter: ['number', 'string'],
+  aadsts: ['number'],
+  error: ['string'],
+  lifetimeSeconds: ['number'],
+};
+
+function readIdentityFault(data: unknown): IdentityFault | string {
+  if (typeof data !== 'object' || data === null || Array.isArray(data)) return 'a fault is an object';
+  for (const [key, value] of Object.entries(data)) {
+    const kinds = Object.hasOwn(IDENTITY_KINDS, key) ? IDENTITY_KINDS[key] : undefined;
+    if (!kinds) return `unknown: ${key}; known are ${Object.keys(IDENTITY_KINDS).join(', ')}`;
+    if (!kinds.includes(typeof value)) return `${key} cannot be ${JSON.stringify(value)}`;
+  }
+  return data;
+}
+
+/** The JSON that was sent; undefined for what is none. */
+async function bodyOf(request: IncomingMessage): Promise<unknown> {
+  let text = '';
+  for await (const chunk of request.setEncoding('utf8')) {
+    text += chunk as string;
+    if (text.length > BODY_LIMIT) return undefined;
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function json(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'x-sandbox': 'smtp2exchange sandbox, no real Exchange',
+  });
+  response.end(`${JSON.stringify(value, undefined, 2)}\n`);
+}

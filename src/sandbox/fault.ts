@@ -1,0 +1,143 @@
+/** What the sandbox's Exchange does wrong on command: plain data, so that a control API can carry it. */
+
+export interface Misbehaviour {
+  /** Milliseconds to wait, before or after the request has its effect. */
+  readonly slow?: { readonly beforeActing?: number; readonly afterActing?: number };
+  /** Never answers, with or without acting on the request. */
+  readonly silent?: 'beforeActing' | 'afterActing';
+  /** Cuts the connection. `inUpload`: with the first octets of the body. `inAnswer`: half of the answer was sent. */
+  readonly cut?: 'inUpload' | 'beforeActing' | 'afterActing' | 'inAnswer';
+  /** HTTP status instead of acting; with `acts` after acting. */
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent as it is, instead of the answer (status 200 if none is named). */
+  readonly body?: string;
+  /** The request has its effect although the answer says otherwise. */
+  readonly acts?: boolean;
+  /** An EWS ResponseCode instead of acting. */
+  readonly responseCode?: string;
+  /** How the code is told; default `message`, with HTTP 200. `fault`: a SOAP fault with HTTP 500. */
+  readonly as?: 'message' | 'fault';
+  readonly messageText?: string;
+  /** BackOffMilliseconds told with the code. */
+  readonly backOffMilliseconds?: number;
+  /** Retry-After: seconds or a date. */
+  readonly retryAfter?: number | string;
+  /** Octets that are no HTTP body of EWS, with status 200. */
+  readonly garbage?: boolean;
+  /** The answer is compressed whether the client asked for it or not. */
+  readonly gzip?: boolean;
+  /** The token is refused as expired (401). */
+  readonly expiredToken?: boolean;
+}
+
+export interface Fault {
+  readonly when?: {
+    /** Local name of the SOAP operation, for example CreateItem; absent: any. */
+    readonly operation?: string;
+    /** The impersonated mailbox; absent: any. */
+    readonly mailbox?: string;
+    /** How many requests pass unharmed first, default 0. */
+    readonly after?: number;
+    /** How many requests are hit, default all until the fault is cleared. */
+    readonly count?: number;
+  };
+  readonly does: Misbehaviour;
+}
+
+interface Standing {
+  readonly fault: Fault;
+  passed: number;
+  hit: number;
+}
+
+export class Faults {
+  #standing: Standing[] = [];
+
+  add(fault: Fault): void {
+    this.#standing.push({ fault, passed: 0, hit: 0 });
+  }
+
+  clear(): void {
+    this.#standing = [];
+  }
+
+  list(): readonly { readonly fault: Fault; readonly hit: number }[] {
+    return this.#standing.map(({ fault, hit }) => ({ fault, hit }));
+  }
+
+  /** What is to be done wrong with this request; counts it. */
+  take(operation: string, mailbox: string): Misbehaviour {
+    for (const one of this.#standing) {
+      const when = one.fault.when ?? {};
+      if (when.operation !== undefined && when.operation !== operation) continue;
+      if (when.mailbox !== undefined && when.mailbox.toLowerCase() !== mailbox.toLowerCase()) continue;
+      if (when.count !== undefined && one.hit >= when.count) continue;
+      if (one.passed < (when.after ?? 0)) {
+        one.passed++;
+        continue;
+      }
+      one.hit++;
+      return one.fault.does;
+    }
+    return {};
+  }
+}
+
+const KINDS: Readonly<Record<string, (value: unknown) => boolean>> = {
+  slow: (value) =>
+    isRecord(value) &&
+    Object.entries(value).every(([key, wait]) => /^(before|after)Acting$/.test(key) && isCount(wait)),
+  silent: (value) => value === 'beforeActing' || value === 'afterActing',
+  cut: (value) => ['inUpload', 'beforeActing', 'afterActing', 'inAnswer'].includes(String(value)),
+  status: (value) => Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 599,
+  headers: (value) => isRecord(value) && Object.values(value).every((one) => typeof one === 'string'),
+  body: (value) => typeof value === 'string',
+  acts: isBoolean,
+  responseCode: (value) => typeof value === 'string' && /^[A-Za-z]\w*$/.test(value),
+  as: (value) => value === 'message' || value === 'fault',
+  messageText: (value) => typeof value === 'string',
+  backOffMilliseconds: isCount,
+  retryAfter: (value) => isCount(value) || typeof value === 'string',
+  garbage: isBoolean,
+  gzip: isBoolean,
+  expiredToken: isBoolean,
+};
+const CONDITIONS: Readonly<Record<string, (value: unknown) => boolean>> = {
+  operation: (value) => typeof value === 'string',
+  mailbox: (value) => typeof value === 'string',
+  after: isCount,
+  count: isCount,
+};
+
+/** @returns the fault, or a sentence about what is wrong with the data */
+export function readFault(data: unknown): Fault | string {
+  if (!isRecord(data) || !isRecord(data['does'])) return 'a fault is {"when": {...}, "does": {...}}';
+  const strange = Object.keys(data).find((key) => key !== 'when' && key !== 'does');
+  if (strange !== undefined) return `unknown: ${strange}`;
+  const { when = {} } = data;
+  if (!isRecord(when)) return '"when" is an object';
+  for (const [where, part, known] of [
+    ['when', when, CONDITIONS],
+    ['does', data['does'], KINDS],
+  ] as const) {
+    for (const [key, value] of Object.entries(part)) {
+      const is = Object.hasOwn(known, key) ? known[key] : undefined;
+      if (!is) return `unknown: ${where}.${key}; known are ${Object.keys(known).join(', ')}`;
+      if (!is(value)) return `${where}.${key} cannot be ${JSON.stringify(value)}`;
+    }
+  }
+  return data as unknown as Fault;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 0;
+}
+
+function isBoolean(value: unknown): boolean {
+  return typeof value === 'boolean';
+}

@@ -1,0 +1,159 @@
+/**
+ * The sandbox: a small Entra ID and a small Exchange on loopback over HTTPS, with a certificate of their own. For the demo,
+ * for trying a configuration, for the tests. Everything is in memory; nothing of it is a real Exchange, and it says so
+ * wherever it shows. Rejects with an Error that carries the system's code (EADDRINUSE) where a port cannot be had.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Server } from 'node:https';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { createCertificate } from './certificate.ts';
+import { control } from './control.ts';
+import { exchangeHandler } from './exchange.ts';
+import type { Fault } from './fault.ts';
+import { Faults } from './fault.ts';
+import type { App, Identity } from './identity.ts';
+import { startIdentity } from './identity.ts';
+import type { Arrival, MailboxOptions, MailboxView } from './mailboxes.ts';
+import { Mailboxes } from './mailboxes.ts';
+import type { RecipientProperties } from './submission.ts';
+
+export type { Arrival, Delivered, MailboxOptions, MailboxView } from './mailboxes.ts';
+
+export interface SandboxOptions {
+  readonly mailboxes: readonly MailboxOptions[];
+  /** Of Exchange and the control API; Entra ID takes the next one. Default 0: any two that are free. */
+  readonly port?: number;
+  /** Further applications beside the one that has `clientSecret` and full_access_as_app. */
+  readonly apps?: readonly App[];
+  /** Client id -> mailboxes that an application without a role may act for. */
+  readonly scopes?: Readonly<Record<string, readonly string[]>>;
+  /** What recipient properties do beside MIME; default `replace`, as Exchange is understood to do. */
+  readonly recipientProperties?: RecipientProperties;
+  /** Octets, default 64 MiB. */
+  readonly maxRequestSize?: number;
+  /** Is told each SOAP request and each proper answer. */
+  readonly record?: (document: Buffer) => void;
+  readonly now?: () => number;
+}
+
+export interface Sandbox {
+  /** https://127.0.0.1:port, of Exchange and the control API. */
+  readonly origin: string;
+  readonly ewsUrl: string;
+  readonly authority: string;
+  readonly tenantId: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+  /** PEM of the certificate authority to trust. */
+  readonly ca: string;
+  readonly identity: Identity;
+  /** What was sent through it, in order. */
+  arrived(): readonly Arrival[];
+  /** @throws Error if there is no such mailbox */
+  mailbox(address: string): MailboxView;
+  fault(fault: Fault): void;
+  clearFaults(): void;
+  /** Exchange and Entra ID go down: connections are cut and refused. Mail stays. */
+  stop(): Promise<void>;
+  /** Up again on the same ports. */
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const TENANT = '5a4d6b0e-0000-4000-8000-5a4d6b0e5a4d';
+const CLIENT = 'c11e4700-0000-4000-8000-5a4d6b0e5a4d';
+/** The audience of tokens for Exchange Online, which the sandbox stands for. */
+const AUDIENCE = 'https://outlook.office365.com';
+const HOST = '127.0.0.1';
+
+export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
+  const certificate = await createCertificate();
+  const tls = { cert: certificate.cert, key: certificate.key };
+  const clientSecret = `sandbox~${randomUUID()}`;
+  const now = options.now ?? Date.now;
+  const mailboxes = new Mailboxes(options.mailboxes, now);
+  const faults = new Faults();
+  const wanted = options.port ?? 0;
+  const identity = await startIdentity({
+    tls,
+    port: wanted === 0 ? 0 : wanted + 1,
+    tenantId: TENANT,
+    apps: [{ clientId: CLIENT, clientSecret, roles: ['full_access_as_app'] }, ...(options.apps ?? [])],
+    now,
+  });
+  const exchange = exchangeHandler({
+    identity,
+    audience: AUDIENCE,
+    mailboxes,
+    faults,
+    recipientProperties: options.recipientProperties ?? 'replace',
+    ...(options.maxRequestSize === undefined ? {} : { maxRequestSize: options.maxRequestSize }),
+    ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
+    ...(options.record === undefined ? {} : { record: options.record }),
+  });
+  let server: Server | undefined;
+  let port = wanted;
+
+  const listen = async (): Promise<void> => {
+    const started = createServer(tls, (request, response) => {
+      const path = URL.parse(request.url ?? '/', `https://${HOST}`)?.pathname ?? '/';
+      const answered = /^\/ews\/exchange\.asmx$/i.test(path)
+        ? exchange(request, response)
+        : control(path, request, response, { mailboxes, faults, identity });
+      // A client that went away in the middle.
+      answered.catch(() => response.destroy());
+    });
+    // A large message on a slow machine takes its time.
+    started.requestTimeout = 0;
+    await new Promise<void>((resolve, reject) => {
+      started.once('error', reject);
+      started.listen(port, HOST, resolve);
+    });
+    port = (started.address() as AddressInfo).port;
+    server = started;
+  };
+  const end = async (): Promise<void> => {
+    const stopping = server;
+    server = undefined;
+    if (!stopping) return;
+    const closed = new Promise((resolve) => stopping.close(resolve));
+    stopping.closeAllConnections();
+    await closed;
+  };
+
+  try {
+    await listen();
+  } catch (error) {
+    await identity.close();
+    throw error;
+  }
+  return {
+    origin: `https://${HOST}:${port}`,
+    ewsUrl: `https://${HOST}:${port}/EWS/Exchange.asmx`,
+    authority: identity.authority,
+    tenantId: TENANT,
+    clientId: CLIENT,
+    clientSecret,
+    ca: certificate.ca,
+    identity,
+    arrived: () => mailboxes.arrivals,
+    mailbox(address) {
+      const found = mailboxes.find(address);
+      if (!found) throw new Error(`the sandbox has no mailbox ${address}`);
+      return found;
+    },
+    fault: (fault) => faults.add(fault),
+    clearFaults: () => faults.clear(),
+    async stop() {
+      await Promise.all([end(), identity.stop()]);
+    },
+    async start() {
+      if (!server) await listen();
+      await identity.start();
+    },
+    async close() {
+      await Promise.all([end(), identity.close()]);
+    },
+  };
+}
