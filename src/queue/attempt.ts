@@ -1,14 +1,16 @@
 /**
  * One attempt at one item: looks first when an earlier attempt is in doubt, then delivers. Answers with what happened
- * and whether the item is (still) in doubt; it changes nothing in the spool. Never throws for what a transport does:
- * a throw there is a bug, reported, and the item counts as delayed and in doubt.
+ * and whether the item is (still) in doubt; it changes nothing in the spool. Never throws: what a transport throws is a
+ * bug, reported, and the item counts as delayed and in doubt; trouble with the store delays it.
  */
-import type { QueueItem } from '../mail/item.ts';
 import type { Report } from '../mail/event.ts';
-import type { HistoryEntry } from '../mail/item.ts';
-import type { DeliveryStatus, Verification } from '../mail/status.ts';
+import type { HistoryEntry, QueueItem } from '../mail/item.ts';
+import { SpoolError } from '../mail/spool.ts';
+import type { Delayed, DeliveryStatus, Verification } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
+import { asError, bugStatus } from './bug.ts';
+import { triesIn } from './tries.ts';
 
 export interface AttemptResult {
   readonly status: DeliveryStatus;
@@ -16,6 +18,8 @@ export interface AttemptResult {
   readonly doubtful: boolean;
   /** Trying again could tell somebody twice: an operator decides. */
   readonly undecidable?: string;
+  /** The attempt ended for a reason of ours: it says nothing about the route. */
+  readonly internal?: true;
 }
 
 export interface AttemptParts {
@@ -27,29 +31,38 @@ export interface AttemptParts {
 export async function attempt(outgoing: Outgoing, parts: AttemptParts, signal: AbortSignal): Promise<AttemptResult> {
   const { item } = outgoing;
   const { transport, report } = parts;
+  let delivering = false;
   try {
     if (item.doubtful) {
       const looked = await lookFirst(outgoing, parts, signal);
       if (looked !== undefined) return looked;
     }
+    delivering = true;
     const status = await transport.deliver(outgoing, signal);
     return { status, doubtful: status.outcome === 'unknown' };
   } catch (cause) {
-    const error = cause instanceof Error ? cause : new Error(String(cause));
-    report({ event: 'bug', where: `transport ${transport.name}`, error, id: item.id });
+    if (cause instanceof SpoolError)
+      return { status: storeStatus(cause), doubtful: item.doubtful || delivering, internal: true };
+    report({ event: 'bug', where: `transport ${transport.name}`, error: asError(cause), id: item.id });
     return {
       doubtful: true,
-      status: {
-        outcome: 'delayed',
-        code: '4.3.0',
-        reach: 'message',
-        cause: 'bug',
-        capped: true,
-        text: 'An internal error of the mail gateway delayed the message',
-        reason: `The transport "${transport.name}" failed in an unforeseen way; the log's "bug" line has the details`,
-      },
+      internal: true,
+      status: bugStatus(
+        `The transport "${transport.name}" failed in an unforeseen way; the log's "bug" line has the details`,
+      ),
     };
   }
+}
+
+function storeStatus(error: SpoolError): Delayed {
+  return {
+    outcome: 'delayed',
+    code: '4.3.0',
+    reach: 'message',
+    cause: `spool ${error.trouble}`,
+    text: 'The mail gateway cannot read the stored message at the moment',
+    reason: error.message,
+  };
 }
 
 /** Undefined: it was not sent, go on and send it. */
@@ -68,28 +81,19 @@ async function lookFirst(
     case 'delayed':
       return { status: found, doubtful: true };
     case 'absent': {
-      const unclear = await unclearOutcomes(item, parts, ['unknown']);
-      return unclear < 2
+      const { unanswered } = triesIn(await parts.history(item.id));
+      return unanswered < 2
         ? undefined
         : undecidable(item, 'its outcome was unclear twice, and it was found in no folder');
     }
     case 'unknowable': {
       // Never lost comes before never doubled: one more try, and no third.
-      const unclear = await unclearOutcomes(item, parts, ['unknown', 'recovered']);
+      const { unclear } = triesIn(await parts.history(item.id));
       return unclear < 2 ? undefined : undecidable(item, found.reason);
     }
     default:
       return unreachable(found);
   }
-}
-
-async function unclearOutcomes(
-  item: QueueItem,
-  parts: AttemptParts,
-  kinds: readonly HistoryEntry['what'][],
-): Promise<number> {
-  const history = await parts.history(item.id);
-  return history.filter((entry) => kinds.includes(entry.what)).length;
 }
 
 function undecidable(item: QueueItem, why: string): AttemptResult {

@@ -1,7 +1,8 @@
 /**
  * The hold on a route whose trouble concerns everything on it: the transport is down, or our own configuration is wrong.
  * While it lasts nothing starts but one probe at a time, at growing intervals; the first attempt that shows the route
- * works again lifts it. Times in epoch milliseconds.
+ * works again lifts it. Times in milliseconds of a clock that is
+ * never set back.
  */
 
 /** Intervals between probes, milliseconds: an outage is looked at often, a misconfiguration needs a person first. */
@@ -66,6 +67,16 @@ export class RouteHold {
     const wait = Math.max(SHORTEST_HOLD, why.retryAfter ?? intervals[Math.min(probes, intervals.length - 1)] ?? 0);
     this.#held = { since: this.#held?.since ?? now, until: now + wait, probes, why };
     return true;
+  }
+
+  /**
+   * A probe got no answer at all: the route is held on, for the same cause.
+   * @returns true when the end of the hold has moved
+   */
+  unanswered(now: number, startedAt: number): boolean {
+    if (this.#held === undefined) return false;
+    const { cause, reason, misconfigured } = this.#held.why;
+    return this.hold(now, startedAt, { cause, reason, misconfigured });
   }
 
   /**

@@ -1,7 +1,7 @@
 /**
  * How fast one lane (a sending mailbox on a route) may go: parallel attempts, starts per minute, and the waits that the
  * server told us or that trouble with the mailbox makes advisable. Pure bookkeeping; the clock comes in as `now`,
- * epoch milliseconds. Nothing here fails.
+ * milliseconds, and is never set back. Nothing here fails.
  */
 
 export interface PaceLimits {
@@ -14,6 +14,8 @@ export interface PaceLimits {
 const MINUTE = 60_000;
 /** Successes in a row after which a lane that was throttled may have one more slot. */
 const RECOVERY = 10;
+/** A hold that ends less than this later than the one before is the same hold, confirmed. */
+const SAME_HOLD = 1_000;
 
 export class Pace {
   readonly #limits: PaceLimits;
@@ -22,7 +24,8 @@ export class Pace {
   #slots: number;
   #inFlight = 0;
   #streak = 0;
-  #heldUntil = 0;
+  #heldUntil = -Infinity;
+  #throttledAt = -Infinity;
 
   constructor(limits: PaceLimits) {
     this.#limits = limits;
@@ -62,6 +65,17 @@ export class Pace {
     return at;
   }
 
+  /** Whether it holds nothing that a new one would not: it may be forgotten. */
+  isFresh(now: number): boolean {
+    this.#forget(now);
+    return (
+      this.#inFlight === 0 &&
+      this.#starts.length === 0 &&
+      this.#heldUntil <= now &&
+      this.#slots === this.#limits.concurrency
+    );
+  }
+
   started(now: number): void {
     this.#inFlight++;
     if (this.#limits.perMinute !== Infinity) this.#starts.push(now);
@@ -79,23 +93,29 @@ export class Pace {
     }
   }
 
-  /** The server asked for fewer parallel requests. */
-  throttled(): void {
+  /**
+   * The server asked for fewer parallel requests, in its answer to an attempt that began at `startedAt`. Attempts that
+   * were under way together are often refused together: that is one step down, not one each.
+   */
+  throttled(now: number, startedAt: number): void {
+    if (startedAt <= this.#throttledAt) return;
+    this.#throttledAt = now;
     this.#streak = 0;
     this.#slots = Math.max(1, Math.floor(this.#slots / 2));
   }
 
-  /** No attempt before `until`; an earlier hold is never shortened by a later one. */
-  hold(until: number): void {
+  /**
+   * No attempt before `until`; an earlier hold is never shortened by a later one.
+   * @returns true when this is more than the confirmation of a hold
+   */
+  hold(until: number): boolean {
+    const moved = until >= this.#heldUntil + SAME_HOLD;
     this.#heldUntil = Math.max(this.#heldUntil, until);
+    return moved;
   }
 
   #forget(now: number): void {
-    // A start that seems to lie in the future means that the clock was set back: it counts no longer.
-    let first = this.#starts[0];
-    while (first !== undefined && (first <= now - MINUTE || first > now)) {
+    for (let first = this.#starts[0]; first !== undefined && first <= now - MINUTE; first = this.#starts[0])
       this.#starts.shift();
-      first = this.#starts[0];
-    }
   }
 }

@@ -4,20 +4,27 @@
  *
  * Promises: an attempt starts only after the spool has durably noted it; the outcome is written before the slot comes
  * free; a store in trouble makes the queue wait, never forget. Nothing here throws.
+ *
+ * Two clocks: when an item is due is wall time, because it outlives the process; holds, pace and waits for the store are
+ * steady time, so that a clock set back stops nothing.
  */
 import type { Report } from '../mail/event.ts';
 import type { LaneKey, QueueItem } from '../mail/item.ts';
 import type { Schedule } from '../mail/schedule.ts';
 import { isExpired, waitAfter } from '../mail/schedule.ts';
 import type { Spool } from '../mail/spool.ts';
+import { SpoolError } from '../mail/spool.ts';
 import type { Delayed, DeliveryStatus } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
 import type { AttemptResult } from './attempt.ts';
 import { attempt } from './attempt.ts';
+import { asError, bugStatus } from './bug.ts';
 import { RouteHold } from './hold.ts';
 import type { PaceLimits } from './pace.ts';
 import { Pace } from './pace.ts';
+import type { Tries } from './tries.ts';
+import { triesIn } from './tries.ts';
 
 export interface QueueOptions {
   readonly spool: Spool;
@@ -38,6 +45,8 @@ export interface QueueOptions {
   /** Milliseconds; renewed at half of it. */
   readonly lease?: number;
   readonly now?: () => number;
+  /** Milliseconds since any moment, never set back. */
+  readonly steady?: () => number;
   readonly random?: () => number;
 }
 
@@ -45,7 +54,10 @@ export interface Queue {
   start(): void;
   /** A message for this lane has become durable. */
   arrived(lane: LaneKey): void;
-  /** Starts nothing new and waits for what is under way; aborts it when `signal` does. @returns attempts cut short */
+  /**
+   * Starts nothing new and waits for what is under way; aborts it when `signal` does, and a second later waits for
+   * nothing any more. @returns attempts cut short
+   */
   stop(signal: AbortSignal): Promise<number>;
   readonly inFlight: number;
 }
@@ -66,6 +78,8 @@ const CAPPED_ATTEMPTS = 8;
 const LANE_WAIT = 30_000;
 const STORE_WAITS = [100, 500, 1_000, 5_000, 15_000];
 const STORE_RETRY = 1_000;
+/** What an aborted attempt may take to settle and to be written down. */
+const GRACE = 1_000;
 /** The longest sleep: a clock that jumps, or another process that adds items, is noticed within it. */
 const LONGEST_SLEEP = 30_000;
 
@@ -76,6 +90,7 @@ export function createQueue(options: QueueOptions): Queue {
 class DeliveryQueue implements Queue {
   readonly #options: QueueOptions;
   readonly #now: () => number;
+  readonly #steady: () => number;
   readonly #random: () => number;
   /** In the order in which they are served; a lane that was served goes to the end. */
   readonly #lanes = new Map<string, LaneState>();
@@ -90,13 +105,15 @@ class DeliveryQueue implements Queue {
   #stopping = false;
   #stopped = new AbortController();
   #timer: NodeJS.Timeout | undefined;
-  /** The store is in trouble: no question to it before this time. */
-  #storeRetryAt = 0;
+  /** The store is in trouble: no question to it before this (steady) time. */
+  #storeRetryAt = -Infinity;
+  #isGraceOver = false;
   #claims = new Set<Promise<void>>();
 
   constructor(options: QueueOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.#steady = options.steady ?? (() => performance.now());
     this.#random = options.random ?? Math.random;
     for (const route of options.transports.keys()) this.#holds.set(route, new RouteHold());
   }
@@ -121,18 +138,27 @@ class DeliveryQueue implements Queue {
     this.#stopping = true;
     clearTimeout(this.#timer);
     let cut = 0;
+    let grace: NodeJS.Timeout | undefined;
+    const over = Promise.withResolvers<void>();
     const abort = (): void => {
       cut = this.#running.size;
       this.#stopped.abort();
       for (const controller of this.#running.keys()) controller.abort(new Error('the gateway is stopping'));
+      if (this.#isGraceOver) over.resolve();
+      else grace = setTimeout(over.resolve, GRACE);
     };
     if (signal.aborted) abort();
     else signal.addEventListener('abort', abort, { once: true });
-    await Promise.all(this.#claims);
-    await Promise.all(this.#running.values());
+    await Promise.race([this.#drained(), over.promise.then(() => (this.#isGraceOver = true))]);
+    clearTimeout(grace);
     signal.removeEventListener('abort', abort);
     this.#stopped.abort();
     return cut;
+  }
+
+  async #drained(): Promise<void> {
+    await Promise.all(this.#claims);
+    await Promise.all(this.#running.values());
   }
 
   #lane(key: LaneKey): LaneState {
@@ -168,10 +194,12 @@ class DeliveryQueue implements Queue {
     try {
       do {
         this.#again = false;
-        if (this.#now() < this.#storeRetryAt) break;
+        if (this.#steady() < this.#storeRetryAt) break;
         if (this.#stale) await this.#refresh();
         this.#serve();
       } while (this.#again && !this.#stopping);
+    } catch (error) {
+      this.#storeTrouble(error);
     } finally {
       this.#turning = false;
     }
@@ -181,42 +209,31 @@ class DeliveryQueue implements Queue {
   /** Asks the spool which lanes have work; what arrives meanwhile is not overwritten. */
   async #refresh(): Promise<void> {
     const before = new Map([...this.#lanes.values()].map((lane) => [lane, lane.arrivals]));
-    let lanes;
-    try {
-      lanes = await this.#options.spool.lanes();
-    } catch (error) {
-      this.#storeTrouble(error);
-      return;
-    }
+    const lanes = await this.#options.spool.lanes();
     this.#stale = false;
     const withWork = new Set<LaneState>();
     for (const { route, mailbox, due } of lanes) {
       const lane = this.#lane({ route, mailbox });
-      lane.due = before.has(lane) && before.get(lane) !== lane.arrivals ? Math.min(lane.due, due) : due;
+      lane.due = lane.arrivals === (before.get(lane) ?? 0) ? due : Math.min(lane.due, due);
       withWork.add(lane);
     }
     for (const [name, lane] of this.#lanes) {
       if (withWork.has(lane) || before.get(lane) !== lane.arrivals || lane.claiming) continue;
       lane.due = Infinity;
       // An idle lane is forgotten, so that RAM does not grow with every mailbox ever seen.
-      if (
-        lane.pace.inFlight === 0 &&
-        lane.pace.nextFree(this.#now()) <= this.#now() &&
-        lane.pace.slots === this.#options.pace.concurrency
-      ) {
-        this.#lanes.delete(name);
-      }
+      if (lane.pace.isFresh(this.#steady())) this.#lanes.delete(name);
     }
   }
 
   #serve(): void {
     const now = this.#now();
+    const steady = this.#steady();
     for (const [name, lane] of Array.from(this.#lanes)) {
       const room = this.#options.concurrency - this.#taken;
       if (room <= 0) return;
       const hold = this.#holds.get(lane.route);
       if (hold === undefined || lane.claiming || lane.due > now) continue;
-      const limit = Math.min(room, lane.pace.free(now), hold.allows(now));
+      const limit = Math.min(room, lane.pace.free(steady), hold.allows(steady));
       if (limit <= 0) continue;
       this.#lanes.delete(name);
       this.#lanes.set(name, lane);
@@ -243,13 +260,23 @@ class DeliveryQueue implements Queue {
     } finally {
       lane.claiming = false;
       this.#taken -= limit;
-      if (probe && items.length === 0) hold.probeEnded();
     }
-    for (const item of items) {
-      if (this.#stopping) await this.#write(() => this.#options.spool.release(item.id));
-      else this.#begin(lane, hold, item, probe);
-    }
+    // Whatever began to hold the lane back while the claim was under way holds these items back too.
+    const isHeld = this.#stopping || (!probe && hold.held !== undefined);
+    const begun = isHeld ? 0 : Math.min(items.length, lane.pace.free(this.#steady()));
+    for (const item of items.slice(0, begun)) this.#begin(lane, hold, item, probe);
+    if (probe && begun === 0) hold.probeEnded();
+    await Promise.all(items.slice(begun).map((item) => this.#giveBack(lane, item)));
     this.#wake();
+  }
+
+  async #giveBack(lane: LaneState, item: QueueItem): Promise<void> {
+    try {
+      await this.#write(() => this.#options.spool.release(item.id));
+      lane.due = Math.min(lane.due, item.due);
+    } catch (error) {
+      this.#options.report({ event: 'bug', where: 'queue', error: asError(error), id: item.id });
+    }
   }
 
   get #lease(): number {
@@ -258,7 +285,8 @@ class DeliveryQueue implements Queue {
 
   #sleep(): void {
     const now = this.#now();
-    let next = now + LONGEST_SLEEP;
+    const steady = this.#steady();
+    let wait = LONGEST_SLEEP;
     // With every slot taken, the end of an attempt wakes the queue.
     const lanes = this.#taken < this.#options.concurrency ? this.#lanes.values() : [];
     for (const lane of lanes) {
@@ -266,17 +294,17 @@ class DeliveryQueue implements Queue {
       // A lane without a free slot is woken by the end of an attempt.
       if (lane.pace.inFlight >= lane.pace.slots) continue;
       const probe = this.#holds.get(lane.route)?.nextProbe() ?? Infinity;
-      next = Math.min(next, Math.max(lane.due, lane.pace.nextFree(now), probe));
+      wait = Math.min(wait, Math.max(lane.due - now, lane.pace.nextFree(steady) - steady, probe - steady));
     }
-    if (this.#stale) next = now;
-    next = Math.max(next, this.#storeRetryAt);
+    if (this.#stale) wait = 0;
+    wait = Math.max(wait, this.#storeRetryAt - steady);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(
       () => {
         this.#stale = true;
         this.#wake();
       },
-      Math.max(1, Math.min(next - now, LONGEST_SLEEP)),
+      Math.max(1, Math.min(wait, LONGEST_SLEEP)),
     );
   }
 
@@ -285,16 +313,9 @@ class DeliveryQueue implements Queue {
   #begin(lane: LaneState, hold: RouteHold, item: QueueItem, probe: boolean): void {
     const controller = new AbortController();
     this.#taken++;
-    lane.pace.started(this.#now());
+    lane.pace.started(this.#steady());
     const done = this.#try(lane, hold, item, controller)
-      .catch((error: unknown) => {
-        this.#options.report({
-          event: 'bug',
-          where: 'queue',
-          error: error instanceof Error ? error : new Error(String(error)),
-          id: item.id,
-        });
-      })
+      .catch((error: unknown) => this.#bug(lane, item, error))
       .finally(() => {
         this.#taken--;
         lane.pace.ended();
@@ -319,8 +340,7 @@ class DeliveryQueue implements Queue {
       size: item.size,
     };
     report({ event: 'delivery.started', ...facts });
-    const startedAt = this.#now();
-    const started = performance.now();
+    const startedAt = this.#steady();
     const timeout = setTimeout(
       () => controller.abort(new Error('the attempt took too long')),
       this.#options.attemptTimeout,
@@ -347,8 +367,22 @@ class DeliveryQueue implements Queue {
     if (lost) return;
     await this.#settle(lane, hold, item, result, startedAt, {
       ...facts,
-      seconds: (performance.now() - started) / 1000,
+      seconds: (this.#steady() - startedAt) / 1000,
     });
+  }
+
+  /** What should have been a value was thrown. Nobody knows how far the attempt had got, so the item is in doubt. */
+  async #bug(lane: LaneState, item: QueueItem, error: unknown): Promise<void> {
+    const { report, spool, verifyAfter } = this.#options;
+    report({ event: 'bug', where: 'queue', error: asError(error), id: item.id });
+    const due = this.#now() + verifyAfter;
+    const status = bugStatus(`The queue failed in an unforeseen way; the log's "bug" line has the details`);
+    try {
+      await this.#write(() => spool.defer(item.id, { due, doubtful: true, status }));
+      lane.due = Math.min(lane.due, due);
+    } catch {
+      // It stays as being sent; the next start finds it.
+    }
   }
 
   // --- what its status means -------------------------------------------------------------------------------------
@@ -357,7 +391,7 @@ class DeliveryQueue implements Queue {
     lane: LaneState,
     hold: RouteHold,
     item: QueueItem,
-    { status, doubtful, undecidable }: AttemptResult,
+    { status, doubtful, undecidable, internal }: AttemptResult,
     startedAt: number,
     facts: Omit<Extract<Parameters<Report>[0], { event: 'delivery.relayed' }>, 'event' | 'status' | 'age'>,
   ): Promise<void> {
@@ -366,41 +400,40 @@ class DeliveryQueue implements Queue {
     switch (status.outcome) {
       case 'relayed':
         lane.pace.succeeded();
-        this.#answered(lane, hold, startedAt, now);
+        this.#answered(lane, hold, startedAt);
         if (await this.#write(() => spool.finish(item.id, status))) {
           report({ event: 'delivery.relayed', ...facts, status, age: (now - item.arrivedAt) / 1000 });
         }
         return;
       case 'delayed': {
-        const wait = this.#delay(lane, hold, item, status, startedAt, now);
-        const due = wait ?? now;
-        const misconfigured = status.code === MISCONFIGURED;
+        // Cut short by the end of the gateway, and nothing was sent: it keeps its place.
+        if (this.#stopped.signal.aborted && status.reach === 'message' && !doubtful) {
+          report({ event: 'delivery.delayed', ...facts, status, due: item.due });
+          return this.#giveBack(lane, item);
+        }
+        if (status.reach === 'message' && internal !== true) this.#answered(lane, hold, startedAt);
+        const tries = await this.#tries(item, status);
+        const wait = this.#delay(lane, hold, status, tries, startedAt);
+        const due = wait === undefined ? now : now + wait;
         report({ event: 'delivery.delayed', ...facts, status, due });
-        if (status.capped === true && item.attempts >= (this.#options.cappedAttempts ?? CAPPED_ATTEMPTS)) {
-          return this.#park(
-            item,
-            status,
-            `still failing after ${item.attempts} attempts with an error that is not known to be temporary`,
-          );
-        }
-        // Mail is never given up for a fault of our own configuration.
-        if (!misconfigured && isExpired(this.#options.schedule, item.arrivedAt, due)) {
-          return this.#park(item, status, 'could not be delivered within the time that giveUpAfter allows');
-        }
-        const next = wait === undefined ? { doubtful, status } : { due: wait, doubtful, status };
+        // A doubt that is new is written down and looked into before the item is given up.
+        const why = doubtful && !item.doubtful ? undefined : this.#whyGiveUp(item, status, tries, due);
+        if (why !== undefined) return this.#park(item, status, why);
+        const next = wait === undefined ? { doubtful, status } : { due, doubtful, status };
         await this.#write(() => spool.defer(item.id, next));
-        lane.due = Math.min(lane.due, wait ?? item.due);
+        lane.due = Math.min(lane.due, wait === undefined ? item.due : due);
         return;
       }
       case 'failed':
         lane.pace.succeeded();
-        this.#answered(lane, hold, startedAt, now);
+        this.#answered(lane, hold, startedAt);
         report({ event: 'delivery.failed', ...facts, status });
         return this.#park(item, status, 'refused for good');
       case 'unknown': {
         const due = now + this.#options.verifyAfter;
         if (undecidable !== undefined) return this.#park(item, status, undecidable);
         report({ event: 'delivery.unknown', ...facts, status, due });
+        if (hold.unanswered(this.#steady(), startedAt)) this.#reportHeld(lane, hold);
         await this.#write(() => spool.defer(item.id, { due, doubtful: true, status }));
         lane.due = Math.min(lane.due, due);
         return;
@@ -410,65 +443,80 @@ class DeliveryQueue implements Queue {
     }
   }
 
-  /** Puts the wait where the trouble reaches. @returns when the item itself is due, undefined: it keeps its place. */
+  #whyGiveUp(item: QueueItem, status: Delayed, { capped }: Pick<Tries, 'capped'>, due: number): string | undefined {
+    if (status.capped === true && capped >= (this.#options.cappedAttempts ?? CAPPED_ATTEMPTS))
+      return `still failing after ${capped} attempts with an error that is not known to be temporary`;
+    // Mail is never given up for a fault of our own configuration.
+    if (status.code !== MISCONFIGURED && isExpired(this.#options.schedule, item.arrivedAt, due))
+      return 'could not be delivered within the time that giveUpAfter allows';
+    return undefined;
+  }
+
+  /** With the try that has just failed. A history that cannot be read now is no reason to keep the outcome unwritten. */
+  async #tries(item: QueueItem, status: Delayed): Promise<Pick<Tries, 'own' | 'capped'>> {
+    if (status.reach !== 'message' && status.capped !== true) return { own: 0, capped: 0 };
+    try {
+      const history = await this.#options.spool.history(item.id);
+      return triesIn([...history, { at: this.#now(), what: 'delayed', status }]);
+    } catch (error) {
+      if (error instanceof SpoolError) return { own: item.attempts, capped: 0 };
+      throw error;
+    }
+  }
+
+  /** Puts the wait where the trouble reaches. @returns milliseconds for the item itself, undefined: it keeps its place. */
   #delay(
     lane: LaneState,
     hold: RouteHold,
-    item: QueueItem,
     status: Delayed,
+    tries: Pick<Tries, 'own'>,
     startedAt: number,
-    now: number,
   ): number | undefined {
-    const { report } = this.#options;
-    if (status.throttled === true) lane.pace.throttled();
+    const steady = this.#steady();
+    if (status.throttled === true) lane.pace.throttled(steady, startedAt);
     switch (status.reach) {
       case 'transport': {
-        const misconfigured = status.code === MISCONFIGURED;
         const why = {
           cause: status.cause,
           reason: status.reason ?? status.text,
-          misconfigured,
+          misconfigured: status.code === MISCONFIGURED,
           ...(status.retryAfter === undefined ? {} : { retryAfter: status.retryAfter }),
         };
-        if (hold.hold(now, startedAt, why)) {
-          report({
-            event: 'route.held',
-            route: lane.route,
-            cause: why.cause,
-            reason: why.reason,
-            misconfigured,
-            until: hold.held?.until ?? now,
-          });
-        }
+        if (hold.hold(steady, startedAt, why)) this.#reportHeld(lane, hold);
         return undefined;
       }
       case 'mailbox': {
-        const until = now + (status.retryAfter ?? LANE_WAIT);
-        this.#answered(lane, hold, startedAt, now);
-        if (until > lane.pace.heldUntil) {
-          lane.pace.hold(until);
-          report({
+        const wait = status.retryAfter ?? LANE_WAIT;
+        this.#answered(lane, hold, startedAt);
+        if (lane.pace.hold(steady + wait)) {
+          this.#options.report({
             event: 'lane.held',
             route: lane.route,
             mailbox: lane.mailbox,
             cause: status.cause,
-            until,
+            until: this.#now() + wait,
             throttled: status.throttled === true,
           });
         }
         return undefined;
       }
       case 'message':
-        this.#answered(lane, hold, startedAt, now);
-        return now + (status.retryAfter ?? waitAfter(this.#options.schedule, item.attempts, this.#random()));
+        return status.retryAfter ?? waitAfter(this.#options.schedule, tries.own, this.#random());
       default:
         return unreachable(status.reach);
     }
   }
 
+  #reportHeld(lane: LaneState, { held }: RouteHold): void {
+    if (held === undefined) return;
+    const { cause, reason, misconfigured } = held.why;
+    const until = this.#now() + held.until - this.#steady();
+    this.#options.report({ event: 'route.held', route: lane.route, cause, reason, misconfigured, until });
+  }
+
   /** The route answered: whatever it said, it is not down. */
-  #answered(lane: LaneState, hold: RouteHold, startedAt: number, now: number): void {
-    const held = hold.release(now, startedAt);
+  #answered(lane: LaneState, hold: RouteHold, startedAt: number): void {
+    const held = hold.release(this.#steady(), startedAt);
     if (held !== undefined) this.#options.report({ event: 'route.released', route: lane.route, seconds: held / 1000 });
   }
 
@@ -488,16 +536,17 @@ class DeliveryQueue implements Queue {
   // --- a store in trouble ----------------------------------------------------------------------------------------
 
   /**
-   * Writes an outcome, again and again while the store is in trouble. False: the gateway stopped before it could be
-   * written; the next start finds the item as sending and looks before it sends again.
+   * Asks the store again and again while it is in trouble. False: the gateway stopped before it could answer; the next
+   * start finds the item as sending and looks before it sends again.
    */
   async #write(write: () => Promise<unknown>): Promise<boolean> {
     for (let tries = 0; ; tries++) {
       try {
         await write();
         return true;
-      } catch {
-        // The spool has reported its trouble itself.
+      } catch (error) {
+        // The spool has reported its trouble itself; anything else is a bug that would only happen again.
+        if (!(error instanceof SpoolError)) throw error;
         const wait = STORE_WAITS[Math.min(tries, STORE_WAITS.length - 1)] ?? 0;
         if (this.#stopped.signal.aborted || !(await this.#pause(wait))) return false;
       }
@@ -520,14 +569,8 @@ class DeliveryQueue implements Queue {
 
   #storeTrouble(error: unknown): void {
     // A SpoolError was reported by the spool; the loop comes back by itself.
-    if (!(error instanceof Error) || error.name !== 'SpoolError') {
-      this.#options.report({
-        event: 'bug',
-        where: 'queue',
-        error: error instanceof Error ? error : new Error(String(error)),
-      });
-    }
+    if (!(error instanceof SpoolError)) this.#options.report({ event: 'bug', where: 'queue', error: asError(error) });
     this.#stale = true;
-    this.#storeRetryAt = this.#now() + STORE_RETRY;
+    this.#storeRetryAt = this.#steady() + STORE_RETRY;
   }
 }

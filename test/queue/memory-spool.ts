@@ -71,6 +71,12 @@ export class MemorySpool implements Spool {
     return { ...item };
   }
 
+  /** What an engine does when it sees that the clock was set back. */
+  due(id: SpoolId, due: number): void {
+    const item = this.items.get(id);
+    if (item !== undefined) item.due = due;
+  }
+
   async *open(message: SpoolId): AsyncIterable<Uint8Array> {
     await this.#disk();
     const body = this.#bodies.get(message);

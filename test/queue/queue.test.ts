@@ -435,3 +435,245 @@ describe('stop', () => {
     expect(spool.items.get(item.id)).toMatchObject({ state: 'queued', doubtful: true });
   });
 });
+
+describe('an outage', () => {
+  it('costs a message none of its own tries: waits and caps count its own failures only', async () => {
+    let down = true;
+    transport.answer = () => (down ? delayed('transport') : delayed('message', { capped: true, cause: 'Odd' }));
+    queue.start();
+    const item = await arrive();
+    await pass(1_800_000);
+    expect(spool.items.get(item.id)?.attempts).toBeGreaterThan(8);
+    down = false;
+    transport.sent.length = 0;
+    await pass(95_000);
+    expect(state(item)).toBe('queued');
+    // the first interval of the schedule, then the second
+    expect(transport.sent.length).toBe(2);
+    await pass(86_000_000);
+    expect(state(item)).toBe('parked');
+    expect(transport.sent.length).toBe(8);
+  });
+
+  it('lets nothing start that was being fetched when the hold began', async () => {
+    build({ pace: { concurrency: 1, perMinute: Infinity } });
+    transport.answer = () => delayed('transport');
+    transport.seconds = 1;
+    queue.start();
+    await arrive('a@contoso.com');
+    await pass(990);
+    // b's claim takes longer than the attempt that finds the route down
+    const claim = spool.claim.bind(spool);
+    vi.spyOn(spool, 'claim').mockImplementation(async (lane, options) => {
+      const items = await claim(lane, options);
+      if (lane.mailbox === 'b@contoso.com') await new Promise((resolve) => setTimeout(resolve, 500));
+      return items;
+    });
+    const second = await arrive('b@contoso.com');
+    await pass(900);
+    expect(transport.sent.map((sent) => sent.mailbox)).toEqual(['a@contoso.com']);
+    expect(spool.items.get(second.id)).toMatchObject({ state: 'queued', attempts: 0 });
+    await pass(10_000);
+    expect(named('route.held').map((event) => event.until - Date.now() > 5_001)).not.toContain(true);
+  });
+
+  it('is still one when a probe gets no answer at all', async () => {
+    build({ pace: { concurrency: 1, perMinute: Infinity } });
+    let silent = false;
+    transport.answer = () => (silent ? unknown : delayed('transport'));
+    for (let n = 0; n < 30; n++) await spool.inject(entry());
+    queue.start();
+    await pass(10_000);
+    silent = true;
+    transport.sent.length = 0;
+    await pass(60_000);
+    expect(transport.sent.length).toBeGreaterThan(0);
+    expect(transport.sent.length).toBeLessThan(7);
+  });
+
+  it('of a mailbox leaves the others alone, and one refusal of several is one step down', async () => {
+    transport.seconds = 1;
+    for (let n = 0; n < 8; n++) await spool.inject(entry());
+    let busy = 4;
+    transport.answer = () => (busy-- > 0 ? delayed('mailbox', { throttled: true, retryAfter: 10_000 }) : relayed);
+    queue.start();
+    await pass(2_000);
+    expect(named('lane.held').length).toBe(1);
+    transport.most = 0;
+    await pass(10_000);
+    expect(transport.most).toBe(2);
+  });
+});
+
+describe('the clock', () => {
+  it('set back a day stops neither a held route nor a held mailbox nor a store that had trouble', async () => {
+    let trouble: DeliveryStatus | undefined = delayed('transport');
+    transport.answer = () => trouble ?? relayed;
+    queue.start();
+    const first = await arrive();
+    await pass(10_000);
+    vi.setSystemTime(Date.now() - 86_400_000);
+    trouble = undefined;
+    spool.due(first.id, Date.now());
+    await pass(61_000);
+    expect(state(first)).toBe('relayed');
+    expect(named('route.released').length).toBe(1);
+
+    trouble = delayed('mailbox', { retryAfter: 20_000 });
+    const second = await arrive();
+    await pass(1_000);
+    vi.setSystemTime(Date.now() - 86_400_000);
+    spool.due(second.id, Date.now());
+    trouble = undefined;
+    await pass(51_000);
+    expect(state(second)).toBe('relayed');
+
+    spool.trouble = new SpoolError('io', 'disk is gone');
+    await pass(31_000);
+    vi.setSystemTime(Date.now() - 86_400_000);
+    spool.trouble = undefined;
+    const third = await arrive();
+    await pass(31_000);
+    expect(state(third)).toBe('relayed');
+  });
+});
+
+describe('pace', () => {
+  it('is remembered for a mailbox that was idle for a moment', async () => {
+    build({ pace: { concurrency: 4, perMinute: 30 } });
+    queue.start();
+    for (let n = 0; n < 29; n++) await arrive();
+    await pass(1_000);
+    expect(transport.sent.length).toBe(29);
+    await pass(35_000);
+    for (let n = 0; n < 29; n++) await arrive();
+    await pass(1_000);
+    expect(transport.sent.length).toBe(30);
+  });
+});
+
+describe('what arrives while the store is being asked', () => {
+  it('starts at once although older mail of its mailbox waits', async () => {
+    transport.answer = (_, attempt) => (attempt === 1 && transport.sent.length === 1 ? delayed('message') : relayed);
+    queue.start();
+    await arrive();
+    await pass(1_000);
+    await queue.stop(AbortSignal.abort());
+    const lanes = spool.lanes.bind(spool);
+    vi.spyOn(spool, 'lanes').mockImplementation(async () => {
+      const answer = await lanes();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return answer;
+    });
+    build();
+    queue.start();
+    await pass(50);
+    const item = await arrive();
+    await pass(1_000);
+    expect(state(item)).toBe('relayed');
+  });
+});
+
+describe('what should not happen', () => {
+  it('trouble with the store while a doubt is looked into is no bug, and the doubt stays', async () => {
+    transport.answer = (_, attempt) => (attempt === 1 ? unknown : relayed);
+    const history = vi.spyOn(spool, 'history').mockRejectedValue(new SpoolError('io', 'disk is gone'));
+    queue.start();
+    const item = await arrive();
+    await pass(100_000);
+    expect(spool.items.get(item.id)).toMatchObject({ state: 'queued', doubtful: true });
+    expect(transport.sent.length).toBe(1);
+    expect(named('bug')).toEqual([]);
+    history.mockRestore();
+    await pass(600_000);
+    expect(state(item)).toBe('relayed');
+  });
+
+  it('a transport that fails again and again after sending, where nothing can be known: two attempts, not eight', async () => {
+    transport.answer = () => Promise.reject(new TypeError('x is not a function'));
+    transport.found = () => ({ outcome: 'unknowable', reason: 'no copy is kept' });
+    queue.start();
+    const item = await arrive();
+    await pass(86_000_000);
+    expect(transport.sent.length).toBe(2);
+    expect(state(item)).toBe('parked');
+    expect(spool.items.get(item.id)?.doubtful).toBe(true);
+  });
+
+  it('a new doubt is looked into before the item is given up, so that it is not parked without it', async () => {
+    build({ schedule: { intervals: [60_000], giveUpAfter: 1_000 } });
+    transport.answer = () => Promise.reject(new TypeError('x is not a function'));
+    transport.found = () => relayed;
+    queue.start();
+    const item = await arrive();
+    await pass(10_000);
+    expect(spool.items.get(item.id)).toMatchObject({ state: 'queued', doubtful: true });
+    await pass(120_000);
+    expect(state(item)).toBe('relayed');
+  });
+
+  it('an outcome that cannot be written for another reason than the store: told, and no slot is lost', async () => {
+    build({ pace: { concurrency: 1, perMinute: Infinity } });
+    const finish = vi.spyOn(spool, 'finish').mockRejectedValueOnce(new TypeError('cannot be cloned'));
+    queue.start();
+    const first = await arrive();
+    const second = await arrive();
+    await pass(60_000);
+    expect(finish).toHaveBeenCalled();
+    expect(named('bug')).toMatchObject([{ where: 'queue', id: first.id }]);
+    expect(spool.items.get(first.id)).toMatchObject({ state: 'queued', doubtful: true });
+    expect(state(second)).toBe('relayed');
+  });
+
+  it('an answer that is none: told, and the item does not stay as being sent', async () => {
+    transport.answer = () => ({ outcome: 'perhaps' }) as unknown as DeliveryStatus;
+    queue.start();
+    const item = await arrive();
+    await pass(1_000);
+    expect(named('bug').length).toBe(1);
+    expect(spool.items.get(item.id)).toMatchObject({ state: 'queued', doubtful: true });
+  });
+});
+
+describe('a stop against its budget', () => {
+  it('does not wait for an attempt that hears no abort', async () => {
+    transport.answer = () => new Promise(() => undefined);
+    queue.start();
+    const item = await arrive();
+    await pass(1_000);
+    const budget = new AbortController();
+    let cut: number | undefined;
+    void queue.stop(budget.signal).then((number) => (cut = number));
+    await pass(5_000);
+    expect(cut).toBeUndefined();
+    budget.abort();
+    await pass(1_500);
+    expect(cut).toBe(1);
+    expect(state(item)).toBe('sending');
+  });
+
+  it('does not wait for a store that does not answer', async () => {
+    queue.start();
+    vi.spyOn(spool, 'claim').mockImplementation(() => new Promise(() => undefined));
+    await arrive();
+    await pass(1_000);
+    let ended = false;
+    void queue.stop(AbortSignal.abort()).then(() => (ended = true));
+    await pass(1_500);
+    expect(ended).toBe(true);
+  });
+
+  it('gives back the place of what was cut short before anything was sent', async () => {
+    transport.deliver = async ({ item }, signal) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      return delayed('message', { cause: `ABORTED ${item.id}` });
+    };
+    queue.start();
+    const item = await arrive();
+    await pass(1_000);
+    const ended = queue.stop(AbortSignal.abort());
+    await pass(1_000);
+    await ended;
+    expect(spool.items.get(item.id)).toMatchObject({ state: 'queued', doubtful: false, due: item.due });
+  });
+});
