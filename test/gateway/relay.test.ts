@@ -185,12 +185,11 @@ describe('an outage', () => {
 
 describe('the end', () => {
   it('by SIGTERM with mail in flight comes within the budget, with 0, and the next start delivers the rest once', async () => {
-    const process = gateway('shutdown: { timeout: 4s }\nretry: { verifyAfter: 1s }');
+    const process = gateway('shutdown: { timeout: 4s }\nretry: { verifyAfter: 1s }\nlog: { level: debug }');
     const smtp = await RawSmtp.open(await process.ready());
     sandbox.fault({ when: { operation: 'CreateItem' }, does: { slow: { beforeActing: 3_600_000 } } });
     for (let n = 1; n <= 6; n++) await smtp.send(SENDER, ['alice@contoso.com'], simple(n));
-    await process.event('delivery.started').catch(() => undefined);
-    await pause(300);
+    await until('a full house', () => process.lines.filter(({ event }) => event === 'delivery.started').length >= 4);
     const begun = Date.now();
     expect(await process.stop()).toEqual({ code: 0, signal: null });
     expect(Date.now() - begun).toBeLessThan(4_500);
@@ -232,9 +231,10 @@ describe('the end', () => {
           acknowledged.add(`<${id}@client.test>`);
         }
       });
+      const ended = Promise.allSettled(sessions);
       await pause(300);
       await process.stop('SIGKILL');
-      await Promise.allSettled(sessions);
+      await ended;
     }
     expect(acknowledged.size).toBeGreaterThan(20);
     await gateway(
