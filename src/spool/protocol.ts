@@ -29,6 +29,8 @@ export type Order =
       readonly limit: number;
       readonly leaseUntil: number;
     }
+  /** The clock was set back by so many milliseconds. */
+  | { readonly do: 'setBack'; readonly by: number }
   | { readonly do: 'renew'; readonly id: SpoolId; readonly leaseUntil: number }
   | { readonly do: 'release'; readonly id: SpoolId; readonly now: number }
   | {

@@ -3,8 +3,8 @@
  * A promise settles only when what it stands for is durable (WAL, synchronous=FULL). Trouble with the store is a
  * SpoolError; while it lasts room() says no, and a probe every few seconds finds out when the store works again.
  */
-import { mkdir, statfs } from 'node:fs/promises';
-import { dirname, extname } from 'node:path';
+import { mkdir, open, stat, statfs } from 'node:fs/promises';
+import { dirname, extname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Report } from '../mail/event.ts';
 import type { HistoryEntry, LaneKey, NewItem, QueueItem, SpoolId } from '../mail/item.ts';
@@ -42,6 +42,8 @@ const ALL_UNDER_WAY = 16 * 1024 * 1024;
 /** Milliseconds between looks at the free space, and between probes of a store in trouble. */
 const LOOK_INTERVAL = 2_000;
 const PURGE_SLICE = 1_000;
+/** Milliseconds that a clock may go back without anybody caring. */
+const SET_BACK = 1_000;
 
 /** @throws SpoolError whose message says what to do */
 export async function openSqliteSpool(options: SqliteOptions): Promise<Spool> {
@@ -81,14 +83,31 @@ export async function openSqliteSpool(options: SqliteOptions): Promise<Spool> {
 }
 
 async function makeFolder(path: string): Promise<void> {
+  const folder = resolve(dirname(path));
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    const first = await mkdir(folder, { recursive: true, mode: 0o700 });
+    // SQLite makes its files' entries in the folder durable; the entries of the folder and of those above it are ours.
+    const highest = first === undefined ? folder : resolve(first);
+    for (let made = folder; ; made = dirname(made)) {
+      await syncFolder(dirname(made));
+      if (made === highest || made === dirname(made)) break;
+    }
   } catch (error) {
     throw new SpoolError(
       'readOnly',
       `The spool's folder ${dirname(path)} cannot be made: ${error instanceof Error ? error.message : String(error)}`,
       { cause: error },
     );
+  }
+}
+
+/** As far as the system lets us: some know no sync of a folder, and one above ours may not be readable. */
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    await using handle = await open(folder, 'r');
+    await handle.sync();
+  } catch {
+    // nothing else can be done about it
   }
 }
 
@@ -112,6 +131,11 @@ class SqliteSpool implements Spool {
   #free: number | undefined;
   #trouble: SpoolError | undefined;
   #isProbing = false;
+  /** The latest time given to an item. */
+  #latest = -Infinity;
+  /** The number of the file, and whether it is no longer where it was opened. */
+  #inode: number | undefined;
+  #isGone = false;
   #ended: SpoolError | undefined;
   #closing: Promise<void> | undefined;
   readonly #timer: NodeJS.Timeout;
@@ -149,8 +173,12 @@ class SqliteSpool implements Spool {
   }
 
   begin(): Draft {
-    return new SqliteDraft(this.#newId(), this.#chunkSize, this.#budget, this.#now, (order, transfer) =>
-      this.#ask(order, transfer),
+    return new SqliteDraft(
+      this.#newId(),
+      this.#chunkSize,
+      this.#budget,
+      () => this.#clock(),
+      (order, transfer) => this.#ask(order, transfer),
     );
   }
 
@@ -195,23 +223,23 @@ class SqliteSpool implements Spool {
   }
 
   async release(id: SpoolId): Promise<void> {
-    await this.#ask({ do: 'release', id, now: this.#now() });
+    await this.#ask({ do: 'release', id, now: this.#clock() });
   }
 
   async defer(id: SpoolId, next: { due?: number; doubtful: boolean; status: DeliveryStatus }): Promise<void> {
-    await this.#ask({ do: 'defer', id, now: this.#now(), ...next });
+    await this.#ask({ do: 'defer', id, now: this.#clock(), ...next });
   }
 
   async park(id: SpoolId, status: DeliveryStatus): Promise<void> {
-    await this.#ask({ do: 'end', id, state: 'parked', status, now: this.#now() });
+    await this.#ask({ do: 'end', id, state: 'parked', status, now: this.#clock() });
   }
 
   async finish(id: SpoolId, status: DeliveryStatus): Promise<void> {
-    await this.#ask({ do: 'end', id, state: 'relayed', status, now: this.#now() });
+    await this.#ask({ do: 'end', id, state: 'relayed', status, now: this.#clock() });
   }
 
   async note(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): Promise<void> {
-    await this.#ask({ do: 'note', id, entry, now: this.#now() });
+    await this.#ask({ do: 'note', id, entry, now: this.#clock() });
   }
 
   async get(id: SpoolId): Promise<QueueItem | undefined> {
@@ -253,15 +281,27 @@ class SqliteSpool implements Spool {
     await this.#worker.terminate();
   }
 
-  /** Reads the free space; probes a store that was in trouble. Never rejects. */
+  /** The time; when the clock was set back, what waits is told first. */
+  #clock(): number {
+    const now = this.#now();
+    const by = this.#latest - now;
+    this.#latest = by > SET_BACK ? now : Math.max(now, this.#latest);
+    if (by > SET_BACK && by < Infinity) this.#ask({ do: 'setBack', by }).catch(() => undefined);
+    return now;
+  }
+
+  /** Reads the free space, and whether the file is still there; probes a store that was in trouble. Never rejects. */
   async look(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    this.#clock();
+    await this.#lookForFile();
     try {
       const { bavail, bsize } = await statfs(dirname(this.#path));
       this.#free = bavail * bsize;
     } catch {
       this.#free = undefined;
     }
-    if (this.#trouble === undefined || this.#isProbing || this.#ended !== undefined) return;
+    if (this.#trouble === undefined || this.#isGone || this.#isProbing || this.#ended !== undefined) return;
     this.#isProbing = true;
     try {
       await this.#ask({ do: 'probe' });
@@ -275,8 +315,28 @@ class SqliteSpool implements Spool {
     }
   }
 
+  /** SQLite goes on with a file that has no name any more: what it accepts then would be gone with the process. */
+  async #lookForFile(): Promise<void> {
+    try {
+      const { ino } = await stat(this.#path);
+      this.#inode ??= ino;
+      this.#isGone &&= ino !== this.#inode;
+    } catch (error) {
+      this.#isGone ||= error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    }
+    if (this.#isGone) this.#inTrouble(this.#gone());
+  }
+
+  #gone(): SpoolError {
+    return new SpoolError(
+      'io',
+      `The spool ${this.#path} was removed or moved while it was in use: put it back, or stop the gateway once it has delivered what it holds; it accepts nothing until then`,
+    );
+  }
+
   #ask(order: Order, transfer: ArrayBuffer[] = []): Promise<unknown> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    if (this.#isGone && order.do === 'commit') return Promise.reject(this.#gone());
     const request: Request = { number: ++this.#number, order };
     return new Promise((resolve, reject) => {
       this.#waiting.set(request.number, { resolve, reject });
@@ -433,10 +493,10 @@ class SqliteDraft implements Draft {
 
   async #send(octets: Uint8Array<ArrayBuffer>): Promise<void> {
     const size = octets.length;
+    const number = this.#chunks++;
     await this.#budget.take(size);
-    const written = this.#ask({ do: 'write', message: this.id, chunk: { number: this.#chunks++, octets } }, [
-      octets.buffer,
-    ])
+    if (this.#isOver) return this.#budget.give(size); // given up meanwhile: nobody would remove what is written now
+    const written = this.#ask({ do: 'write', message: this.id, chunk: { number, octets } }, [octets.buffer])
       .then(
         () => undefined,
         (error: unknown) => {

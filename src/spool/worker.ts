@@ -3,7 +3,7 @@
  * goes into one transaction, whose replies leave after its commit is synced; what arrives meanwhile is the next one.
  * A statement that fails takes only its own order down; a commit that fails takes all of its transaction's.
  */
-import { openSync, closeSync, readSync, statSync } from 'node:fs';
+import { openSync, closeSync, readSync, realpathSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
@@ -65,7 +65,13 @@ class Store {
     const orphans = this.#rows('SELECT id FROM item WHERE state = ?', 'sending');
     for (const { id } of orphans) this.#remember(String(id), now, 'recovered');
     this.#run(
-      `UPDATE item SET state = 'queued', doubtful = 1, lease = NULL, due = max(due, coalesce(started, ?) + ?) WHERE state = 'sending'`,
+      `UPDATE item SET state = 'queued', doubtful = 1, lease = NULL, due = min(coalesce(started, ?1), ?1) + ?2 WHERE state = 'sending'`,
+      now,
+      verifyAfter,
+    );
+    // What arrived or was tried in the future did so before the clock was set back: it has waited long enough.
+    this.#run(
+      `UPDATE item SET due = min(due, ?1 + doubtful * ?2) WHERE state = 'queued' AND due > ?1 AND max(arrived, coalesce(started, 0)) > ?1`,
       now,
       verifyAfter,
     );
@@ -106,6 +112,9 @@ class Store {
         return this.#lanes();
       case 'claim':
         return this.#claim(order);
+      case 'setBack':
+        // All by the same time, so that they keep their order and what arrives now comes after them.
+        return this.#run(`UPDATE item SET due = due - ? WHERE state = 'queued'`, order.by);
       case 'renew':
         return (
           this.#run(`UPDATE item SET lease = ? WHERE id = ? AND state = 'sending'`, order.leaseUntil, order.id) === 1
@@ -404,7 +413,7 @@ class Refusal extends Error {
 
 /** A transaction on a file beside the spool, held as long as the process lives: the kernel lets go of it after a crash. */
 function takeLock(path: string): DatabaseSync {
-  const lock = new DatabaseSync(`${path}-lock`, { timeout: 0 });
+  const lock = new DatabaseSync(`${real(path)}-lock`, { timeout: 0 });
   try {
     lock.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE');
     return lock;
@@ -417,6 +426,15 @@ function takeLock(path: string): DatabaseSync {
       );
     }
     throw error;
+  }
+}
+
+/** So that a second name of the same file (a symbolic link) leads to the same lock. */
+function real(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path; // not made yet
   }
 }
 
@@ -535,9 +553,11 @@ function transact(store: Store, requests: readonly Request[], path: string): Rep
     db.exec('COMMIT');
   } catch (error) {
     if (db.isTransaction) db.exec('ROLLBACK');
-    const trouble =
-      error instanceof Refusal ? { trouble: error.trouble, message: error.message } : troubleOf(error, path);
-    replies = requests.map(({ number }) => ({ number, ...trouble }));
+    const trouble = troubleOf(error, path);
+    // What only reads is answered all the same: mail that can still be delivered makes room again.
+    replies = requests.map((request) =>
+      isRead(request) ? execute(store, request, path) : { number: request.number, ...trouble },
+    );
   }
   return replies;
 }
@@ -568,7 +588,17 @@ function serve(port: MessagePort, data: WorkerData): void {
     return;
   }
   const { store, lock } = opened;
-  tell({ kind: 'open', ...figures, waiting: store.waiting() });
+  let waiting = 0;
+  /** A figure for room(): no reason to leave the replies of a transaction that is on the disk unsaid. */
+  const count = (): number => {
+    try {
+      waiting = store.waiting();
+    } catch {
+      // the next write meets the same trouble, and tells
+    }
+    return waiting;
+  };
+  tell({ kind: 'open', ...figures, waiting: count() });
 
   let tidying: NodeJS.Immediate | undefined;
   const tidy = (): void => {
@@ -596,7 +626,7 @@ function serve(port: MessagePort, data: WorkerData): void {
       store.db.close();
       lock.close();
     }
-    tell({ kind: 'replies', replies, waiting: closing ? 0 : store.waiting() }, transfer);
+    tell({ kind: 'replies', replies, waiting: closing ? 0 : count() }, transfer);
     if (closing) port.close();
     else tidying ??= setImmediate(tidy);
   });

@@ -1,7 +1,17 @@
 /** The SQLite engine: the contract, and what is its own: group commit, bounds, its lock, damage, a full disk. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, openSync, closeSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  mkdtempSync,
+  openSync,
+  closeSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -11,7 +21,7 @@ import type { Spool } from '../../src/mail/spool.ts';
 import { SCHEMA } from '../../src/spool/schema.ts';
 import type { SqliteOptions } from '../../src/spool/sqlite.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
-import { entry, get, put, relayed, spoolContract, T0 } from './contract.ts';
+import { delayed, entry, get, put, relayed, spoolContract, T0, unknown } from './contract.ts';
 
 let folder: string;
 let path: string;
@@ -146,6 +156,13 @@ describe('opening', () => {
     });
   });
 
+  it('is refused under another name of the same file', async () => {
+    await open();
+    const other = join(folder, 'other.db');
+    symlinkSync(path, other);
+    await expect(open({ path: other })).rejects.toMatchObject({ trouble: 'locked' });
+  });
+
   it('is refused when the folder cannot be made', async () => {
     writeFileSync(join(folder, 'data'), '');
     await expect(open()).rejects.toMatchObject({
@@ -228,6 +245,41 @@ describe('trouble', () => {
   });
 });
 
+describe('trouble with a part', () => {
+  it('reads what can be read while nothing can be written', async () => {
+    const spool = await open();
+    const [item] = await put(spool, 'kept');
+    const hand = new DatabaseSync(path);
+    hand.exec('BEGIN IMMEDIATE');
+    // While the first waits for the lock, the others gather in one transaction.
+    const first = put(spool, 'x').catch((error: unknown) => error);
+    await new Promise((resume) => setTimeout(resume, 100));
+    const second = put(spool, 'y').catch((error: unknown) => error);
+    const [read] = await Promise.allSettled([get(spool, item?.id ?? '')]);
+    expect(read).toMatchObject({ status: 'fulfilled', value: Buffer.from('kept') });
+    expect([await first, await second]).toMatchObject([{ trouble: 'locked' }, { trouble: 'locked' }]);
+    hand.exec('ROLLBACK');
+    hand.close();
+  });
+
+  it('damage met while running is an answer, not the end of the thread', async () => {
+    const spool = await open();
+    const [item] = await put(spool, 'kept');
+    const hand = new DatabaseSync(path);
+    hand.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    const page = Number(hand.prepare(`SELECT rootpage FROM sqlite_schema WHERE name = 'tally'`).get()?.['rootpage']);
+    const file = openSync(path, 'r+');
+    writeSync(file, Buffer.alloc(8_192, 0xff), 0, 8_192, (page - 1) * 8_192);
+    closeSync(file);
+    // A change by another connection, so that the worker reads its pages anew.
+    hand.exec(`INSERT INTO history (item, at, what) VALUES ('x', 1, 'accepted')`);
+    hand.close();
+    expect((await spool.lanes()).length).toBe(1);
+    await expect(put(spool)).rejects.toMatchObject({ name: 'SpoolError', trouble: 'damaged' });
+    expect((await get(spool, item?.id ?? '')).toString()).toBe('kept');
+  });
+});
+
 describe('plans', () => {
   it('finds lanes and due items by their index', () => {
     const database = new DatabaseSync(':memory:');
@@ -239,7 +291,9 @@ describe('plans', () => {
         .map((row) => String(row['detail']))
         .join('\n');
     expect(
-      plan(`SELECT * FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = 'x' AND due <= 1 ORDER BY due, id LIMIT 3`),
+      plan(
+        `SELECT * FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = 'x' AND due <= 1 ORDER BY due, id LIMIT 3`,
+      ),
     ).toMatch(/^SEARCH item USING INDEX item_due/);
     expect(plan(`SELECT min(lane) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane > 'x'`)).toMatch(
       /SEARCH item USING COVERING INDEX item_due/,
@@ -248,5 +302,78 @@ describe('plans', () => {
       /SEARCH item USING COVERING INDEX item_due/,
     );
     database.close();
+  });
+});
+
+describe('bodies given up', () => {
+  it('leave nothing behind, even when a piece still waited for its turn', async () => {
+    const spool = await open({ chunkSize: 9_000_000 });
+    const piece = Buffer.alloc(9_000_000);
+    const drafts = [spool.begin(), spool.begin(), spool.begin()];
+    // Two fill what may be under way; the third has to wait.
+    const writes = drafts.map((draft) => draft.write(piece).catch(() => undefined));
+    await Promise.all(drafts.map((draft) => draft.abort()));
+    await Promise.all(writes);
+    await spool.close();
+    const database = new DatabaseSync(path);
+    expect(database.prepare('SELECT count(*) AS rows FROM chunk').get()).toEqual({ rows: 0 });
+    database.close();
+  });
+});
+
+describe('a clock that was set back', () => {
+  it('makes nothing wait until the old time comes again, and keeps the order', async () => {
+    let now = T0;
+    const spool = await open({ now: () => now });
+    const lane = { route: 'exchange', mailbox: 'a@contoso.com' };
+    const items = [];
+    for (let n = 0; n < 4; n++, now++) items.push((await put(spool))[0]?.id ?? '');
+    await spool.claim(lane, { now, limit: 2, leaseUntil: now });
+    await spool.defer(items[0] ?? '', { due: now + 60_000, doubtful: false, status: delayed });
+    await spool.defer(items[1] ?? '', { due: now + 90_000, doubtful: true, status: unknown });
+    now -= 86_400_000;
+    const ids = async (): Promise<string[]> =>
+      (await spool.claim(lane, { now, limit: 10, leaseUntil: now })).map(({ id }) => id);
+    await vi.waitFor(async () => expect((await spool.lanes())[0]?.due).toBeLessThanOrEqual(now), 8_000);
+    expect(await ids()).toEqual([items[2], items[3]]);
+    now += 60_010;
+    expect(await ids()).toEqual([items[0]]);
+    now += 30_000;
+    expect(await ids()).toEqual([items[1]]);
+  });
+
+  it('before the start makes nothing wait either', async () => {
+    let now = T0;
+    const spool = await open({ now: () => now });
+    const lane = { route: 'exchange', mailbox: 'a@contoso.com' };
+    const [first] = await put(spool);
+    const [second] = await put(spool);
+    await spool.claim(lane, { now, limit: 1, leaseUntil: now });
+    await spool.close();
+    now -= 86_400_000;
+    const again = await open({ now: () => now });
+    expect((await again.claim(lane, { now, limit: 10, leaseUntil: now })).map(({ id }) => id)).toEqual([second?.id]);
+    now += 90_000;
+    expect(await again.claim(lane, { now, limit: 10, leaseUntil: now })).toMatchObject([
+      { id: first?.id, doubtful: true },
+    ]);
+  });
+});
+
+describe('a file that was removed under the gateway', () => {
+  it('takes no more mail, and still gives out what it holds', async () => {
+    const spool = await open();
+    const [item] = await put(spool, 'kept');
+    rmSync(path);
+    await vi.waitFor(() => expect(spool.room()).toMatchObject({ ok: false }), 8_000);
+    await expect(put(spool)).rejects.toMatchObject({ name: 'SpoolError', message: expect.stringContaining(path) });
+    const [claimed] = await spool.claim(
+      { route: 'exchange', mailbox: 'a@contoso.com' },
+      { now: Date.now(), limit: 1, leaseUntil: 0 },
+    );
+    expect((await get(spool, claimed?.id ?? '')).toString()).toBe('kept');
+    await spool.finish(item?.id ?? '', relayed);
+    expect(events.filter((event) => event.event === 'spool.trouble').length).toBe(1);
+    expect(events.filter((event) => event.event === 'spool.recovered').length).toBe(0);
   });
 });
