@@ -163,13 +163,22 @@ class SqliteSpool implements Spool {
     if (this.#trouble !== undefined) return { ok: false, reason: this.#trouble.message };
     if (this.#items >= this.#maxItems)
       return { ok: false, reason: `${this.#items} messages are waiting (spool.maxItems)` };
-    if (this.#free !== undefined && this.#free - size < this.#minFree) {
-      return {
-        ok: false,
-        reason: `only ${Math.round(this.#free / 1e6)} MB are free on the disk of ${this.#path} (spool.minFree)`,
-      };
-    }
+    if (this.#free !== undefined && this.#free - size < this.#minFree)
+      return { ok: false, reason: this.#tooLittle(this.#free) };
     return { ok: true };
+  }
+
+  #tooLittle(free: number): string {
+    return `only ${Math.round(free / 1e6)} MB are free on the disk of ${this.#path} (spool.minFree)`;
+  }
+
+  /** Bodies let in by room() may not use up what delivery needs: on a disk that is really full nothing can leave either. */
+  #spend(octets: number): SpoolError | undefined {
+    if (this.#free === undefined) return undefined;
+    if (this.#free - octets < this.#minFree / 2) return new SpoolError('full', this.#tooLittle(this.#free));
+    // Once to the log, once to its place; look() corrects it.
+    this.#free -= 2 * octets;
+    return undefined;
   }
 
   begin(): Draft {
@@ -302,6 +311,8 @@ class SqliteSpool implements Spool {
       this.#free = undefined;
     }
     if (this.#trouble === undefined || this.#isGone || this.#isProbing || this.#ended !== undefined) return;
+    // The probe is small: that it goes through would not mean that there is room.
+    if (this.#trouble.trouble === 'full' && this.#free !== undefined && this.#free < this.#minFree) return;
     this.#isProbing = true;
     try {
       await this.#ask({ do: 'probe' });
@@ -337,6 +348,10 @@ class SqliteSpool implements Spool {
   #ask(order: Order, transfer: ArrayBuffer[] = []): Promise<unknown> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     if (this.#isGone && order.do === 'commit') return Promise.reject(this.#gone());
+    if (order.do === 'write' || order.do === 'commit') {
+      const refusal = this.#spend(order.chunk?.octets.length ?? 0);
+      if (refusal !== undefined) return Promise.reject(refusal);
+    }
     const request: Request = { number: ++this.#number, order };
     return new Promise((resolve, reject) => {
       this.#waiting.set(request.number, { resolve, reject });

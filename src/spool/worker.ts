@@ -559,7 +559,17 @@ function transact(store: Store, requests: readonly Request[], path: string): Rep
       isRead(request) ? execute(store, request, path) : { number: request.number, ...trouble },
     );
   }
+  if (replies.some((reply) => 'trouble' in reply && reply.trouble === 'full')) giveBackLog(db);
   return replies;
+}
+
+/** The log is copied to the database only after a commit; without that nobody would use its space again on a full disk. */
+function giveBackLog(db: DatabaseSync): void {
+  try {
+    db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+  } catch {
+    // the replies tell of the trouble
+  }
 }
 
 /** Some faults make SQLite give up the whole transaction: then nothing in it happened, whatever was answered. */

@@ -7,6 +7,7 @@ import {
   closeSync,
   readFileSync,
   rmSync,
+  statfsSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -22,6 +23,20 @@ import { SCHEMA } from '../../src/spool/schema.ts';
 import type { SqliteOptions } from '../../src/spool/sqlite.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
 import { delayed, entry, get, put, relayed, spoolContract, T0, unknown } from './contract.ts';
+
+const { threads } = vi.hoisted(() => ({ threads: [] as { terminate(): Promise<number> }[] }));
+vi.mock('node:worker_threads', async (importOriginal) => {
+  const original = await importOriginal<typeof import('node:worker_threads')>();
+  return {
+    ...original,
+    Worker: class extends original.Worker {
+      constructor(...parameters: ConstructorParameters<typeof original.Worker>) {
+        super(...parameters);
+        threads.push(this);
+      }
+    },
+  };
+});
 
 let folder: string;
 let path: string;
@@ -133,6 +148,18 @@ describe('bounds', () => {
     expect(tight.room()).toMatchObject({ ok: false, reason: expect.stringContaining('minFree') });
   });
 
+  it('takes no octets of a message let in before, so that what is needed to deliver stays free', async () => {
+    const { bavail, bsize } = statfsSync(folder);
+    const spool = await open({ minFree: bavail * bsize * 4, chunkSize: 1_000 });
+    await expect(put(spool, 'x')).rejects.toMatchObject({ name: 'SpoolError', trouble: 'full' });
+    const draft = spool.begin();
+    await draft.write(Buffer.alloc(5_000)).catch(() => undefined);
+    await expect(draft.commit([entry()])).rejects.toMatchObject({ trouble: 'full' });
+    await draft.abort();
+    expect(await spool.lanes()).toEqual([]);
+    expect(events.some((event) => event.event === 'spool.trouble')).toBe(false);
+  });
+
   it('counts the size that the client declared', async () => {
     const spool = await open({ minFree: 1 });
     expect(spool.room(1_000)).toEqual({ ok: true });
@@ -225,10 +252,9 @@ describe('opening', () => {
 });
 
 describe('trouble', () => {
-  it('with a full disk: told once, no room, what is there can be read, and it recovers by itself', async () => {
+  it('while another holds the file: told once, no room, what is there can be read, and it recovers by itself', async () => {
     const spool = await open();
     const [kept] = await put(spool, 'kept');
-    // The same error that a full disk gives: SQLite may not grow the file any further.
     const hand = new DatabaseSync(path);
     expect(spool.room()).toEqual({ ok: true });
     hand.exec('BEGIN IMMEDIATE');
@@ -277,6 +303,23 @@ describe('trouble with a part', () => {
     expect((await spool.lanes()).length).toBe(1);
     await expect(put(spool)).rejects.toMatchObject({ name: 'SpoolError', trouble: 'damaged' });
     expect((await get(spool, item?.id ?? '')).toString()).toBe('kept');
+  });
+});
+
+describe('the end of the thread', () => {
+  it('is told once; nothing waits for it, nothing is let in, and what was durable is there at the next start', async () => {
+    const spool = await open();
+    const [item] = await put(spool, 'kept');
+    const ended = threads.at(-1)?.terminate();
+    const waiting = put(spool, 'x').catch((error: unknown) => error);
+    await ended;
+    expect(await waiting).toMatchObject({ name: 'SpoolError', trouble: 'io' });
+    expect(spool.room()).toMatchObject({ ok: false, reason: expect.stringContaining('restart the gateway') });
+    await expect(spool.lanes()).rejects.toMatchObject({ name: 'SpoolError' });
+    await spool.close();
+    expect(events.filter((event) => event.event === 'spool.trouble').length).toBe(1);
+    const again = await open();
+    expect((await get(again, item?.id ?? '')).toString()).toBe('kept');
   });
 });
 
