@@ -6,6 +6,7 @@
  * them). Expected trouble is a value; a throw is a bug.
  */
 import { randomBytes } from 'node:crypto';
+import { createRequire, Module } from 'node:module';
 import { isIP } from 'node:net';
 import util from 'node:util';
 import type { ExchangeService, ExtendedPropertyDefinition, IXHRApi } from 'ews-javascript-api';
@@ -100,10 +101,26 @@ async function loadLibrary(): Promise<Library> {
   // Gone from Node 23 on, and called by the library for every extended property.
   const legacy = util as { isNullOrUndefined?: (value: unknown) => boolean };
   legacy.isNullOrUndefined ??= (value) => value === null || value === undefined;
+  leaveOutItsHttpClient();
   const library = await import('ews-javascript-api');
   // It guesses the local time zone for every service, and writes to the console where it does not know it.
   Object.defineProperty(library.TimeZoneInfo, 'Local', { get: () => library.TimeZoneInfo.Utc, configurable: true });
   return library;
+}
+
+/**
+ * Its HTTP client is never used, as every service is given ours, but would be loaded with all it needs: 20 MB, and the
+ * packages of four login methods. An empty module takes its place.
+ */
+function leaveOutItsHttpClient(): void {
+  const { resolve } = createRequire(import.meta.url);
+  const theirs = createRequire(resolve('ews-javascript-api'));
+  const filename = theirs.resolve('@ewsjs/xhr');
+  if (theirs.cache[filename] !== undefined) return;
+  const empty = new Module(filename);
+  empty.filename = filename;
+  empty.loaded = true;
+  theirs.cache[filename] = empty;
 }
 
 class LibraryEws implements Ews {
