@@ -159,7 +159,8 @@ class GatewayMetrics implements Metrics {
         return;
       case 'item.parked':
         m.parked.inc({ route: event.route });
-        return;
+        this.#running.get(event.route)?.delete(event.id);
+        return this.#showRunning();
       case 'route.held':
         m.routeHeld.set({ route: event.route }, 1);
         m.routeMisconfigured.set({ route: event.route }, event.misconfigured ? 1 : 0);

@@ -209,6 +209,10 @@ describe('over a sequence', () => {
     expect(await running()).toBe(1);
     watched.report({ ...first('bug'), id: 'other' });
     expect(await running()).toBe(0);
+    // A doubt that is parked ends without any other event.
+    watched.report({ ...started, id: 'doubt' });
+    watched.report({ ...first('item.parked'), id: 'doubt' });
+    expect(await running()).toBe(0);
   });
 
   it('a hold that is prolonged is not counted twice, and one mailbox does not hide the other', async () => {
