@@ -43,36 +43,35 @@ const MARGIN = 1024 * 1024;
 const ADDRESS_FIELDS = new Set(['from', 'message-id']);
 
 export async function receive(stream: AsyncIterable<Buffer>, options: ReceiveOptions): Promise<Received> {
-  const incoming = options.inject.begin();
-  const message = new Message(incoming, options);
+  const { maxMessageSize, inject, cutOff } = options;
+  let incoming: Incoming | undefined;
+  let message: Message | undefined;
+  let trouble: { readonly error: unknown } | undefined;
+  const giveUp = async (error: unknown): Promise<void> => {
+    trouble = { error };
+    await incoming?.abort();
+  };
+  try {
+    incoming = inject.begin();
+    message = new Message(incoming, options);
+  } catch (error) {
+    trouble = { error };
+  }
   let size = 0;
-  let refused: unknown;
   try {
     for await (const chunk of stream) {
       size += chunk.length;
-      if (size > options.maxMessageSize + MARGIN) {
-        refused ??= tooLarge(options.maxMessageSize);
-        options.cutOff();
-      }
-      if (refused !== undefined) continue;
-      if (size > options.maxMessageSize) {
-        refused = tooLarge(options.maxMessageSize);
-        await incoming.abort();
-        continue;
-      }
-      try {
-        await message.write(chunk);
-      } catch (error) {
-        refused = error;
-        await incoming.abort();
-      }
+      if (size > maxMessageSize + MARGIN) cutOff();
+      if (trouble !== undefined) continue;
+      if (size > maxMessageSize) await giveUp(tooLarge(maxMessageSize));
+      else await message?.write(chunk).catch(giveUp);
     }
-    if (refused !== undefined) throw refused;
-    return await message.finish();
+    if (trouble === undefined && message !== undefined) return await message.finish();
   } catch (error) {
-    await incoming.abort();
-    throw asRefused(error);
+    // What came first is why; the end of the connection may only follow from it.
+    if (trouble === undefined) await giveUp(error);
   }
+  throw asRefused(trouble?.error);
 }
 
 function tooLarge(limit: number): Refused {
@@ -147,7 +146,8 @@ class Message {
   }
 
   async #begin({ header, rest }: { header: Buffer; rest: Buffer }): Promise<void> {
-    const { options, header: fields, body } = this.#read(header);
+    const options = this.#options;
+    const { fields, body } = taken(header);
     const hops = fields.filter((field) => field.name === 'received').length;
     if (hops >= options.maxHops) {
       throw new Refused('loop', 554, '5.4.6', `The message has passed ${hops} servers: it is going round in circles`);
@@ -163,23 +163,30 @@ class Message {
       origin,
       protocol,
     });
+    const { from } = await parseHeader(repaired.fields.filter((field) => field.name === 'from'));
     const block = joinHeader(repaired.fields);
     this.#header = {
       size: block.length,
       messageId: repaired.messageId,
-      from: parsed.from.map(({ address }) => address).filter((address) => address !== ''),
+      from: from.map(({ address }) => address).filter((address) => address !== ''),
       repairs: body.length > 0 ? [...repaired.repairs, 'put an empty line before the body'] : repaired.repairs,
     };
     await this.#pass(block);
     await this.#pass(body);
     await this.#pass(rest);
   }
+}
 
-  /** A message whose first line is no field has no header: all of it is body. */
-  #read(block: Buffer): { options: ReceiveOptions; header: HeaderField[]; body: Buffer } {
-    const fields = splitHeader(block);
-    const first = fields[0];
-    const isBody = first !== undefined && first.name === '' && !first.raw.toString('latin1', 0, 5).startsWith('From ');
-    return { options: this.#options, header: isBody ? [] : fields, body: isBody ? block : Buffer.alloc(0) };
-  }
+/**
+ * The header ends before its first line that is no field, as it does in other servers: what stands behind such a line
+ * is header for some readers and body for others, and recipients must not depend on the reader. Only an mbox From line
+ * in front of a field may stand there.
+ */
+function taken(block: Buffer): { fields: HeaderField[]; body: Buffer } {
+  const fields = splitHeader(block);
+  const isMbox = fields[0]?.raw.toString('latin1', 0, 5) === 'From ' && (fields[1]?.name ?? '') !== '';
+  const end = fields.findIndex(({ name }, index) => name === '' && !(index === 0 && isMbox));
+  if (end < 0) return { fields, body: block.subarray(block.length) };
+  const header = fields.slice(0, end);
+  return { fields: header, body: block.subarray(header.reduce((sum, { raw }) => sum + raw.length, 0)) };
 }

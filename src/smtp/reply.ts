@@ -9,45 +9,53 @@ export class Refused extends Error {
   readonly refusal: Refusal;
   /** For the log only. */
   readonly detail: string | undefined;
-  /** The connection is closed after the reply. */
-  readonly closes: boolean;
 
-  constructor(
-    refusal: Refusal,
-    code: number,
-    enhanced: string,
-    sentence: string,
-    more: { detail?: string; closes?: boolean } = {},
-  ) {
+  constructor(refusal: Refusal, code: number, enhanced: string, sentence: string, more: { detail?: string } = {}) {
     super(`${enhanced} ${sentence}`);
     this.refusal = refusal;
     this.responseCode = code;
     this.detail = more.detail;
-    this.closes = more.closes ?? false;
   }
 }
 
 export const ENHANCED = /^[245]\.\d{1,3}\.\d{1,3} /;
 
 interface Own {
-  /** Beginning of the package's own sentence. */
+  /** The package's own sentence. */
   readonly says: RegExp;
   readonly refusal: Refusal;
-  /** Enhanced status code where the package's is not precise; '' for none, before EHLO. */
+  /** Enhanced status code where the package's is not precise. */
   readonly enhanced?: string;
 }
 
 /** The package's own refusals, by what they say: what they count as, and the code that is right for them. */
-export const OWN_REPLIES: readonly Own[] = [
+const OWN_REPLIES: readonly Own[] = [
   { says: /Too many connected clients/, refusal: 'connections' },
-  { says: /too many recipients/i, refusal: 'recipients', enhanced: '4.5.3' },
-  { says: /exceeds fixed maximum message size/i, refusal: 'size', enhanced: '5.3.4' },
-  { says: /^Timeout/, refusal: 'timeout', enhanced: '4.4.2' },
+  { says: /^too many recipients$/, refusal: 'recipients', enhanced: '4.5.3' },
+  { says: /^message exceeds fixed maximum message size /, refusal: 'size', enhanced: '5.3.4' },
+  { says: /^Timeout - /, refusal: 'timeout', enhanced: '4.4.2' },
   { says: /shutting down/, refusal: 'stopping', enhanced: '4.3.2' },
-  { says: /authentication required/i, refusal: 'auth', enhanced: '5.7.0' },
-  { says: /STARTTLS/, refusal: 'tls', enhanced: '5.7.0' },
-  { says: /Invalid username or password/i, refusal: 'auth', enhanced: '5.7.8' },
+  { says: /^authentication Required$/, refusal: 'auth', enhanced: '5.7.0' },
+  { says: /^too many unauthenticated commands$/, refusal: 'auth', enhanced: '4.7.0' },
+  { says: /^too many unrecognized commands$/, refusal: 'syntax', enhanced: '4.7.0' },
+  { says: /You talk too soon$/, refusal: 'syntax', enhanced: '4.7.0' },
+  { says: /^HTTP requests not allowed$/, refusal: 'syntax', enhanced: '4.7.0' },
+  { says: /^Command line too long$/, refusal: 'syntax', enhanced: '4.5.2' },
 ];
+
+export interface Reading {
+  readonly refusal: Refusal;
+  readonly enhanced?: string;
+  /** Without the `Error: ` in front. */
+  readonly sentence: string;
+}
+
+/** What one of the package's own refusals means. */
+export function readOwn(sentence: string): Reading {
+  const bare = sentence.replace(/^Error: /, '');
+  const { refusal = 'syntax', enhanced } = OWN_REPLIES.find(({ says }) => says.test(bare)) ?? {};
+  return { refusal, sentence: bare, ...(enhanced === undefined ? {} : { enhanced }) };
+}
 
 export function stopping(hostname: string): string {
   return `4.3.2 ${hostname} is shutting down, try again`;

@@ -5,17 +5,18 @@
  */
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
-import { domainToASCII } from 'node:url';
+import { TLSSocket } from 'node:tls';
 import { SMTPServer } from 'smtp-server';
 import type { SMTPServerAddress, SMTPServerAuthentication, SMTPServerSession } from 'smtp-server';
 import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js';
-import type { Envelope, NotifyOn, Origin, Recipient } from '../mail/envelope.ts';
-import type { Report } from '../mail/event.ts';
+import type { Origin } from '../mail/envelope.ts';
+import type { Refusal, Report } from '../mail/event.ts';
 import type { Inject, Source } from '../mail/source.ts';
 import { allowList } from './access.ts';
 import { passwordCheck } from './password.ts';
 import { receive } from './receive.ts';
-import { ENHANCED, OWN_REPLIES, Refused, stopping } from './reply.ts';
+import { ENHANCED, readOwn, Refused, stopping } from './reply.ts';
+import { envelopeOf, protocolOf, wireAddress } from './transaction.ts';
 
 export interface ListenerOptions {
   readonly name: string;
@@ -57,6 +58,7 @@ export interface SmtpParts {
 const NEVER = 2 ** 31 - 1;
 /** How long a client may take to close its side after a 421 at the end, milliseconds. */
 const FAREWELL = 500;
+const STARTTLS_FIRST = 'issue STARTTLS first';
 const JOKES = ['WIZ', 'SHELL', 'KILL'];
 
 export function smtpSource(options: ListenerOptions, parts: SmtpParts): Source {
@@ -121,7 +123,9 @@ class Server extends SMTPServer {
   readonly #isAllowed: (address: string) => boolean;
   readonly #isPassword: (user: string, password: string) => Promise<boolean>;
   readonly #sessions = new WeakMap<SMTPServerSession, Connection>();
-  #isEnding = false;
+  /** Until their socket is closed; the package forgets them when it has said its last word. */
+  readonly #live = new Set<Connection>();
+  #ended: Promise<void> | undefined;
 
   constructor(options: ListenerOptions, parts: SmtpParts) {
     super({
@@ -152,36 +156,64 @@ class Server extends SMTPServer {
     this.#now = parts.now ?? Date.now;
     this.#isAllowed = allowList(options.allow);
     this.#isPassword = passwordCheck(parts.users, this.#now);
-    // Failed TLS handshakes and connections lost in a transaction: the client's affair, and told where they matter.
-    this.on('error', () => undefined);
+    this.on('error', (error) => this.#handshakeFailed(error));
   }
 
   get isEnding(): boolean {
-    return this.#isEnding;
+    return this.#ended !== undefined;
+  }
+
+  /** STARTTLS is waited for: without TLS there is no mail. */
+  get needsTls(): boolean {
+    return this.#options.tls === 'required';
+  }
+
+  /** Whether a password may cross the network readable. */
+  get allowsClearLogin(): boolean {
+    return this.#options.allowInsecureAuth && !this.needsTls;
   }
 
   override connect(socket: Socket, socketOptions?: ConstructorParameters<typeof SMTPConnection>[2]): void {
+    if (socket.remoteAddress === undefined) {
+      // Gone again already.
+      socket.on('error', () => undefined);
+      socket.destroy();
+      return;
+    }
     const connection = new Connection(this, socket, socketOptions ?? {});
     this.connections.add(connection);
+    this.#live.add(connection);
     this.#sessions.set(connection.session, connection);
-    connection.on('error', () => undefined);
+    // Of a connection lost in a transaction DATA tells; only the handshake has no other place.
+    connection.on('error', (error: Error) => {
+      if (connection._upgrading) connection.lost(handshake(error));
+    });
     connection.init();
   }
 
-  /** Every reply that refuses something is told here. */
-  refused(connection: Connection, reply: string, refused: Refused | undefined): void {
-    const { listener, peer } = this.#who(connection.session);
-    const refusal = refused?.refusal ?? OWN_REPLIES.find(({ says }) => says.test(reply))?.refusal ?? 'syntax';
-    const user = userOf(connection.session);
+  /** Every reply that refuses something is told here, exactly once. */
+  refused({ remoteAddress, session }: Connection, told: Told): void {
+    this.#tell(remoteAddress, told, userOf(session));
+  }
+
+  #tell(peer: string, { refusal, reply, detail }: Told, user?: string): void {
     this.#parts.report({
       event: 'session.refused',
-      listener,
+      listener: this.#options.name,
       peer,
       refusal,
       reply,
       ...(user === undefined ? {} : { user }),
-      ...(refused?.detail === undefined ? {} : { detail: refused.detail }),
+      ...(detail === undefined ? {} : { detail }),
     });
+  }
+
+  /** Of implicit TLS: there is no session yet. */
+  #handshakeFailed(error: TlsFailure): void {
+    const peer = error.meta?.remoteAddress;
+    // A client that only knocks (a port scan, a health check) is refused nothing.
+    if (peer === undefined || error.report === false || error.code === 'ECONNRESET') return;
+    this.#tell(peer.replace(/^::ffff:(?=\d+\.)/i, ''), handshake(error));
   }
 
   override onConnect(session: SMTPServerSession, callback: (error?: Error | null) => void): void {
@@ -201,6 +233,7 @@ class Server extends SMTPServer {
 
   override onClose(session: SMTPServerSession): void {
     const connection = this.#sessions.get(session);
+    if (connection !== undefined) this.#live.delete(connection);
     if (connection?.openedAt === undefined) return;
     this.#parts.report({
       event: 'session.closed',
@@ -221,18 +254,26 @@ class Server extends SMTPServer {
         this.#parts.report({ event: right ? 'auth.succeeded' : 'auth.failed', ...facts });
         if (right) callback(null, { user: username });
         else this.#refuse(session, callback, new Refused('auth', 535, '5.7.8', 'User name or password is wrong'));
+        this.sayGoodbye(this.#sessions.get(session));
       },
-      (error: unknown) => this.#bug('AUTH', session, callback, error),
+      (error: unknown) => {
+        const answer = new Refused('auth', 454, '4.7.0', 'The mail gateway cannot check logins, try again later');
+        this.#bug('AUTH', session, callback, error, answer);
+        this.sayGoodbye(this.#sessions.get(session));
+      },
     );
   }
 
   override onMailFrom(
-    { args }: SMTPServerAddress,
+    { address, args }: SMTPServerAddress,
     session: SMTPServerSession,
     callback: (error?: Error | null) => void,
   ): void {
-    if (this.#options.tls === 'required' && !session.secure) {
-      return this.#refuse(session, callback, new Refused('tls', 530, '5.7.0', 'Issue STARTTLS first'));
+    if (this.needsTls && !session.secure) {
+      return this.#refuse(session, callback, new Refused('tls', 530, '5.7.0', STARTTLS_FIRST));
+    }
+    if (wireAddress(address) === undefined) {
+      return this.#refuse(session, callback, new Refused('syntax', 501, '5.1.7', 'Bad sender address'));
     }
     const declared = args === false ? 0 : Number(args['SIZE'] ?? 0);
     const room = this.#parts.inject.room(Number.isSafeInteger(declared) ? declared : 0);
@@ -247,11 +288,12 @@ class Server extends SMTPServer {
   }
 
   override onRcptTo(
-    _address: SMTPServerAddress,
-    _session: SMTPServerSession,
+    { address }: SMTPServerAddress,
+    session: SMTPServerSession,
     callback: (error?: Error | null) => void,
   ): void {
-    callback();
+    if (wireAddress(address) !== undefined) return callback();
+    this.#refuse(session, callback, new Refused('syntax', 501, '5.1.3', 'Bad recipient address'));
   }
 
   override onData(
@@ -260,12 +302,13 @@ class Server extends SMTPServer {
     callback: Parameters<SMTPServer['onData']>[2],
   ): void {
     const connection = this.#sessions.get(session);
-    const origin = this.#originOf(session);
+    const { mailFrom, rcptTo } = session.envelope;
+    const envelope = envelopeOf(mailFrom, rcptTo);
     receive(stream, {
       inject: this.#parts.inject,
-      envelope: envelopeOf(session),
-      origin,
-      protocol: session.transmissionType,
+      envelope,
+      origin: this.#originOf(session),
+      protocol: protocolOf(session.transmissionType, envelope),
       hostname: this.#parts.hostname,
       defaultFrom: this.#parts.defaultFrom,
       maxMessageSize: this.#options.maxMessageSize,
@@ -277,39 +320,37 @@ class Server extends SMTPServer {
       ({ id }) => {
         if (connection !== undefined) connection.messages++;
         callback(null, `2.0.0 queued as ${id}`);
-        this.#sayGoodbye(connection);
+        this.sayGoodbye(connection);
       },
       (error: unknown) => {
         if (!(error instanceof Refused)) this.#bug('DATA', session, callback, error);
-        else if (error.refusal === 'aborted' && connection !== undefined)
-          this.refused(connection, `${error.responseCode} ${error.message}`, error);
+        else if (error.refusal === 'aborted')
+          connection?.lost({ refusal: error.refusal, reply: `421 ${error.message}`, detail: error.detail });
         else this.#refuse(session, callback, error);
-        this.#sayGoodbye(connection);
+        this.sayGoodbye(connection);
       },
     );
   }
 
   /** Takes nothing new; what is in DATA may finish until `signal` aborts. */
   async end(signal: AbortSignal): Promise<void> {
-    if (!this.server.listening) return;
-    this.#isEnding = true;
-    const closed = new Promise<void>((resolve) => this.close(() => resolve()));
-    for (const connection of this.#open()) if (!connection.isBusy()) this.#sayGoodbye(connection);
+    if (this.#ended === undefined) {
+      if (!this.server.listening) return;
+      this.#ended = new Promise<void>((resolve) => this.close(() => resolve()));
+      for (const connection of this.#live) if (!connection.isBusy()) this.sayGoodbye(connection);
+    }
     const destroy = (): void => {
-      for (const connection of this.#open()) connection.cutOff();
+      for (const connection of this.#live) connection.cutOff();
     };
     if (signal.aborted) destroy();
     else signal.addEventListener('abort', destroy, { once: true });
-    await closed;
+    await this.#ended;
     signal.removeEventListener('abort', destroy);
   }
 
-  #open(): Connection[] {
-    return [...this.connections].filter((connection) => connection instanceof Connection);
-  }
-
-  #sayGoodbye(connection: Connection | undefined): void {
-    if (!this.#isEnding || connection === undefined) return;
+  /** If we are going down. */
+  sayGoodbye(connection: Connection | undefined): void {
+    if (!this.isEnding || connection === undefined) return;
     connection.send(421, stopping(this.#parts.hostname), false);
     setTimeout(() => connection.cutOff(), FAREWELL).unref();
   }
@@ -320,14 +361,16 @@ class Server extends SMTPServer {
     callback(refused);
   }
 
-  #bug(where: string, session: SMTPServerSession, callback: (error: Error) => void, cause: unknown): void {
+  #bug(
+    where: string,
+    session: SMTPServerSession,
+    callback: (error: Error) => void,
+    cause: unknown,
+    answer = new Refused('spool', 451, '4.3.0', 'An internal error of the mail gateway, try again later'),
+  ): void {
     const error = cause instanceof Error ? cause : new Error(String(cause));
     this.#parts.report({ event: 'bug', where: `smtp ${where}`, error });
-    this.#refuse(
-      session,
-      callback,
-      new Refused('spool', 451, '4.3.0', 'An internal error of the mail gateway, try again later'),
-    );
+    this.#refuse(session, callback, answer);
   }
 
   #who(session: SMTPServerSession): { listener: string; peer: string } {
@@ -335,17 +378,36 @@ class Server extends SMTPServer {
   }
 
   #originOf(session: SMTPServerSession): Origin {
-    const { hostNameAppearsAs, tlsOptions } = session;
+    const { hostNameAppearsAs } = session;
     const user = userOf(session);
+    const tls = this.#sessions.get(session)?.negotiated();
     return {
       source: 'smtp',
       name: this.#options.name,
       peer: session.remoteAddress,
       ...(hostNameAppearsAs ? { helo: hostNameAppearsAs } : {}),
       ...(user === undefined ? {} : { user }),
-      ...(tlsOptions === false ? {} : { tls: `${tlsOptions.version} ${tlsOptions.standardName ?? tlsOptions.name}` }),
+      ...(tls === undefined ? {} : { tls }),
     };
   }
+}
+
+interface Told {
+  readonly refusal: Refusal;
+  readonly reply: string;
+  readonly detail?: string | undefined;
+}
+
+/** As the package hands on what ended a handshake. */
+interface TlsFailure extends Error {
+  readonly code?: string | undefined;
+  readonly report?: boolean | undefined;
+  readonly meta?: { readonly remoteAddress?: string | undefined } | undefined;
+}
+
+/** No reply can be said in the middle of a handshake; the operator of an old printer finds the reason in the log. */
+function handshake({ message }: Error): Told {
+  return { refusal: 'tls', reply: 'TLS handshake failed', detail: message };
 }
 
 /** One session. */
@@ -353,8 +415,10 @@ class Connection extends SMTPConnection {
   readonly #server: Server;
   openedAt: number | undefined;
   messages = 0;
-  /** What the next refusing reply is about. */
+  /** On its way to the client. */
   refusal: Refused | undefined;
+  /** The last word is said: nothing more is sent or told. */
+  #isOver = false;
 
   constructor(server: Server, socket: Socket, options: ConstructorParameters<typeof SMTPConnection>[2]) {
     super(server, socket, options);
@@ -364,6 +428,7 @@ class Connection extends SMTPConnection {
   /** Without the package's delay of 100 ms before the greeting. */
   override init(): void {
     this._setListeners(() => {
+      if (this.#server.isEnding) return this.#server.sayGoodbye(this);
       const { maxClients } = this.#server.options;
       if (maxClients !== undefined && this.#server.connections.size > maxClients) {
         return void this.send(421, `${this.name} Too many connected clients, try again later`, false);
@@ -372,25 +437,85 @@ class Connection extends SMTPConnection {
     });
   }
 
-  /** With our enhanced status codes; tells every refusal. */
-  override send(code: number, data: string | string[], context?: string | false): void {
-    const refused = this.refusal;
-    this.refusal = undefined;
+  /** The package's forgets what comes behind a second message if one write holds both: the session would hang. */
+  override _createParser(): ReturnType<SMTPConnection['_createParser']> {
+    const parser = super._createParser();
+    parser.continue = () => {
+      const resume = parser._continueCallback;
+      parser._continueCallback = typeof resume !== 'function';
+      if (typeof resume === 'function') resume();
+    };
+    return parser;
+  }
+
+  /** With our enhanced status codes, one a reply; tells every refusal. */
+  override send(code: number, data?: string | string[] | null, context?: string | false): void {
+    if (Array.isArray(data)) return super.send(code, data.filter(this.#isOffered), context);
     if (typeof data !== 'string' || code < 400) {
-      super.send(code, data, typeof data === 'string' && ENHANCED.test(data) ? false : context);
-      return;
+      const isOurs = typeof data === 'string' && ENHANCED.test(data);
+      return super.send(code, data, isOurs ? false : context);
     }
-    const own =
-      context === false || ENHANCED.test(data) ? undefined : OWN_REPLIES.find(({ says }) => says.test(data))?.enhanced;
-    const text = own === undefined ? data.replace(/^Error: /, '') : `${own} ${data.replace(/^Error: /, '')}`;
-    super.send(code, text, ENHANCED.test(text) ? false : context);
-    this.#server.refused(this, `${code} ${text}`, refused);
-    if (refused?.closes === true) this.close();
+    if (this.#isOver) return;
+    const refused = this.refusal?.message === data ? this.refusal : undefined;
+    if (refused !== undefined) this.refusal = undefined;
+    const { refusal, text } =
+      refused === undefined ? this.#precise(code, data, context) : { refusal: refused.refusal, text: data };
+    super.send(code, text, false);
+    this.#server.refused(this, { refusal, reply: `${code} ${text}`, detail: refused?.detail });
+  }
+
+  /** For one of the package's own refusals. */
+  #precise(code: number, data: string, context: string | false | undefined): { refusal: Refusal; text: string } {
+    if (ENHANCED.test(data)) return { refusal: readOwn(data).refusal, text: data };
+    if (code === 530 && this.#server.needsTls && !this.secure)
+      return { refusal: 'tls', text: `5.7.0 ${STARTTLS_FIRST}` };
+    const { refusal, sentence, enhanced } = readOwn(data);
+    // The client has not said yet that it knows these codes.
+    const isEarly = context === false && this.hostNameAppearsAs === false;
+    const text = isEarly ? sentence : `${enhanced ?? this.#enhanced(code, context)} ${sentence}`;
+    return { refusal, text };
+  }
+
+  /** The package takes the client's own words for a context: then the code may be of another class. */
+  #enhanced(code: number, context: string | false | undefined): string {
+    const contextual = context === false ? '' : this._getEnhancedStatusCode(code, context);
+    return contextual.startsWith(`${Math.floor(code / 100)}.`) ? contextual : this._getEnhancedStatusCode(code);
+  }
+
+  /** A line of the answer to EHLO. Who is offered a login in the clear takes it, and everybody hears the password. */
+  readonly #isOffered = (line: string): boolean =>
+    !line.startsWith('AUTH ') || this.secure || this.#server.allowsClearLogin;
+
+  override handler_AUTH(command: Buffer, callback: () => void): void {
+    if (this.secure || this.#server.allowsClearLogin) return super.handler_AUTH(command, callback);
+    this.refusal = new Refused('tls', 538, '5.7.11', `No login in the clear: ${STARTTLS_FIRST}`);
+    this.send(this.refusal.responseCode, this.refusal.message);
+    callback();
+  }
+
+  override close(): void {
+    this.#isOver = true;
+    super.close();
   }
 
   /** In DATA, or while a command is being answered. */
   isBusy(): boolean {
     return Boolean(this._dataStream) || this._handlerPending;
+  }
+
+  /** The client went away in the middle of something, unless we ended it. */
+  lost(told: Told): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const ours: Told = { refusal: 'stopping', reply: `421 ${stopping(this.name)}`, detail: 'cut off' };
+    this.#server.refused(this, this.#server.isEnding ? ours : told);
+  }
+
+  /** Protocol and cipher; the package knows only the protocol that first had the cipher. */
+  negotiated(): string | undefined {
+    if (!(this._socket instanceof TLSSocket)) return undefined;
+    const { name, standardName } = this._socket.getCipher();
+    return `${this._socket.getProtocol()} ${standardName ?? name}`;
   }
 
   cutOff(): void {
@@ -413,46 +538,4 @@ function tlsSettings({ tls, certificate, minTls }: ListenerOptions): Record<stri
 
 function userOf({ user }: SMTPServerSession): string | undefined {
   return typeof user === 'string' && user !== '' ? user : undefined;
-}
-
-function envelopeOf({ envelope }: SMTPServerSession): Envelope {
-  const { mailFrom, rcptTo, dsn, smtpUtf8 } = envelope;
-  return {
-    reversePath: mailFrom === false ? '' : asciiDomain(mailFrom.address),
-    recipients: rcptTo.map(recipientOf),
-    ...(dsn?.ret ? { ret: dsn.ret.toUpperCase() === 'FULL' ? ('full' as const) : ('headers' as const) } : {}),
-    ...(dsn?.envid ? { envelopeId: fromXtext(dsn.envid) } : {}),
-    ...(smtpUtf8 === true ? { smtpUtf8 } : {}),
-  };
-}
-
-const NOTIFY: Readonly<Record<string, NotifyOn>> = {
-  NEVER: 'never',
-  SUCCESS: 'success',
-  FAILURE: 'failure',
-  DELAY: 'delay',
-};
-
-function recipientOf({ address, dsn }: SMTPServerAddress): Recipient {
-  const notify = dsn?.notify?.map((word) => NOTIFY[word]).filter((word) => word !== undefined);
-  return {
-    address: asciiDomain(address),
-    ...(notify === undefined ? {} : { notify }),
-    ...(dsn?.orcpt === undefined ? {} : { originalRecipient: fromXtext(dsn.orcpt) }),
-  };
-}
-
-/** The package decodes xn-- domains; on the wire they are ASCII. */
-function asciiDomain(address: string): string {
-  const at = address.lastIndexOf('@');
-  const domain = address.slice(at + 1);
-  // oxlint-disable-next-line no-control-regex -- all of ASCII
-  if (at < 0 || /^[\x00-\x7f]*$/.test(domain)) return address;
-  const ascii = domainToASCII(domain);
-  return ascii === '' ? address : `${address.slice(0, at)}@${ascii}`;
-}
-
-/** RFC 3461 section 4. */
-function fromXtext(text: string): string {
-  return text.replace(/\+([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
