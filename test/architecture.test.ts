@@ -138,7 +138,9 @@ describe('the house', () => {
 
   it('does nothing at import time', () => {
     const modules = files.map((file) => file.path).filter((path) => path !== 'main.ts' && path !== 'spool/worker.ts');
+    // The standard streams are opened by the first look at them, which a package may take.
     const script = `
+      void [process.stdout, process.stderr];
       const before = process.getActiveResourcesInfo().length;
       for (const path of ${JSON.stringify(modules)}) await import('${src}/' + path);
       const left = process.getActiveResourcesInfo().slice(before);
