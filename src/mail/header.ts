@@ -65,7 +65,7 @@ export function headerField(name: string, value: string): HeaderField {
   let text = `${name}:`;
   let length = text.length;
   let isFirst = true;
-  for (const piece of ` ${value.replace(/^[ \t]+|[ \t]+$/g, '')}`.match(/[ \t]+[^ \t]+/g) ?? []) {
+  for (const piece of ` ${trim(value)}`.match(/[ \t]+[^ \t]+/g) ?? []) {
     // Not before the first word: a first line without any text is read as an empty field by some programs.
     const folds = !isFirst && length + piece.length > LINE_AIM;
     text += folds ? `\r\n${piece}` : piece;
@@ -79,7 +79,7 @@ export function headerField(name: string, value: string): HeaderField {
 export function fieldValue(field: HeaderField): string {
   const octets = field.name === '' ? field.raw : field.raw.subarray(field.raw.indexOf(COLON) + 1);
   const text = isUtf8(octets) ? octets.toString('utf8') : octets.toString('latin1');
-  return text.replace(/\r?\n/g, '').replace(/^[ \t\r]+|[ \t\r]+$/g, '');
+  return trim(text.replace(/\r?\n/g, ''));
 }
 
 /**
@@ -177,6 +177,16 @@ function isBlank(octet: number | undefined): boolean {
   return octet === SPACE || octet === TAB;
 }
 
+/** Without blanks and CR at its ends. Not a regular expression: a run of blanks would cost it the square of its length. */
+function trim(text: string): string {
+  const isEdge = (at: number): boolean => isBlank(text.charCodeAt(at)) || text.charCodeAt(at) === CR;
+  let start = 0;
+  let end = text.length;
+  while (start < end && isEdge(start)) start++;
+  while (end > start && isEdge(end - 1)) end--;
+  return text.slice(start, end);
+}
+
 function isEmptyLine(octets: Buffer, start: number): boolean {
   return octets[start] === LF || (octets[start] === CR && octets[start + 1] === LF);
 }
@@ -191,6 +201,8 @@ function lineEnd(octets: Buffer, start: number): number {
 function fieldName(octets: Buffer, start: number, end: number): string {
   const colon = octets.subarray(start, end).indexOf(COLON);
   if (colon < 1) return '';
-  const name = octets.toString('latin1', start, start + colon).replace(/[ \t]+$/, '');
+  let length = colon;
+  while (length > 0 && isBlank(octets[start + length - 1])) length--;
+  const name = octets.toString('latin1', start, start + length);
   return /^[!-~]+$/.test(name) ? name.toLowerCase() : '';
 }
