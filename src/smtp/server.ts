@@ -493,6 +493,12 @@ class Connection extends SMTPConnection {
     callback();
   }
 
+  /** A client is not idle while it waits for our disk. */
+  override _onTimeout(): void {
+    if (!this.#isOver && this._dataStream && this._dataStream.writableNeedDrain) return this._armTimeout();
+    super._onTimeout();
+  }
+
   override close(): void {
     this.#isOver = true;
     super.close();

@@ -264,6 +264,15 @@ describe('limits', () => {
     expect(listener.refusals).toEqual([]);
   });
 
+  it('do not count the time the spool takes for a large message either', async () => {
+    const listener = await listen({ idleTimeout: 100 });
+    listener.inject.onWrite = ({ chunks }) =>
+      chunks.length === 2 ? new Promise((resolve) => setTimeout(resolve, 350)) : undefined;
+    const session = await listener.session();
+    expect(await session.send(`${MESSAGE}${`${'x'.repeat(998)}\r\n`.repeat(900)}`)).toMatch(/^250 2\.0\.0 /);
+    expect(listener.refusals).toEqual([]);
+  });
+
   it('hold for a client that knocks on the TLS port and says nothing', async () => {
     const listener = await listen({ tls: 'implicit', idleTimeout: 150 });
     const session = await Session.open(listener.port);

@@ -42,6 +42,24 @@ describe('stop', () => {
     expect(refusals()).toEqual(['stopping']);
   });
 
+  it('says it under TLS as well', async () => {
+    await listener.start({ tls: 'optional' });
+    const implicit = new TestListener();
+    await implicit.start({ tls: 'implicit' });
+    const upgraded = await listener.session();
+    await upgraded.startTls();
+    const secure = await implicit.connectTls();
+    await secure.hello();
+    const stopped = took(Promise.all([listener.stop(), implicit.stop()]).then(() => undefined));
+    for (const session of [upgraded, secure]) {
+      expect(await session.reply()).toMatch(/^421 4\.3\.2 /);
+      await session.closed();
+    }
+    expect(await stopped).toBeLessThan(400);
+    expect([...refusals(), ...implicit.refusals.map(({ refusal }) => refusal)]).toEqual(['stopping', 'stopping']);
+    await implicit.end();
+  });
+
   it('takes no connection any more', async () => {
     await listener.start();
     const { port } = listener;
