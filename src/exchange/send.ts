@@ -86,7 +86,8 @@ async function readHeader(outgoing: Outgoing): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let missing = outgoing.item.headerSize;
   for await (const chunk of outgoing.open()) {
-    chunks.push(chunk.subarray(0, missing));
+    // A copy, because the chunk is good until the next one only.
+    chunks.push(Buffer.from(chunk.subarray(0, missing)));
     missing -= Math.min(missing, chunk.length);
     if (missing === 0) break;
   }

@@ -69,7 +69,10 @@ export interface Spool {
   /** Asked at MAIL FROM; answers from figures kept up to date, without waiting. `size` is what the client declared, octets. */
   room(size?: number): Room;
   begin(): Draft;
-  /** The spooled message's octets, from the first. Can be opened any number of times while the body exists. */
+  /**
+   * The spooled message's octets, from the first. Can be opened any number of times while the body exists. A chunk is
+   * good until the next one is asked for: copy what is to be kept.
+   */
   open(message: SpoolId): AsyncIterable<Uint8Array>;
 
   /** Every lane that has queued items, with the earliest due time; lanes in order of that time. */

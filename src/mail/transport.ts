@@ -5,7 +5,7 @@ import type { DeliveryStatus, Verification } from './status.ts';
 /** An item plus its octets. */
 export interface Outgoing {
   readonly item: QueueItem;
-  /** The message from its first octet; can be called again. */
+  /** The message from its first octet; can be called again. A chunk is good until the next one is asked for. */
   open(): AsyncIterable<Uint8Array>;
 }
 

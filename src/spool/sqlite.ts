@@ -12,6 +12,7 @@ import type { Draft, Lane, ListFilter, Room, Spool, SpoolStats } from '../mail/s
 import { SpoolError } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { spoolIds } from './id.ts';
+import { letGo } from './memory.ts';
 import { laneName } from './protocol.ts';
 import type { FromWorker, Order, Request, WorkerData } from './protocol.ts';
 
@@ -207,7 +208,11 @@ class SqliteSpool implements Spool {
       if (octets === undefined) break;
       at += octets.length;
       if (at < size) next = read(number);
-      yield octets;
+      try {
+        yield octets;
+      } finally {
+        letGo(octets);
+      }
     }
     if (at !== size)
       throw new SpoolError(

@@ -13,6 +13,7 @@ import { ITEM_STATES } from '../mail/item.ts';
 import type { Lane, ListFilter } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
+import { letGo } from './memory.ts';
 import { laneKey, laneName } from './protocol.ts';
 import type { Chunk, FromWorker, Order, Reply, Request, Trouble, WorkerData } from './protocol.ts';
 import { SCHEMA, VERSION } from './schema.ts';
@@ -637,6 +638,7 @@ function serve(port: MessagePort, data: WorkerData): void {
       lock.close();
     }
     tell({ kind: 'replies', replies, waiting: closing ? 0 : count() }, transfer);
+    for (const { order } of requests) if ('chunk' in order && order.chunk !== undefined) letGo(order.chunk.octets);
     if (closing) port.close();
     else tidying ??= setImmediate(tidy);
   });

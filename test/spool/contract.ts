@@ -56,7 +56,7 @@ export async function put(
 
 export async function get(spool: Spool, message: string): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of spool.open(message)) chunks.push(chunk);
+  for await (const chunk of spool.open(message)) chunks.push(Buffer.from(chunk)); // good until the next one only
   return Buffer.concat(chunks);
 }
 

@@ -251,6 +251,19 @@ describe('opening', () => {
   });
 });
 
+it('gives the memory of a chunk back when the next one is asked for, and when the reader leaves', async () => {
+  const spool = await open();
+  const [item] = await put(spool, 'x'.repeat(700_000));
+  if (item === undefined) throw new Error('no item');
+  const seen: Uint8Array[] = [];
+  for await (const chunk of spool.open(item.message)) {
+    expect(chunk.length).toBeGreaterThan(0);
+    seen.push(chunk);
+    if (seen.length === 2) break;
+  }
+  expect(seen.map((chunk) => chunk.length)).toEqual([0, 0]);
+});
+
 describe('trouble', () => {
   it('while another holds the file: told once, no room, what is there can be read, and it recovers by itself', async () => {
     const spool = await open();
