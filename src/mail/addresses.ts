@@ -6,13 +6,16 @@
 import { domainToASCII } from 'node:url';
 import { isIP } from 'node:net';
 import { MailParser, parseAddressHeader } from 'mailparser';
-import { fieldValue, joinHeader } from './header.ts';
+import { fieldValue } from './header.ts';
 import type { HeaderField } from './header.ts';
 
 export interface Mailbox {
   /** Display name, decoded; '' if there is none. */
   readonly name: string;
-  /** As written; '' if it cannot be read. May lack a domain: legacy software writes `<fax>`. */
+  /**
+   * As written; '' if it cannot be read. May lack a domain after a display name: legacy software writes `Fax <fax>`. All
+   * alone, `fax` and `<fax>` are display names.
+   */
   readonly address: string;
 }
 
@@ -48,10 +51,10 @@ export async function parseHeader(fields: readonly HeaderField[]): Promise<Parse
       case 'to':
       case 'cc':
       case 'bcc':
-        found[field.name].push(...mailboxes(field));
+        append(found[field.name], mailboxes(field));
         break;
       case 'reply-to':
-        found.replyTo.push(...mailboxes(field));
+        append(found.replyTo, mailboxes(field));
         break;
       case 'message-id':
         messageId ??= readMessageId(fieldValue(field));
@@ -95,6 +98,11 @@ export function isSendable(address: string): boolean {
   return isDomain && (/^"(?:[^"\\]|\\.)*"$/u.test(local) || /^[^"\\(),:;@[\]]+$/u.test(local));
 }
 
+/** One by one: as arguments of one call, more than some 100,000 overflow the stack. */
+function append(list: Mailbox[], more: readonly Mailbox[]): void {
+  for (const mailbox of more) list.push(mailbox);
+}
+
 function mailboxes(field: HeaderField): Mailbox[] {
   return parseAddressHeader(fieldValue(field), { flatten: true, decodePunycode: false }).value.map(
     ({ name, address }) => ({ name, address: isReadable(address ?? '') ? (address ?? '') : '' }),
@@ -132,6 +140,7 @@ async function readText(field: HeaderField): Promise<string> {
       resolve(typeof subject === 'string' ? subject : value);
     });
     parser.once('error', () => resolve(value));
-    parser.end(joinHeader([field]));
+    // As UTF-8, whatever it came as: Latin-1 beside encoded words would be lost.
+    parser.end(`Subject: ${value}\r\n\r\n`);
   });
 }

@@ -64,11 +64,17 @@ export function repairHeader(header: readonly HeaderField[], parsed: ParsedHeade
 
 /** RFC 5321 section 4.4. Names no recipient: one of several would see the others, a blind one among them. */
 function received({ origin, hostname, protocol, spoolId, now }: RepairContext): HeaderField {
-  const helo = (origin.helo ?? '').replace(/[^A-Za-z0-9.:[\]_-]/g, '').slice(0, 255);
+  const helo = heloDomain(origin.helo ?? '');
   const peer = origin.peer.includes(':') ? `IPv6:${origin.peer}` : origin.peer;
   const from = `from ${helo === '' ? 'unknown' : helo} ([${peer}])`;
   const tls = origin.tls === undefined ? '' : ` (${origin.tls.replace(/[^\w. -]/g, '')})`;
   return headerField('Received', `${from} by ${hostname} with ${protocol}${tls} id ${spoolId}; ${rfc5322Date(now)}`);
+}
+
+/** A domain or an address literal, whatever the client called itself; brackets and colons only where they make a literal. */
+function heloDomain(helo: string): string {
+  if (/^\[[A-Za-z0-9.:]{1,253}\]$/.test(helo)) return helo;
+  return helo.replace(/[^A-Za-z0-9._-]/g, '').slice(0, 255);
 }
 
 const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
