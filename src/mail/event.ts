@@ -16,6 +16,13 @@ export type Refusal =
   | 'recipients' // too many recipients
   | 'header' // header block too large or unreadable
   | 'loop' // passed here too often
+  | 'sender' // an address this client may not send as
+  | 'recipient' // an address this client may not send to
+  | 'banned' // too many failed logins
+  | 'rate' // more messages than this client may send in a minute
+  | 'errors' // too many refused commands
+  | 'slow' // too slow in DATA
+  | 'policy' // another rule of ours
   | 'room' // spool full
   | 'spool' // spool in trouble
   | 'syntax' // protocol error, endless line, early talker
