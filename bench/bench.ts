@@ -2,7 +2,7 @@
  * `npm run bench`: what the gateway costs, each figure as a ratio to a control of the same run, because machines differ
  * and are noisy. Loopback only, bounded in count; ends by itself.
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,6 +12,11 @@ import { createInterface } from 'node:readline';
 import { startSandbox } from '../src/sandbox/sandbox.ts';
 
 const root = resolve(import.meta.dirname, '..');
+// As it runs in production: compiled.
+execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], {
+  cwd: root,
+});
+const [COMPILED, SOURCE] = ['dist/main.js', 'src/main.ts'];
 const folder = mkdtempSync(join(tmpdir(), 'smtp2exchange-bench-'));
 const children = new Set<ChildProcess>();
 const sandbox = await startSandbox({ mailboxes: [{ address: 'notifications@contoso.com' }] });
@@ -45,7 +50,7 @@ interface Gateway {
 }
 
 let spools = 0;
-async function gateway(ewsUrl: string, concurrency: number): Promise<Gateway> {
+async function gateway(ewsUrl: string, concurrency: number, entry = COMPILED): Promise<Gateway> {
   const config = join(folder, `config-${++spools}.yaml`);
   writeFileSync(
     config,
@@ -66,7 +71,7 @@ log: { level: info }
 `,
   );
   const begun = performance.now();
-  const child = start(['src/main.ts', 'run', '--config', config]);
+  const child = start([entry, 'run', '--config', config]);
   if (child.stdout === null) throw new Error('no output');
   let port = 0;
   let url = '';
@@ -129,8 +134,8 @@ async function accepts(): Promise<void> {
     const control = start(['bench/discard.ts']);
     const discardPort = Number(await firstLine(control));
     const ours = await gateway(closed, 4);
-    await load(ours.port, connections, 500, 5_000);
-    await load(discardPort, connections, 500, 5_000);
+    await load(ours.port, connections, messages, 5_000);
+    await load(discardPort, connections, messages, 5_000);
     const rates: [number, number][] = [];
     for (let turn = 0; turn < 3; turn++) {
       rates.push([
@@ -214,20 +219,28 @@ async function cpu(): Promise<void> {
 }
 
 async function standing(): Promise<void> {
-  const ours = await gateway('https://127.0.0.1:9/EWS/Exchange.asmx', 4);
-  const begun = performance.now();
-  await firstLine(start(['-e', 'console.log(1)']));
-  const bare = (performance.now() - begun) / 1000;
-  await new Promise((wake) => setTimeout(wake, 3_000));
-  const resident = (await metric(ours.console, 'process_resident_memory_bytes')) / 1e6;
-  await ours.stop();
-  row(
-    'start-up until ready, against an empty Node.js',
-    `${round(ours.startup)} s`,
-    `${round(bare)} s`,
-    ours.startup / bare,
-  );
-  row('idle resident memory', `${round(resident)} MB`);
+  row('standing idle', 'start-up s', 'empty Node.js s', 'ratio', 'resident MB');
+  for (const [name, entry] of [
+    ['compiled, as in the image', COMPILED],
+    ['from source, as in a checkout', SOURCE],
+  ] as const) {
+    const starts: number[] = [];
+    const empty: number[] = [];
+    let resident = 0;
+    for (let turn = 0; turn < 3; turn++) {
+      const ours = await gateway('https://127.0.0.1:9/EWS/Exchange.asmx', 4, entry);
+      starts.push(ours.startup);
+      if (turn === 2) {
+        await new Promise((wake) => setTimeout(wake, 3_000));
+        resident = (await metric(ours.console, 'process_resident_memory_bytes')) / 1e6;
+      }
+      await ours.stop();
+      const begun = performance.now();
+      await firstLine(start(['-e', 'console.log(1)']));
+      empty.push((performance.now() - begun) / 1000);
+    }
+    row(`  ${name}`, median(starts), median(empty), median(starts) / median(empty), resident);
+  }
 }
 
 try {

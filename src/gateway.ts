@@ -43,6 +43,8 @@ export interface Gateway {
   /** Where clients connect. */
   readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
   readonly consoleUrl: string;
+  /** Resolves if the gateway cannot go on: the spool is lost for this process. Nothing is accepted any more. */
+  readonly failed: Promise<Error>;
   /** Ends everything within the shutdown budget. @returns attempts that had to be cut short */
   stop(why: string): Promise<number>;
 }
@@ -92,7 +94,9 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
 
     // spool
+    const failure = Promise.withResolvers<Error>();
     spool = await openSqliteSpool({
+      onLost: (error) => failure.resolve(error),
       path: config.spool.sqlite,
       maxItems: config.spool.maxItems,
       minFree: config.spool.minFree,
@@ -194,7 +198,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       return abandoned;
     };
     let stopping: Promise<number> | undefined;
-    return { listeners, consoleUrl: web.url(), stop: (why) => (stopping ??= stop(why)) };
+    return { listeners, consoleUrl: web.url(), failed: failure.promise, stop: (why) => (stopping ??= stop(why)) };
   } catch (error) {
     await unwind(undo);
     throw asStartError(error);

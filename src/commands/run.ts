@@ -17,8 +17,11 @@ export const runCommand: Command = {
     const configFile = String(file);
     const config = await readConfig(configFile);
     const gateway = await start(config, { version: version(), configFile });
-    if (!stop.aborted) await once(stop, 'abort');
-    await gateway.stop(String(stop.reason));
+    const asked = stop.aborted ? Promise.resolve() : once(stop, 'abort');
+    const failed = await Promise.race([asked.then(() => undefined), gateway.failed]);
+    await gateway.stop(failed === undefined ? String(stop.reason) : 'the spool is lost');
+    // What supervises the process starts it anew, and what was accepted is there.
+    if (failed !== undefined) throw new CommandFault(EXIT.temporary, failed.message, { cause: failed });
     return EXIT.done;
   },
 };

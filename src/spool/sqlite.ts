@@ -20,6 +20,8 @@ export interface SqliteOptions {
   /** The database file. Its folder is made if it does not exist, readable by its owner only. */
   readonly path: string;
   readonly report: Report;
+  /** Called once if the store is lost for this process: only a new start helps. */
+  readonly onLost?: (error: SpoolError) => void;
   /** Items waiting (queued, sending, parked) from which on there is no room. */
   readonly maxItems?: number;
   /** Octets that have to stay free on the file system. */
@@ -139,6 +141,7 @@ class SqliteSpool implements Spool {
   #isGone = false;
   #ended: SpoolError | undefined;
   #closing: Promise<void> | undefined;
+  readonly #onLost: SqliteOptions['onLost'];
   readonly #timer: NodeJS.Timeout;
   readonly #budget = new Budget(ALL_UNDER_WAY);
 
@@ -146,6 +149,7 @@ class SqliteSpool implements Spool {
     this.#worker = worker;
     this.#path = options.path;
     this.#report = options.report;
+    this.#onLost = options.onLost;
     this.#now = options.now ?? Date.now;
     this.#maxItems = options.maxItems ?? MAX_ITEMS;
     this.#minFree = options.minFree ?? MIN_FREE;
@@ -391,6 +395,7 @@ class SqliteSpool implements Spool {
     if (this.#ended === undefined) {
       this.#ended = error;
       this.#inTrouble(error);
+      this.#onLost?.(error);
     }
     for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();

@@ -321,7 +321,8 @@ describe('trouble with a part', () => {
 
 describe('the end of the thread', () => {
   it('is told once; nothing waits for it, nothing is let in, and what was durable is there at the next start', async () => {
-    const spool = await open();
+    const lost: unknown[] = [];
+    const spool = await open({ onLost: (error) => lost.push(error) });
     const [item] = await put(spool, 'kept');
     const ended = threads.at(-1)?.terminate();
     const waiting = put(spool, 'x').catch((error: unknown) => error);
@@ -330,6 +331,7 @@ describe('the end of the thread', () => {
     expect(spool.room()).toMatchObject({ ok: false, reason: expect.stringContaining('restart the gateway') });
     await expect(spool.lanes()).rejects.toMatchObject({ name: 'SpoolError' });
     await spool.close();
+    expect(lost).toMatchObject([{ name: 'SpoolError', trouble: 'io' }]);
     expect(events.filter((event) => event.event === 'spool.trouble').length).toBe(1);
     const again = await open();
     expect((await get(again, item?.id ?? '')).toString()).toBe('kept');
