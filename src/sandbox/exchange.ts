@@ -6,14 +6,16 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
+import { canonicalAddress } from '../mail/addresses.ts';
 import type { Faults, Misbehaviour } from './fault.ts';
-import type { Identity } from './identity.ts';
+import type { Claims, Identity, Verdict } from './identity.ts';
 import type { Mailboxes } from './mailboxes.ts';
 import { errorMessage, isOperation, operate } from './operations.ts';
-import { MESSAGES, schemaFault, SOAP, TYPES } from './schema.ts';
+import type { Request } from './request.ts';
+import { readBody, readRequest } from './request.ts';
+import { MESSAGES, SOAP, TYPES } from './schema.ts';
 import type { RecipientProperties } from './submission.ts';
-import type { XmlElement } from './xml.ts';
-import { child, readXml, xmlText } from './xml.ts';
+import { valuesXml, xmlText } from './xml.ts';
 
 export interface ExchangeOptions {
   readonly identity: Identity;
@@ -26,9 +28,16 @@ export interface ExchangeOptions {
   readonly maxRequestSize?: number;
   /** Client id -> mailboxes that an application without the role full_access_as_app may act for (RBAC for Applications). */
   readonly scopes?: Readonly<Record<string, readonly string[]>>;
-  /** Is told each request and each proper answer as it went over the wire. */
+  /** Is told each request of the right shape, and each proper answer that is no SOAP fault. */
   readonly record?: (document: Buffer) => void;
 }
+
+/** @param stopped aborts when the server goes down: what still waits then acts no more */
+export type ExchangeHandler = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  stopped: AbortSignal,
+) => Promise<void>;
 
 const MAX_REQUEST_SIZE = 64 * 1024 * 1024;
 const XML = 'text/xml; charset=utf-8';
@@ -39,145 +48,117 @@ interface Answer {
   readonly type: string;
 }
 
-/** What the request turned out to be. */
-interface Request {
-  readonly operation: string;
-  readonly element: XmlElement;
-  /** ''. none */
-  readonly impersonated: string;
-}
+type MayReach = (address: string) => boolean;
 
-export function exchangeHandler(
-  options: ExchangeOptions,
-): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
-  return async (request, response) => {
+export function exchangeHandler(options: ExchangeOptions): ExchangeHandler {
+  const limit = options.maxRequestSize ?? MAX_REQUEST_SIZE;
+  return async (request, response, stopped) => {
     introduce(request, response);
-    if (request.method !== 'POST') return send(response, plain(405, 'Method Not Allowed'));
-    const refused = tokenFault(request, options);
-    if (refused !== undefined) return unauthorized(response, refused);
-    const early = peekUpload(options.faults);
-    if (early) {
-      await new Promise((seen) => request.once('readable', seen));
-      return void request.socket.destroy();
-    }
-    const limit = options.maxRequestSize ?? MAX_REQUEST_SIZE;
-    if (Number(request.headers['content-length'] ?? 0) > limit) return send(response, plain(413, 'Request Too Large'));
-    const body = await bodyOf(request, limit);
-    if (body === undefined) return send(response, plain(413, 'Request Too Large'));
-    options.record?.(body);
+    if (request.method !== 'POST') return refuse(request, response, plain(405, 'Method Not Allowed'));
+    const verdict = verdictOf(request, options);
+    if (!verdict.ok) return unauthorized(request, response, verdict.reason);
+    const mayReach = reachOf(verdict.claims, options.scopes);
+    if (Number(request.headers['content-length'] ?? 0) > limit)
+      return refuse(request, response, plain(413, 'Request Too Large'));
+    const body = await readBody(request, limit, ({ operation, impersonated }) =>
+      options.faults.isUploadCut(operation, impersonated),
+    );
+    if (body === 'cut') return void request.socket.destroy();
+    if (body === 'too large') return refuse(request, response, plain(413, 'Request Too Large'));
+
     const read = readRequest(body);
-    const known = typeof read === 'string' ? { operation: '', impersonated: '' } : read;
-    const misbehaviour = options.faults.take(known.operation, known.impersonated);
-    await perform(read, misbehaviour, request, response, options);
+    if (typeof read.judged !== 'string' && isOperation(read.operation)) options.record?.(body);
+    const wrong = options.faults.take(read.operation, read.impersonated);
+    if (wrong.expiredToken) return unauthorized(request, response, 'expired');
+    // The client may have given up meanwhile; a server that has read the request acts all the same.
+    await dawdle(wrong.slow?.beforeActing, stopped);
+    if (wrong.cut === 'beforeActing') return void request.socket.destroy();
+    if (wrong.silent === 'beforeActing') return;
+    const instead = insteadOf(wrong, read);
+    if (instead && wrong.acts) await act(read, mayReach, options);
+    const answer = instead ?? (await act(read, mayReach, options));
+    await dawdle(wrong.slow?.afterActing, stopped);
+    if (wrong.cut === 'afterActing') return void request.socket.destroy();
+    if (wrong.silent === 'afterActing') return;
+    if (!instead && answer.status === 200) options.record?.(answer.body);
+    sendDressed(response, answer, wrong);
   };
 }
 
-async function perform(
-  read: Request | string,
-  wrong: Misbehaviour,
-  request: IncomingMessage,
-  response: ServerResponse,
-  options: ExchangeOptions,
-): Promise<void> {
-  if (wrong.expiredToken) return unauthorized(response, 'expired');
-  if (wrong.slow?.beforeActing) await pause(wrong.slow.beforeActing, undefined, { ref: false });
-  // The client may have given up meanwhile; a server that has read the request acts all the same.
-  if (wrong.cut === 'beforeActing') return void request.socket.destroy();
-  if (wrong.silent === 'beforeActing') return;
-  const replaces = wrong.status !== undefined || wrong.body !== undefined || wrong.garbage || wrong.responseCode;
-  let answer = !replaces || wrong.acts ? await act(read, request, options) : undefined;
-  if (wrong.slow?.afterActing) await pause(wrong.slow.afterActing, undefined, { ref: false });
-  if (wrong.cut === 'afterActing') return void request.socket.destroy();
-  if (wrong.silent === 'afterActing') return;
-  if (answer && !replaces) options.record?.(answer.body);
-  if (wrong.responseCode !== undefined && typeof read !== 'string') answer = codeAnswer(read.operation, wrong);
-  else if (wrong.garbage) answer = { status: 200, body: Buffer.from('\u0000\u0001 not what you think'), type: XML };
-  else if (wrong.status !== undefined || wrong.body !== undefined)
-    answer = { status: wrong.status ?? 200, body: Buffer.from(wrong.body ?? ''), type: 'text/html' };
-  if (!answer) throw new Error('no answer was made');
-  for (const [name, value] of Object.entries(wrong.headers ?? {})) response.setHeader(name, value);
-  if (wrong.retryAfter !== undefined) response.setHeader('retry-after', String(wrong.retryAfter));
-  if (wrong.gzip) {
-    response.setHeader('content-encoding', 'gzip');
-    answer = { ...answer, body: gzipSync(answer.body) };
-  }
-  if (wrong.cut === 'inAnswer') {
-    response.writeHead(answer.status, { 'content-type': answer.type, 'content-length': answer.body.length });
-    response.write(answer.body.subarray(0, answer.body.length / 2), () => request.socket.destroy());
-    return;
-  }
-  send(response, answer);
+async function dawdle(milliseconds: number | undefined, stopped: AbortSignal): Promise<void> {
+  if (milliseconds !== undefined) await pause(milliseconds, undefined, { ref: false, signal: stopped });
 }
 
-async function act(read: Request | string, request: IncomingMessage, options: ExchangeOptions): Promise<Answer> {
-  if (typeof read === 'string') return faultAnswer('ErrorSchemaValidation', read);
-  const { operation, element, impersonated } = read;
-  const invalid = schemaFault(element);
-  if (invalid !== undefined) return faultAnswer('ErrorSchemaValidation', invalid);
+/** The answer that a misbehaviour puts in the place of the proper one. */
+function insteadOf(wrong: Misbehaviour, { operation }: Request): Answer | undefined {
+  if (wrong.responseCode !== undefined) {
+    const answer = codeAnswer(operation, wrong.responseCode, wrong);
+    return { ...answer, status: wrong.status ?? answer.status };
+  }
+  if (wrong.garbage)
+    return { status: wrong.status ?? 200, body: Buffer.from('\u0000\u0001 not what you think'), type: XML };
+  if (wrong.status === undefined && wrong.body === undefined) return undefined;
+  return { status: wrong.status ?? 200, body: Buffer.from(wrong.body ?? ''), type: 'text/html' };
+}
+
+/** Sends with all that a misbehaviour does to an answer on its way. */
+function sendDressed(response: ServerResponse, answer: Answer, wrong: Misbehaviour): void {
+  const { status, type } = answer;
+  const body = wrong.gzip ? gzipSync(answer.body) : answer.body;
+  if (wrong.gzip) response.setHeader('content-encoding', 'gzip');
+  if (wrong.retryAfter !== undefined) response.setHeader('retry-after', String(wrong.retryAfter));
+  // Last: a header that was asked for by name is as it was asked for.
+  const headers = { 'content-type': type, 'content-length': body.length, ...lowerCased(wrong.headers ?? {}) };
+  response.writeHead(status, headers);
+  if (wrong.cut !== 'inAnswer') return void response.end(body);
+  response.flushHeaders();
+  response.write(body.subarray(0, body.length / 2), () => response.destroy());
+}
+
+async function act(
+  { judged, operation, impersonated, namedBy }: Request,
+  mayReach: MayReach,
+  { mailboxes, recipientProperties }: ExchangeOptions,
+): Promise<Answer> {
+  if (typeof judged === 'string') return faultAnswer('ErrorSchemaValidation', judged);
   if (!isOperation(operation))
     return faultAnswer('ErrorInvalidRequest', `The sandbox does not have the operation ${operation}.`);
   if (impersonated === '')
     return faultAnswer(
-      'ErrorInvalidRequest',
+      'ErrorInvalidExchangeImpersonationHeaderData',
       'ExchangeImpersonation SOAP header must be present for this type of OAuth token.',
     );
-  const { mailboxes } = options;
   const mailbox = mailboxes.find(impersonated);
   if (!mailbox) return faultAnswer('ErrorNonExistentMailbox', 'The SMTP address has no mailbox associated with it.');
-  const mayReach = reachOf(request, options);
-  if (!mayReach(mailbox.address))
+  const { address } = mailbox;
+  if (namedBy === 'PrimarySmtpAddress' && canonicalAddress(impersonated) !== canonicalAddress(address))
+    return faultAnswer(
+      'ErrorNonPrimarySmtpAddress',
+      'The primary SMTP address must be specified when referencing a mailbox.',
+      { Primary: address },
+    );
+  if (!mayReach(address))
     return faultAnswer(
       'ErrorImpersonateUserDenied',
       'The account does not have permission to impersonate the requested user.',
     );
-  const messages = await operate(operation, element, {
-    mailboxes,
-    actingAs: mailbox.address,
-    mayReach,
-    recipientProperties: options.recipientProperties,
-  });
+  const messages = await operate(operation, judged, { mailboxes, actingAs: address, mayReach, recipientProperties });
   return messagesAnswer(operation, messages);
 }
 
 /** The role opens every mailbox; without it the application's scope decides. */
-function reachOf(
-  request: IncomingMessage,
-  { identity, audience, scopes = {} }: ExchangeOptions,
-): (address: string) => boolean {
-  const verdict = identity.verify(bearer(request), audience);
-  if (!verdict.ok) return () => false;
-  const { roles, appid } = verdict.claims;
+function reachOf({ roles, appid }: Claims, scopes: ExchangeOptions['scopes'] = {}): MayReach {
   if (Array.isArray(roles) && roles.includes('full_access_as_app')) return () => true;
   const scope = scopes[String(appid)] ?? [];
-  return (address) => scope.some((one) => one.toLowerCase() === address.toLowerCase());
+  return (address) => scope.some((one) => canonicalAddress(one) === canonicalAddress(address));
 }
 
-function readRequest(body: Buffer): Request | string {
-  const root = readXml(body.toString('utf8'));
-  if (typeof root === 'string') return `The request is not well-formed XML: ${root}`;
-  if (root.name !== 'Envelope' || root.namespace !== SOAP) return 'The request is no SOAP envelope.';
-  const [element, ...more] = child(root, 'Body')?.children ?? [];
-  if (!element || more.length > 0 || element.namespace !== MESSAGES) return 'The SOAP body holds no operation.';
-  for (const header of child(root, 'Header')?.children ?? []) {
-    const fault = schemaFault(header);
-    if (fault !== undefined) return fault;
-  }
-  const sid = child(child(child(root, 'Header'), 'ExchangeImpersonation'), 'ConnectingSID')?.children[0];
-  return { operation: element.name, element, impersonated: sid?.text.trim() ?? '' };
+function verdictOf(request: IncomingMessage, { identity, audience }: ExchangeOptions): Verdict {
+  const token = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+  return token === undefined ? { ok: false, reason: 'missing' } : identity.verify(token, audience);
 }
 
-function bearer(request: IncomingMessage): string {
-  return /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
-}
-
-function tokenFault(request: IncomingMessage, { identity, audience }: ExchangeOptions): string | undefined {
-  const token = bearer(request);
-  if (token === '') return 'missing';
-  const verdict = identity.verify(token, audience);
-  return verdict.ok ? undefined : verdict.reason;
-}
-
-function unauthorized(response: ServerResponse, reason: string): void {
+function unauthorized(request: IncomingMessage, response: ServerResponse, reason: string): void {
   response.setHeader(
     'www-authenticate',
     'Bearer client_id="00000002-0000-0ff1-ce00-000000000000", token_types="app_asserted_user_v1 service_asserted_app_v1"',
@@ -186,28 +167,15 @@ function unauthorized(response: ServerResponse, reason: string): void {
     'x-ms-diagnostics',
     `2000003;reason="The token is not valid: ${reason.replace(/[^\x20-\x7e]/g, '?')}";error_category="invalid_token"`,
   );
-  send(response, plain(401, ''));
+  refuse(request, response, plain(401, ''));
 }
 
-/** Whether the next request is to be cut in its upload: that is decided before its body is known. */
-function peekUpload(faults: Faults): boolean {
-  const standing = faults
-    .list()
-    .find(({ fault, hit }) => fault.does.cut === 'inUpload' && hit < (fault.when?.count ?? Infinity));
-  if (!standing) return false;
-  const { operation = '', mailbox = '' } = standing.fault.when ?? {};
-  return faults.take(operation, mailbox).cut === 'inUpload';
-}
-
-async function bodyOf(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > limit) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+/** Answers without having read the request to its end. */
+function refuse(request: IncomingMessage, response: ServerResponse, { status, body, type }: Answer): void {
+  // A client that sends before it listens must get rid of the rest to hear the answer.
+  request.resume();
+  response.writeHead(status, { 'content-type': type, 'content-length': body.length });
+  response.end(body);
 }
 
 function introduce(request: IncomingMessage, response: ServerResponse): void {
@@ -220,21 +188,21 @@ function introduce(request: IncomingMessage, response: ServerResponse): void {
     response.setHeader('client-request-id', id);
 }
 
-function send(response: ServerResponse, { status, body, type }: Answer): void {
-  response.writeHead(status, { 'content-type': type, 'content-length': body.length });
-  response.end(body);
+function lowerCased(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
 function plain(status: number, text: string): Answer {
   return { status, body: Buffer.from(text), type: 'text/plain' };
 }
 
-function codeAnswer(operation: string, wrong: Misbehaviour): Answer {
-  const { responseCode = '', messageText = 'The sandbox was told to answer so.', backOffMilliseconds } = wrong;
+function codeAnswer(operation: string, code: string, wrong: Misbehaviour): Answer {
+  const { messageText = 'The sandbox was told to answer so.', backOffMilliseconds } = wrong;
   const values = backOffMilliseconds === undefined ? {} : { BackOffMilliseconds: String(backOffMilliseconds) };
-  return wrong.as === 'fault'
-    ? faultAnswer(responseCode, messageText, values)
-    : messagesAnswer(operation, [errorMessage(operation, responseCode, messageText, values)]);
+  // What is no operation of ours has no messages to put the code into.
+  return wrong.as === 'fault' || !isOperation(operation)
+    ? faultAnswer(code, messageText, values)
+    : messagesAnswer(operation, [errorMessage(operation, code, messageText, values)]);
 }
 
 function messagesAnswer(operation: string, messages: readonly string[]): Answer {
@@ -243,10 +211,8 @@ function messagesAnswer(operation: string, messages: readonly string[]): Answer 
 }
 
 function faultAnswer(code: string, text: string, values: Readonly<Record<string, string>> = {}): Answer {
-  const pairs = Object.entries(values).map(
-    ([name, value]) => `<t:Value Name="${xmlText(name)}">${xmlText(value)}</t:Value>`,
-  );
-  const more = pairs.length === 0 ? '' : `<t:MessageXml>${pairs.join('')}</t:MessageXml>`;
+  const pairs = valuesXml(values);
+  const more = pairs === '' ? '' : `<t:MessageXml>${pairs}</t:MessageXml>`;
   const errors = 'xmlns:e="http://schemas.microsoft.com/exchange/services/2006/errors"';
   const body =
     `<s:Fault><faultcode xmlns:a="${TYPES}">a:${xmlText(code)}</faultcode><faultstring xml:lang="en-US">${xmlText(text)}</faultstring>` +

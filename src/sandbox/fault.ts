@@ -5,7 +5,10 @@ export interface Misbehaviour {
   readonly slow?: { readonly beforeActing?: number; readonly afterActing?: number };
   /** Never answers, with or without acting on the request. */
   readonly silent?: 'beforeActing' | 'afterActing';
-  /** Cuts the connection. `inUpload`: with the first octets of the body. `inAnswer`: half of the answer was sent. */
+  /**
+   * Cuts the connection. `inUpload`: as soon as the operation shows in what comes in, which overrules every other fault.
+   * `inAnswer`: half of the answer was sent.
+   */
   readonly cut?: 'inUpload' | 'beforeActing' | 'afterActing' | 'inAnswer';
   /** HTTP status instead of acting; with `acts` after acting. */
   readonly status?: number;
@@ -14,7 +17,7 @@ export interface Misbehaviour {
   readonly body?: string;
   /** The request has its effect although the answer says otherwise. */
   readonly acts?: boolean;
-  /** An EWS ResponseCode instead of acting. */
+  /** An EWS ResponseCode instead of acting. `status` changes the HTTP status it comes with. */
   readonly responseCode?: string;
   /** How the code is told; default `message`, with HTTP 200. `fault`: a SOAP fault with HTTP 500. */
   readonly as?: 'message' | 'fault';
@@ -25,7 +28,7 @@ export interface Misbehaviour {
   readonly retryAfter?: number | string;
   /** Octets that are no HTTP body of EWS, with status 200. */
   readonly garbage?: boolean;
-  /** The answer is compressed whether the client asked for it or not. */
+  /** The answer is compressed, whether the client asked for it or not. */
   readonly gzip?: boolean;
   /** The token is refused as expired (401). */
   readonly expiredToken?: boolean;
@@ -66,10 +69,20 @@ export class Faults {
     return this.#standing.map(({ fault, hit }) => ({ fault, hit }));
   }
 
-  /** What is to be done wrong with this request; counts it. */
+  /** What is to be done wrong with this request now that it is here; counts it. */
   take(operation: string, mailbox: string): Misbehaviour {
+    return this.#take(operation, mailbox, ({ cut }) => cut !== 'inUpload') ?? {};
+  }
+
+  /** Whether its connection is to be cut while it comes in: that is asked before the rest is; counts it. */
+  isUploadCut(operation: string, mailbox: string): boolean {
+    return this.#take(operation, mailbox, ({ cut }) => cut === 'inUpload') !== undefined;
+  }
+
+  #take(operation: string, mailbox: string, isMeant: (does: Misbehaviour) => boolean): Misbehaviour | undefined {
     for (const one of this.#standing) {
-      const when = one.fault.when ?? {};
+      const { when = {}, does } = one.fault;
+      if (!isMeant(does)) continue;
       if (when.operation !== undefined && when.operation !== operation) continue;
       if (when.mailbox !== undefined && when.mailbox.toLowerCase() !== mailbox.toLowerCase()) continue;
       if (when.count !== undefined && one.hit >= when.count) continue;
@@ -78,9 +91,9 @@ export class Faults {
         continue;
       }
       one.hit++;
-      return one.fault.does;
+      return does;
     }
-    return {};
+    return undefined;
   }
 }
 

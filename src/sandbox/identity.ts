@@ -5,11 +5,10 @@
  * checks no credential and can neither delay, hang nor break an answer. The only file that knows it.
  */
 import { createHash, randomUUID, verify as verifySignature, createPublicKey, type KeyObject } from 'node:crypto';
-import { createServer, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { OAuth2Issuer } from 'oauth2-mock-server';
+import { createListener } from './listener.ts';
 import { grant, readJwt, usualRefusal, type App, type Claims, type Refusal } from './grant.ts';
 
 export type { App, Claims } from './grant.ts';
@@ -75,12 +74,9 @@ export interface Identity {
   close(): Promise<void>;
 }
 
-const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
-
-/** Rejects with an Error that says what to do if the port is taken or the address is not loopback. */
+/** Rejects with an Error that says what is wrong if the port is taken (then with the system's code) or the address is not loopback. */
 export async function startIdentity(options: IdentityOptions): Promise<Identity> {
   const host = options.host ?? '127.0.0.1';
-  if (!LOOPBACK.test(host)) throw new Error(`the sandbox binds to loopback only, not to ${host}`);
   const now = options.now ?? Date.now;
   const issuer = new OAuth2Issuer();
   await issuer.keys.generate('RS256');
@@ -90,8 +86,6 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   const faults: IdentityFault[] = [];
   let serial = 0;
   let revoked = 0;
-  let port = options.port ?? 0;
-  let server: Server | undefined;
 
   const issue = async (app: App, resource: string, lifetime: number): Promise<string> =>
     await issuer.buildToken({
@@ -104,10 +98,15 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
       },
     });
 
-  const answerToken = async (request: IncomingMessage, tenant: string, response: ServerResponse): Promise<void> => {
+  const answerToken = async (
+    request: IncomingMessage,
+    tenant: string,
+    response: ServerResponse,
+    stopped: AbortSignal,
+  ): Promise<void> => {
     const form = new URLSearchParams(await textOf(request, 65_536));
     const fault = takeFault(faults);
-    if (fault?.delayMs !== undefined) await delay(fault.delayMs, undefined, { ref: false });
+    if (fault?.delayMs !== undefined) await delay(fault.delayMs, undefined, { ref: false, signal: stopped });
     if (fault?.hang) return;
     if (fault?.cut) return void request.socket.destroy();
     if (fault?.retryAfter !== undefined) response.setHeader('retry-after', String(fault.retryAfter));
@@ -140,13 +139,13 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     });
   };
 
-  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  const answer = async (request: IncomingMessage, response: ServerResponse, stopped: AbortSignal): Promise<void> => {
     const [, tenant = '', ...rest] = new URL(request.url ?? '/', identity.origin).pathname.split('/');
     const what = `${request.method} ${rest.join('/')}`;
     switch (what) {
       case 'POST oauth2/v2.0/token':
         identity.requests.token++;
-        return await answerToken(request, tenant, response);
+        return await answerToken(request, tenant, response, stopped);
       case 'GET v2.0/.well-known/openid-configuration':
         identity.requests.discovery++;
         return sendJson(response, 200, discovery(identity.origin, tenant));
@@ -169,15 +168,23 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     }
   };
 
+  const { cert, key } = options.tls;
+  const listener = createListener({
+    name: 'identity server',
+    tls: { cert, key },
+    host,
+    port: options.port ?? 0,
+    answer,
+  });
   const identity: Identity = {
     get origin() {
-      return `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
+      return listener.origin;
     },
     get authority() {
       return `${identity.origin}/${options.tenantId}`;
     },
     get port() {
-      return port;
+      return listener.port;
     },
     faults: {
       push: (...more) => void faults.push(...more),
@@ -198,33 +205,10 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
         ...(audience === undefined ? {} : { audience }),
       }),
     revokeAll: () => void (revoked = serial),
-    stop: async () => {
-      const stopping = server;
-      server = undefined;
-      if (!stopping) return;
-      const closed = new Promise((resolve) => stopping.close(resolve));
-      stopping.closeAllConnections();
-      await closed;
-    },
+    stop: async () => await listener.stop(),
     start: async () => {
-      if (server) return;
-      const started = createServer({ ...options.tls }, (request, response) => {
-        answer(request, response).catch(() => response.destroy());
-      });
-      await new Promise<void>((resolve, reject) => {
-        started.once('error', (error: NodeJS.ErrnoException) =>
-          reject(
-            new Error(
-              `the sandbox's identity server cannot listen on ${host}:${port} (${error.code}); is the port in use?`,
-              { cause: error },
-            ),
-          ),
-        );
-        started.listen(port, host, resolve);
-      });
-      port = (started.address() as AddressInfo).port;
+      await listener.start();
       issuer.url = identity.origin;
-      server = started;
     },
     close: async () => await identity.stop(),
   };

@@ -22,6 +22,12 @@ export interface MailboxOptions {
 export const FOLDERS = ['inbox', 'drafts', 'outbox', 'sentitems', 'deleteditems'] as const;
 export type Folder = (typeof FOLDERS)[number];
 
+/** A folder of somebody's. */
+export interface Place {
+  readonly address: string;
+  readonly folder: Folder;
+}
+
 /** What lies in a folder. */
 export interface Item {
   readonly id: string;
@@ -40,6 +46,7 @@ export interface Item {
   readonly isRead: boolean;
   /** Epoch milliseconds. */
   readonly receivedAt: number;
+  /** Only of what was saved and not sent. */
   readonly submission?: Submission;
 }
 
@@ -131,8 +138,8 @@ export class Mailboxes {
   }
 
   /** Puts the message into a folder without sending it. */
-  save(address: string, folder: Folder, submission: Submission): Item {
-    const item = this.#item(submission, submission.mime, true);
+  save({ address, folder }: Place, submission: Submission): Item {
+    const item = { ...this.#item(submission, submission.mime, true), submission };
     this.#mailbox(address)[folder].push(item);
     return item;
   }
@@ -167,9 +174,9 @@ export class Mailboxes {
   }
 
   /** Delivers, and keeps a copy where wanted. */
-  send(address: string, submission: Submission, copyTo: Folder | undefined): void {
+  send(address: string, submission: Submission, copyTo: Place | undefined): void {
     const mailbox = this.#mailbox(address);
-    if (copyTo !== undefined) mailbox[copyTo].push(this.#item(submission, submission.mime, true));
+    if (copyTo) this.#mailbox(copyTo.address)[copyTo.folder].push(this.#item(submission, submission.mime, true));
     const outside: string[] = [];
     const undeliverable: string[] = [];
     const mime = this.#asDelivered(submission);
@@ -237,7 +244,6 @@ export class Mailboxes {
       itemClass: elements['ItemClass'] ?? 'IPM.Note',
       isRead: isOwn && (Number(flags ?? 0) & 1) === 1,
       receivedAt: this.#now(),
-      ...(isOwn ? { submission } : {}),
     };
   }
 

@@ -3,12 +3,12 @@
  * and gives its response messages as XML, one per item or folder. Trouble with one item is its own message; the request as
  * a whole goes on, as in Exchange.
  */
-import type { Folder, Item, Mailboxes, MailboxView } from './mailboxes.ts';
+import type { Folder, Item, Mailboxes, MailboxView, Place } from './mailboxes.ts';
 import { FOLDERS } from './mailboxes.ts';
 import type { RecipientProperties } from './submission.ts';
 import { EwsFault, isSameProperty, readSubmission } from './submission.ts';
 import type { XmlElement } from './xml.ts';
-import { child, textAt, xmlText } from './xml.ts';
+import { child, isTrue, textAt, valuesXml, xmlText } from './xml.ts';
 
 export interface OperationContext {
   readonly mailboxes: Mailboxes;
@@ -44,7 +44,7 @@ export async function operate(
     case 'GetItem':
       return each(request, 'ItemIds', name, (id) => {
         const found = itemById(context, id);
-        return items(name, [itemXml(found.item, child(request, 'ItemShape'))]);
+        return items(name, [itemXml(found.item, child(request, 'ItemShape'), 'whole')]);
       });
     case 'FindItem':
       return each(request, 'ParentFolderIds', name, (id) => findItem(request, id, context));
@@ -69,10 +69,8 @@ export function errorMessage(
       : operation === 'GetFolder'
         ? '<m:Folders/>'
         : '<m:Items/>';
-  const pairs = Object.entries(values).map(
-    ([name, value]) => `<t:Value Name="${xmlText(name)}">${xmlText(value)}</t:Value>`,
-  );
-  const more = pairs.length === 0 ? '' : `<m:MessageXml>${pairs.join('')}</m:MessageXml>`;
+  const pairs = valuesXml(values);
+  const more = pairs === '' ? '' : `<m:MessageXml>${pairs}</m:MessageXml>`;
   return (
     `<m:${operation}ResponseMessage ResponseClass="Error"><m:MessageText>${xmlText(text)}</m:MessageText>` +
     `<m:ResponseCode>${xmlText(code)}</m:ResponseCode><m:DescriptiveLinkKey>0</m:DescriptiveLinkKey>${more}${content}</m:${operation}ResponseMessage>`
@@ -117,26 +115,27 @@ async function createOne(
 ): Promise<string | EwsFault> {
   if (element.name !== 'Message')
     return new EwsFault('ErrorInvalidRequest', `The sandbox creates messages only, not ${element.name}.`);
-  if (!['SaveOnly', 'SendOnly', 'SendAndSaveCopy'].includes(disposition))
-    return new EwsFault('ErrorInvalidRequest', `MessageDisposition ${disposition} is unknown.`);
+  if (disposition === '')
+    return new EwsFault('ErrorMessageDispositionRequired', 'A message needs the attribute MessageDisposition.');
   const { mailboxes, actingAs, recipientProperties } = context;
   const submission = await readSubmission(element, recipientProperties);
   if (submission instanceof EwsFault) return submission;
   try {
-    const place = target?.children[0];
-    const folder = place ? folderOf(place, context).folder : undefined;
+    // SendOnly keeps nothing: what folder was named does not matter.
+    const place = disposition === 'SendOnly' ? undefined : placeOf(target, context);
     if (disposition === 'SaveOnly') {
-      const item = mailboxes.save(actingAs, folder ?? 'drafts', submission);
+      const item = mailboxes.save(place ?? { address: actingAs, folder: 'drafts' }, submission);
       return items('CreateItem', [`<t:Message>${idXml(item)}</t:Message>`]);
     }
     const fault = mailboxes.judge(actingAs, submission);
     if (fault) {
       // Exchange leaves the draft behind when it refuses the sender of a message of which a copy was to be kept.
       if (fault.code === 'ErrorSendAsDenied' && disposition === 'SendAndSaveCopy')
-        mailboxes.save(actingAs, 'drafts', submission);
+        mailboxes.save({ address: actingAs, folder: 'drafts' }, submission);
       return fault;
     }
-    mailboxes.send(actingAs, submission, disposition === 'SendAndSaveCopy' ? (folder ?? 'sentitems') : undefined);
+    const copy = disposition === 'SendOnly' ? undefined : (place ?? { address: actingAs, folder: 'sentitems' });
+    mailboxes.send(actingAs, submission, copy);
     return items('CreateItem', []);
   } catch (error) {
     if (error instanceof EwsFault) return error;
@@ -147,20 +146,19 @@ async function createOne(
 function sendItem(request: XmlElement, id: XmlElement, context: OperationContext): string {
   const { mailboxes } = context;
   const { item, mailbox } = itemById(context, id);
-  const changeKey = id.attributes['ChangeKey'];
-  if (changeKey === undefined) throw new EwsFault('ErrorChangeKeyRequired', 'A change key is required.');
-  if (changeKey !== item.changeKey)
+  // Without a change key too.
+  if (id.attributes['ChangeKey'] !== item.changeKey)
     throw new EwsFault('ErrorStaleObject', 'The change key does not match the current one.');
   if (!item.submission) throw new EwsFault('ErrorInvalidOperation', 'The item is no draft.');
-  const isSaved = request.attributes['SaveItemToFolder'] === 'true';
-  const target = child(request, 'SavedItemFolderId')?.children[0];
+  const isSaved = isTrue(request.attributes['SaveItemToFolder'] ?? '');
+  const target = child(request, 'SavedItemFolderId');
   if (!isSaved && target)
     throw new EwsFault('ErrorInvalidSendItemSaveSettings', 'A folder was named for an item that is not saved.');
-  const folder = target ? folderOf(target, context).folder : 'sentitems';
+  const place = placeOf(target, context) ?? { address: mailbox.address, folder: 'sentitems' };
   const fault = mailboxes.judge(mailbox.address, item.submission);
   if (fault) throw fault;
   mailboxes.remove(mailbox.address, item.id);
-  mailboxes.send(mailbox.address, item.submission, isSaved ? folder : undefined);
+  mailboxes.send(mailbox.address, item.submission, isSaved ? place : undefined);
   return success('SendItem', '');
 }
 
@@ -172,55 +170,69 @@ function findItem(request: XmlElement, id: XmlElement, context: OperationContext
   const offset = Number(view?.attributes['Offset'] ?? 0);
   const rows = Math.min(Number(view?.attributes['MaxEntriesReturned'] ?? limit), limit);
   if (rows < 1) throw new EwsFault('ErrorInvalidPagingMaxRows', 'A page has at least one row.');
+  if (offset < 0) throw new EwsFault('ErrorInvalidIndexedPagingParameters', 'A page begins at 0 or later.');
+  if (view?.attributes['BasePoint'] === 'End')
+    throw new EwsFault('ErrorInvalidRequest', 'The sandbox counts pages from the beginning only.');
   if (child(request, 'QueryString'))
     throw new EwsFault('ErrorUnsupportedQueryFilter', 'The sandbox has no query strings.');
-  const matching = mailbox[folder].filter((item) => restriction === undefined || matches(item, restriction));
+  const matching = mailbox[folder].filter(restriction ? conditionOf(restriction) : () => true);
   // Newest first, unless something else was asked for.
   const order = child(child(request, 'SortOrder'), 'FieldOrder')?.attributes['Order'] ?? 'Descending';
   const sorted = order === 'Ascending' ? matching : matching.toReversed();
-  const page = sorted.slice(offset, offset + rows);
-  const end = offset + page.length;
+  const start = Math.min(offset, sorted.length);
+  const page = sorted.slice(start, start + rows);
+  const end = start + page.length;
   return success(
     'FindItem',
     `<m:RootFolder IndexedPagingOffset="${end}" TotalItemsInView="${matching.length}" IncludesLastItemInRange="${end >= matching.length}">` +
-      `<t:Items>${page.map((item) => itemXml(item, child(request, 'ItemShape'))).join('')}</t:Items></m:RootFolder>`,
+      `<t:Items>${page.map((item) => itemXml(item, child(request, 'ItemShape'), 'row')).join('')}</t:Items></m:RootFolder>`,
   );
 }
 
-function matches(item: Item, condition: XmlElement): boolean {
-  switch (condition.name) {
-    case 'And':
-      return condition.children.every((one) => matches(item, one));
-    case 'Or':
-      return condition.children.some((one) => matches(item, one));
-    case 'Not':
-      return condition.children.every((one) => !matches(item, one));
+/** Made before any item is looked at, so that what is not supported is refused in an empty folder too. */
+function conditionOf(element: XmlElement): (item: Item) => boolean {
+  switch (element.name) {
+    case 'And': {
+      const parts = element.children.map(conditionOf);
+      return (item) => parts.every((holds) => holds(item));
+    }
+    case 'Or': {
+      const parts = element.children.map(conditionOf);
+      return (item) => parts.some((holds) => holds(item));
+    }
+    case 'Not': {
+      const parts = element.children.map(conditionOf);
+      return (item) => parts.every((holds) => !holds(item));
+    }
     case 'IsEqualTo': {
-      const [field, against] = condition.children;
-      const wanted = against ? (child(against, 'Constant')?.attributes['Value'] ?? '') : '';
-      return field !== undefined && valueOf(item, field) === wanted;
+      const [field, against] = element.children;
+      const wanted = child(against, 'Constant')?.attributes['Value'];
+      if (field === undefined || wanted === undefined)
+        throw new EwsFault('ErrorUnsupportedQueryFilter', 'The sandbox compares with constants only.');
+      const value = fieldOf(field);
+      return (item) => value(item) === wanted;
     }
     default:
-      throw new EwsFault('ErrorUnsupportedQueryFilter', `The sandbox cannot filter by ${condition.name}.`);
+      throw new EwsFault('ErrorUnsupportedQueryFilter', `The sandbox cannot filter by ${element.name}.`);
   }
 }
 
-function valueOf(item: Item, field: XmlElement): string | undefined {
-  if (field.name === 'ExtendedFieldURI')
-    return item.extended.find(({ path }) => isSameProperty(path, field.attributes))?.values[0];
-  switch (field.attributes['FieldURI']) {
+function fieldOf({ name, attributes }: XmlElement): (item: Item) => string | undefined {
+  if (name === 'ExtendedFieldURI')
+    return ({ extended }) => extended.find(({ path }) => isSameProperty(path, attributes))?.values[0];
+  switch (attributes['FieldURI']) {
     case 'message:InternetMessageId':
-      return item.messageId;
+      return ({ messageId }) => messageId;
     case 'message:IsRead':
-      return String(item.isRead);
+      return ({ isRead }) => String(isRead);
     case 'item:ItemClass':
-      return item.itemClass;
+      return ({ itemClass }) => itemClass;
     case 'item:Subject':
-      return item.subject;
+      return ({ subject }) => subject;
     default:
       throw new EwsFault(
         'ErrorUnsupportedPathForQuery',
-        `The sandbox cannot filter by ${field.attributes['FieldURI'] ?? field.name}.`,
+        `The sandbox cannot filter by ${attributes['FieldURI'] ?? name}.`,
       );
   }
 }
@@ -245,6 +257,20 @@ function folderOf(id: XmlElement, context: OperationContext): { mailbox: Mailbox
   const folder = FOLDERS.find((one) => (id.name === 'FolderId' ? folderId(mailbox, one) : one) === wanted);
   if (!folder) throw new EwsFault('ErrorFolderNotFound', 'The specified folder could not be found in the store.');
   return { mailbox, folder };
+}
+
+/** Where SavedItemFolderId points to. */
+function placeOf(target: XmlElement | undefined, context: OperationContext): Place | undefined {
+  const id = target?.children[0];
+  if (!id) return undefined;
+  try {
+    const { mailbox, folder } = folderOf(id, context);
+    return { address: mailbox.address, folder };
+  } catch (error) {
+    if (error instanceof EwsFault && error.code === 'ErrorFolderNotFound')
+      throw new EwsFault('ErrorSavedItemFolderNotFound', 'The folder for the saved item could not be found.');
+    throw error;
+  }
 }
 
 function folderId(mailbox: MailboxView, folder: Folder): string {
@@ -272,16 +298,18 @@ function idXml({ id, changeKey }: Item): string {
   return `<t:ItemId Id="${xmlText(id)}" ChangeKey="${xmlText(changeKey)}"/>`;
 }
 
-/** Elements in the order of the schema. */
-function itemXml(item: Item, shape: XmlElement | undefined): string {
+/** Elements in the order of the schema. A `row` of FindItem has neither MIME nor recipients, whatever was asked for. */
+function itemXml(item: Item, shape: XmlElement | undefined, extent: 'whole' | 'row'): string {
   const base = textAt(shape, 'BaseShape');
   const asked = child(shape, 'AdditionalProperties')?.children ?? [];
-  const wants = (uri: string): boolean =>
-    base !== 'IdOnly' || asked.some(({ attributes }) => attributes['FieldURI'] === uri);
+  const isAsked = (uri: string): boolean => asked.some(({ attributes }) => attributes['FieldURI'] === uri);
+  const wants = (uri: string): boolean => base !== 'IdOnly' || isAsked(uri);
   const extended = asked
     .filter(({ name }) => name === 'ExtendedFieldURI')
     .flatMap(({ attributes }) => item.extended.filter(({ path }) => isSameProperty(path, attributes)));
-  const wantsMime = textAt(shape, 'IncludeMimeContent') === 'true' || asked.some((one) => isMime(one));
+  const wantsMime = extent === 'whole' && (isTrue(textAt(shape, 'IncludeMimeContent')) || isAsked('item:MimeContent'));
+  const list = (name: string, addresses: readonly string[]): string =>
+    extent === 'whole' && (base === 'AllProperties' || isAsked(`message:${name}`)) ? listXml(name, addresses) : '';
   return [
     '<t:Message>',
     wantsMime ? `<t:MimeContent CharacterSet="UTF-8">${item.mime.toString('base64')}</t:MimeContent>` : '',
@@ -293,8 +321,9 @@ function itemXml(item: Item, shape: XmlElement | undefined): string {
       : '',
     wants('item:Size') ? `<t:Size>${item.mime.length}</t:Size>` : '',
     ...extended.map(propertyXml),
-    base === 'AllProperties' ? listXml('ToRecipients', item.to) + listXml('CcRecipients', item.cc) : '',
-    base === 'AllProperties' ? listXml('BccRecipients', item.bcc) : '',
+    list('ToRecipients', item.to),
+    list('CcRecipients', item.cc),
+    list('BccRecipients', item.bcc),
     wants('message:From') && item.from !== '' ? `<t:From>${mailboxXml(item.from)}</t:From>` : '',
     wants('message:InternetMessageId') && item.messageId !== ''
       ? `<t:InternetMessageId>${xmlText(item.messageId)}</t:InternetMessageId>`
@@ -302,10 +331,6 @@ function itemXml(item: Item, shape: XmlElement | undefined): string {
     wants('message:IsRead') ? `<t:IsRead>${item.isRead}</t:IsRead>` : '',
     '</t:Message>',
   ].join('');
-}
-
-function isMime({ attributes }: XmlElement): boolean {
-  return attributes['FieldURI'] === 'item:MimeContent';
 }
 
 function propertyXml({ path, values }: Item['extended'][number]): string {

@@ -4,9 +4,6 @@
  * wherever it shows. Rejects with an Error that carries the system's code (EADDRINUSE) where a port cannot be had.
  */
 import { randomUUID } from 'node:crypto';
-import type { Server } from 'node:https';
-import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { createCertificate } from './certificate.ts';
 import { control } from './control.ts';
 import { exchangeHandler } from './exchange.ts';
@@ -14,6 +11,7 @@ import type { Fault } from './fault.ts';
 import { Faults } from './fault.ts';
 import type { App, Identity } from './identity.ts';
 import { startIdentity } from './identity.ts';
+import { createListener } from './listener.ts';
 import type { Arrival, MailboxOptions, MailboxView } from './mailboxes.ts';
 import { Mailboxes } from './mailboxes.ts';
 import type { RecipientProperties } from './submission.ts';
@@ -32,7 +30,7 @@ export interface SandboxOptions {
   readonly recipientProperties?: RecipientProperties;
   /** Octets, default 64 MiB. */
   readonly maxRequestSize?: number;
-  /** Is told each SOAP request and each proper answer. */
+  /** Is told each request of the right shape, and each proper answer that is no SOAP fault. */
   readonly record?: (document: Buffer) => void;
   readonly now?: () => number;
 }
@@ -92,45 +90,28 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
     ...(options.record === undefined ? {} : { record: options.record }),
   });
-  let server: Server | undefined;
-  let port = wanted;
-
-  const listen = async (): Promise<void> => {
-    const started = createServer(tls, (request, response) => {
+  const listener = createListener({
+    name: 'Exchange',
+    tls,
+    host: HOST,
+    port: wanted,
+    answer: async (request, response, stopped) => {
       const path = URL.parse(request.url ?? '/', `https://${HOST}`)?.pathname ?? '/';
-      const answered = /^\/ews\/exchange\.asmx$/i.test(path)
-        ? exchange(request, response)
-        : control(path, request, response, { mailboxes, faults, identity });
-      // A client that went away in the middle.
-      answered.catch(() => response.destroy());
-    });
-    // A large message on a slow machine takes its time.
-    started.requestTimeout = 0;
-    await new Promise<void>((resolve, reject) => {
-      started.once('error', reject);
-      started.listen(port, HOST, resolve);
-    });
-    port = (started.address() as AddressInfo).port;
-    server = started;
-  };
-  const end = async (): Promise<void> => {
-    const stopping = server;
-    server = undefined;
-    if (!stopping) return;
-    const closed = new Promise((resolve) => stopping.close(resolve));
-    stopping.closeAllConnections();
-    await closed;
-  };
+      await (/^\/ews\/exchange\.asmx$/i.test(path)
+        ? exchange(request, response, stopped)
+        : control(path, request, response, { mailboxes, faults, identity }));
+    },
+  });
 
   try {
-    await listen();
+    await listener.start();
   } catch (error) {
     await identity.close();
     throw error;
   }
   return {
-    origin: `https://${HOST}:${port}`,
-    ewsUrl: `https://${HOST}:${port}/EWS/Exchange.asmx`,
+    origin: listener.origin,
+    ewsUrl: `${listener.origin}/EWS/Exchange.asmx`,
     authority: identity.authority,
     tenantId: TENANT,
     clientId: CLIENT,
@@ -146,14 +127,14 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     fault: (fault) => faults.add(fault),
     clearFaults: () => faults.clear(),
     async stop() {
-      await Promise.all([end(), identity.stop()]);
+      await Promise.all([listener.stop(), identity.stop()]);
     },
     async start() {
-      if (!server) await listen();
       await identity.start();
+      await listener.start();
     },
     async close() {
-      await Promise.all([end(), identity.close()]);
+      await Promise.all([listener.stop(), identity.close()]);
     },
   };
 }

@@ -15,12 +15,15 @@ export interface XmlElement {
   readonly text: string;
 }
 
-/** The document's root, or the parser's sentence about what is wrong with it. */
-export function readXml(document: string): XmlElement | string {
+/**
+ * The document's root, or the parser's sentence about what is wrong with it. With `isWhole` false the document may end
+ * anywhere, as the beginning of one does: what has been opened so far is there.
+ */
+export function readXml(document: string, isWhole = true): XmlElement | string {
   const parser = new SaxesParser({ xmlns: true });
-  interface Open {
-    readonly element: { name: string; namespace: string; attributes: Record<string, string>; text: string };
+  interface Open extends XmlElement {
     readonly children: XmlElement[];
+    text: string;
   }
   const open: Open[] = [];
   let root: XmlElement | undefined;
@@ -31,23 +34,21 @@ export function readXml(document: string): XmlElement | string {
     const attributes: Record<string, string> = {};
     for (const { prefix, local, value } of Object.values(tag.attributes))
       if (prefix !== 'xmlns' && local !== 'xmlns') attributes[local] = value;
-    open.push({ element: { name: tag.local, namespace: tag.uri, attributes, text: '' }, children: [] });
+    const element: Open = { name: tag.local, namespace: tag.uri, attributes, children: [], text: '' };
+    const parent = open.at(-1);
+    if (parent) parent.children.push(element);
+    else root ??= element;
+    open.push(element);
   });
   const addText = (text: string): void => {
     const current = open.at(-1);
-    if (current) current.element.text += text;
+    if (current) current.text += text;
   };
   parser.on('text', addText);
   parser.on('cdata', addText);
-  parser.on('closetag', () => {
-    const closed = open.pop();
-    if (!closed) return;
-    const element = { ...closed.element, children: closed.children };
-    const parent = open.at(-1);
-    if (parent) parent.children.push(element);
-    else root = element;
-  });
-  parser.write(document).close();
+  parser.on('closetag', () => void open.pop());
+  parser.write(document);
+  if (isWhole) parser.close();
   return fault ?? root ?? 'no document';
 }
 
@@ -60,6 +61,11 @@ export function textAt(element: XmlElement | undefined, ...names: readonly strin
   let current = element;
   for (const name of names) current = child(current, name);
   return current?.text ?? '';
+}
+
+/** An xs:boolean. */
+export function isTrue(text: string): boolean {
+  return /^\s*(true|1)\s*$/.test(text);
 }
 
 /** For element content and attribute values; what XML cannot carry becomes U+FFFD, as Exchange does it. */
@@ -75,4 +81,11 @@ export function xmlText(text: string): string {
       .replaceAll('"', '&quot;')
       .replaceAll('\r', '&#13;')
   );
+}
+
+/** The named values of a MessageXml. */
+export function valuesXml(values: Readonly<Record<string, string>>): string {
+  return Object.entries(values)
+    .map(([name, value]) => `<t:Value Name="${xmlText(name)}">${xmlText(value)}</t:Value>`)
+    .join('');
 }
