@@ -20,7 +20,6 @@ const config = place.write(
   configText({
     sandbox,
     caFile: place.write('ca.pem', sandbox.ca),
-    // One delivery a minute: what is written to the spool is what is accepted.
     more: `spool: { sqlite: ${place.path}/spool.db }\npacing: { perMailbox: { perMinute: 1 } }`,
   }),
 );
@@ -35,7 +34,10 @@ const traced = spawn(
 );
 let log = '';
 traced.stdout.setEncoding('utf8').on('data', (text: string) => (log += text));
-for (let tries = 0; tries < 300 && !log.includes('"gateway.ready"'); tries++) await pause(100);
+async function told(event: string): Promise<void> {
+  for (let tries = 0; tries < 300 && !log.includes(`"${event}"`); tries++) await pause(100);
+}
+await told('gateway.ready');
 const port = Number(/"event":"listener\.open".*?"port":(\d+)/.exec(log)?.[1]);
 const smtp = await RawSmtp.open(port);
 for (let n = 0; n < MESSAGES; n++) {
@@ -43,6 +45,8 @@ for (let n = 0; n < MESSAGES; n++) {
   const body = `${'x'.repeat(70)}\r\n`.repeat(size / 72);
   const data = `From: notifications@contoso.com\r\nTo: a@contoso.com\r\nSubject: ${n}\r\n\r\n${body}`;
   await smtp.send('notifications@contoso.com', ['a@contoso.com'], data);
+  // The only delivery within this minute: from now on what is written to the spool is what is accepted.
+  if (n === 0) await told('delivery.relayed');
 }
 smtp.end();
 // Not strace itself, which would let go of it.
