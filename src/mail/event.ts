@@ -85,6 +85,30 @@ export type Event =
       readonly user: string;
       readonly mechanism: string;
     }
+  /** Too many failed logins: nothing is taken from this address until then. */
+  | {
+      readonly event: 'auth.banned';
+      readonly listener: string;
+      readonly peer: string;
+      readonly until: number;
+      readonly failures: number;
+    }
+  | {
+      readonly event: 'certificate.loaded';
+      readonly listener: string;
+      readonly subject: string;
+      readonly expiresAt: number;
+      readonly generated: boolean;
+    }
+  /** What the files hold now cannot be used; the certificate before stays in use. Told once for each reason. */
+  | { readonly event: 'certificate.failed'; readonly listener: string; readonly reason: string }
+  /** Once a day in the last weeks, and after the end. */
+  | {
+      readonly event: 'certificate.expiring';
+      readonly listener: string;
+      readonly subject: string;
+      readonly expiresAt: number;
+    }
   | {
       readonly event: 'message.accepted';
       readonly id: SpoolId;

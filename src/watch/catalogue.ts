@@ -38,6 +38,22 @@ export const CATALOGUE = {
     'refusal',
   ),
   auth: counter('auth_attempts_total', 'Logins tried, by result: succeeded or failed.', 'listener', 'result'),
+  bans: counter('auth_bans_total', 'Client addresses banned for too many failed logins.', 'listener'),
+  certificateExpiry: gauge(
+    'certificate_expiry_timestamp_seconds',
+    "When the listener's certificate expires, in Unix time; absent: it has none.",
+    'listener',
+  ),
+  certificateRemaining: gauge(
+    'certificate_remaining_seconds',
+    "How long the listener's certificate is still good; 0: expired; absent: it has none.",
+    'listener',
+  ),
+  certificateFailures: counter(
+    'certificate_failures_total',
+    'Replaced certificates that could not be used; the one before stays in use.',
+    'listener',
+  ),
   // queue and spool
   queueItems: gauge('queue_items', 'Items in the spool by state; relayed and dropped ones are history.', 'state'),
   oldestAge: gauge('queue_oldest_age_seconds', 'Age of the oldest item that still has to be sent; 0: none.'),

@@ -95,6 +95,44 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         mechanism: id(event.mechanism),
       });
     }
+    case 'auth.banned':
+      return line(
+        'warn',
+        `${id(event.peer)} failed to log in ${count(event.failures, 'time')}, nothing is taken from it until ${instant(event.until)}`,
+        {
+          listener: id(event.listener),
+          peer: id(event.peer),
+          until: instant(event.until),
+          failures: event.failures,
+        },
+      );
+    case 'certificate.loaded':
+      return line(
+        event.expiresAt > now ? 'info' : 'warn',
+        `Listener ${id(event.listener)} shows a certificate ${event.generated ? 'of its own making, as none is configured, ' : ''}for ${text(event.subject)}, ${expiry(event.expiresAt, now)}`,
+        {
+          listener: id(event.listener),
+          subject: text(event.subject),
+          expiresAt: instant(event.expiresAt),
+          generated: event.generated,
+        },
+      );
+    case 'certificate.failed':
+      return line(
+        'error',
+        `New certificate of listener ${id(event.listener)} not taken, the one before stays in use: ${text(event.reason)}`,
+        { listener: id(event.listener), reason: text(event.reason, LONG) },
+      );
+    case 'certificate.expiring':
+      return line(
+        event.expiresAt > now ? 'warn' : 'error',
+        `Certificate of listener ${id(event.listener)} for ${text(event.subject)}: ${expiry(event.expiresAt, now)}`,
+        {
+          listener: id(event.listener),
+          subject: text(event.subject),
+          expiresAt: instant(event.expiresAt),
+        },
+      );
     case 'message.accepted':
       return accepted(event, redact);
     case 'delivery.started':
@@ -274,6 +312,10 @@ function accepted(event: Extract<Event, { event: 'message.accepted' }>, redact: 
     repairs: list(event.repairs, (repair) => text(repair, 200)),
     seconds: round(event.seconds),
   });
+}
+
+function expiry(at: number, now: number): string {
+  return at > now ? `good until ${instant(at)}` : `expired since ${instant(at)}`;
 }
 
 const FOUND = {

@@ -87,6 +87,7 @@ class GatewayMetrics implements Metrics {
   /** Until when a route or lane is held, epoch milliseconds. Its keys never leave this file. */
   readonly #heldUntil = new Map<string, number>();
   readonly #expiry = new Map<string, number>();
+  readonly #certificates = new Map<string, number>();
 
   constructor(options: MetricsOptions) {
     this.#now = options.now ?? Date.now;
@@ -108,6 +109,9 @@ class GatewayMetrics implements Metrics {
     for (const [account, at] of this.#expiry) {
       this.#meters.tokenRemaining.set({ account }, Math.max(0, (at - this.#now()) / 1000));
     }
+    for (const [listener, at] of this.#certificates) {
+      this.#meters.certificateRemaining.set({ listener }, Math.max(0, (at - this.#now()) / 1000));
+    }
     return { contentType: this.#registry.contentType, body: await this.#registry.metrics() };
   }
 
@@ -120,6 +124,7 @@ class GatewayMetrics implements Metrics {
       case 'gateway.stopped':
       case 'console.open':
       case 'token.warning':
+      case 'certificate.expiring':
         return;
       case 'listener.open':
         return this.#introduceListener(event.listener);
@@ -138,6 +143,16 @@ class GatewayMetrics implements Metrics {
         return;
       case 'auth.failed':
         m.auth.inc({ listener: event.listener, result: 'failed' });
+        return;
+      case 'auth.banned':
+        m.bans.inc({ listener: event.listener });
+        return;
+      case 'certificate.loaded':
+        m.certificateExpiry.set({ listener: event.listener }, event.expiresAt / 1000);
+        this.#certificates.set(event.listener, event.expiresAt);
+        return;
+      case 'certificate.failed':
+        m.certificateFailures.inc({ listener: event.listener });
         return;
       case 'message.accepted':
         return this.#accepted(event);
@@ -264,7 +279,8 @@ class GatewayMetrics implements Metrics {
     if (this.#listeners.has(listener)) return;
     this.#listeners.add(listener);
     const m = this.#meters;
-    for (const counter of [m.accepted, m.recipients, m.acceptedBytes, m.sessions]) counter.inc({ listener }, 0);
+    for (const counter of [m.accepted, m.recipients, m.acceptedBytes, m.sessions, m.bans, m.certificateFailures])
+      counter.inc({ listener }, 0);
     m.sessionsOpen.set({ listener }, 0);
     for (const refusal of REFUSALS) m.refusals.inc({ listener, refusal }, 0);
     for (const result of ['succeeded', 'failed']) m.auth.inc({ listener, result }, 0);

@@ -1,0 +1,324 @@
+/**
+ * The certificate a listener shows, read again when its files change. Promises: what is handed out always belongs
+ * together and can be used; a replacement caught half way (one of two files, a file half written, half a chain) leaves
+ * the certificate before in use and is told once. Files are read every few seconds rather than watched: that sees
+ * renames, links that are turned (Kubernetes) and network file systems alike.
+ *
+ * Where none is configured one is made and kept in a folder. Fails only at the start, with an Error that says why.
+ */
+import { domainToASCII } from 'node:url';
+import { open, rename, stat, readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { dirname, join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { createSecureContext } from 'node:tls';
+import type { Report } from '../mail/event.ts';
+import type { PairRead } from '../tls/pair.ts';
+import { readPair } from '../tls/pair.ts';
+import type { KeyPair } from '../tls/selfsigned.ts';
+import { makeCertificate } from '../tls/selfsigned.ts';
+
+export type CertificateFiles =
+  | { readonly certFile: string; readonly keyFile: string; readonly passphrase?: string }
+  /** An existing folder, and the name the certificate is for. */
+  | { readonly generateIn: string; readonly hostname: string };
+
+export interface CertificateOptions {
+  readonly report: Report;
+  /** For the events. */
+  readonly listener: string;
+  /** As the listener gives them to TLS: old ones allow weak keys. */
+  readonly ciphers?: string;
+  /** Milliseconds between two looks at the files. */
+  readonly interval?: number;
+  /** Milliseconds a change must stand before it is taken. */
+  readonly settle?: number;
+  readonly now?: () => number;
+}
+
+export interface CertificateSource {
+  /** PEM; the key is not encrypted. */
+  current(): KeyPair;
+  /** Told after each change. One that throws keeps the certificate before in use. */
+  onChange(take: (pair: KeyPair) => void): void;
+  /** Looks at once. Resolves when that is decided; never rejects. */
+  reload(): Promise<void>;
+  /** After it nothing is told any more. */
+  close(): void;
+}
+
+const INTERVAL = 5_000;
+const SETTLE = 500;
+const DAY = 86_400_000;
+/** An expiry is told from so long before on, once a day. */
+const WARN_BEFORE = 21 * DAY;
+/** A made certificate is replaced so long before its end. */
+const RENEW_BEFORE = 30 * DAY;
+/** Devices that were told to trust it must not be told again soon. */
+const GOOD_FOR = 3_650 * DAY;
+/** Octets; what is larger is not what was meant. */
+const LARGEST = 1024 * 1024;
+
+export async function certificateSource(
+  files: CertificateFiles,
+  options: CertificateOptions,
+): Promise<CertificateSource> {
+  const source = new Watched(files, options);
+  await source.begin();
+  return source;
+}
+
+type Usable = Extract<PairRead, { ok: true }>;
+
+class Watched implements CertificateSource {
+  readonly #files: { readonly certFile: string; readonly keyFile: string; readonly passphrase?: string };
+  /** Set if the certificate is ours to make. */
+  readonly #hostname: string | undefined;
+  readonly #options: CertificateOptions;
+  readonly #now: () => number;
+  readonly #takers: ((pair: KeyPair) => void)[] = [];
+  readonly #closed = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #usable: Usable | undefined;
+  /** The failure told last. */
+  #told: string | undefined;
+  #warnedAt = -Infinity;
+  /** Looks come one after the other. */
+  #looking: Promise<void> = Promise.resolve();
+  #isLooking = false;
+
+  constructor(files: CertificateFiles, options: CertificateOptions) {
+    const isOurs = 'generateIn' in files;
+    this.#hostname = isOurs ? files.hostname : undefined;
+    this.#files = isOurs
+      ? { certFile: join(files.generateIn, 'smtp-cert.pem'), keyFile: join(files.generateIn, 'smtp-key.pem') }
+      : files;
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  async begin(): Promise<void> {
+    let read = await this.#read();
+    const hostname = this.#hostname;
+    if (hostname !== undefined && !(read.ok && this.#isFresh(read))) read = await this.#make(hostname);
+    if (!read.ok) throw new Error(`Certificate of listener "${this.#options.listener}": ${read.reason}`);
+    this.#use(read);
+    this.#timer = setInterval(() => {
+      if (!this.#isLooking) void this.reload();
+    }, this.#options.interval ?? INTERVAL);
+    this.#timer.unref();
+  }
+
+  current(): KeyPair {
+    if (this.#usable === undefined) throw new Error('the certificate is not read yet');
+    return this.#usable.pair;
+  }
+
+  onChange(take: (pair: KeyPair) => void): void {
+    this.#takers.push(take);
+  }
+
+  reload(): Promise<void> {
+    this.#looking = this.#looking.then(() => this.#look());
+    return this.#looking;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#closed.abort();
+  }
+
+  async #look(): Promise<void> {
+    if (this.#closed.signal.aborted) return;
+    this.#isLooking = true;
+    try {
+      await this.#decide();
+    } catch (cause) {
+      // Only the wait throws, when we are closed; all else is a bug, and the certificate in use stays.
+      if (!this.#closed.signal.aborted) {
+        const error = cause instanceof Error ? cause : new Error(String(cause));
+        this.#options.report({ event: 'bug', where: 'smtp certificate', error });
+      }
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  async #decide(): Promise<void> {
+    let read = await this.#read();
+    if (!this.#isInUse(read)) {
+      // Whoever replaces files does one after the other: what we saw must still be there a moment later.
+      await wait(this.#options.settle ?? SETTLE, undefined, { ref: false, signal: this.#closed.signal });
+      const again = await this.#read();
+      if (!isSame(read, again)) return;
+      read = again;
+    }
+    const hostname = this.#hostname;
+    if (hostname !== undefined && (read.ok ? !this.#isFresh(read) : read.isMissing)) read = await this.#make(hostname);
+    if (this.#closed.signal.aborted) return;
+    if (!read.ok) this.#fail(read.reason);
+    else if (!this.#isInUse(read) || this.#told !== undefined) this.#use(read);
+    this.#warn();
+  }
+
+  #isInUse(read: FilesRead): boolean {
+    const pair = this.#usable?.pair;
+    return read.ok && read.pair.cert === pair?.cert && read.pair.key === pair.key;
+  }
+
+  /** Of one that we made; another that somebody put in its place is theirs to renew. */
+  #isFresh({ leaf }: Usable): boolean {
+    return leaf.validToDate.getTime() - this.#now() > RENEW_BEFORE || !leaf.checkIssued(leaf);
+  }
+
+  async #read(): Promise<FilesRead> {
+    const { certFile, keyFile, passphrase } = this.#files;
+    const cert = await readText(certFile);
+    const key = await readText(keyFile);
+    for (const file of [cert, key]) if (!file.ok) return file;
+    if (!cert.ok || !key.ok) return { ok: false, reason: 'unreadable', isMissing: false };
+    const read = readPair(cert.text, key.text, passphrase);
+    if (!read.ok) return { ok: false, reason: `${read.reason} (${certFile}, ${keyFile})`, isMissing: false };
+    try {
+      const { ciphers } = this.#options;
+      createSecureContext({ ...read.pair, ...(ciphers === undefined ? {} : { ciphers }) });
+      return read;
+    } catch (error) {
+      return { ok: false, reason: `TLS cannot use it: ${messageOf(error)} (${certFile})`, isMissing: false };
+    }
+  }
+
+  #use(read: Usable): void {
+    const before = this.#usable?.pair;
+    if (!this.#isInUse(read)) {
+      try {
+        for (const take of this.#takers) take(read.pair);
+      } catch (error) {
+        if (before !== undefined) for (const take of this.#takers) take(before);
+        return this.#fail(`the listener cannot use it: ${messageOf(error)}`);
+      }
+    }
+    this.#usable = read;
+    this.#told = undefined;
+    this.#warnedAt = -Infinity;
+    const { listener, report } = this.#options;
+    report({ event: 'certificate.loaded', listener, ...facts(read), generated: this.#hostname !== undefined });
+  }
+
+  #fail(reason: string): void {
+    if (this.#told === reason) return;
+    this.#told = reason;
+    this.#options.report({ event: 'certificate.failed', listener: this.#options.listener, reason });
+  }
+
+  #warn(): void {
+    const read = this.#usable;
+    const now = this.#now();
+    if (read === undefined || facts(read).expiresAt - now > WARN_BEFORE || now - this.#warnedAt < DAY) return;
+    this.#warnedAt = now;
+    this.#options.report({ event: 'certificate.expiring', listener: this.#options.listener, ...facts(read) });
+  }
+
+  /** A new pair in its files. Listeners that share a folder share what one of them made. */
+  #make(hostname: string): Promise<FilesRead> {
+    const { certFile, keyFile } = this.#files;
+    return oneAtATime(certFile, async () => {
+      const there = await this.#read();
+      if (there.ok && this.#isFresh(there)) return there;
+      try {
+        const pair = await makeCertificate(requestFor(hostname, this.#now()));
+        // A crash between the two leaves a pair that does not fit; the next start makes a new one.
+        await writeSafely(keyFile, pair.key, 0o600);
+        await writeSafely(certFile, pair.cert, 0o644);
+      } catch (error) {
+        return {
+          ok: false,
+          reason: `none is configured and a new one cannot be kept: ${messageOf(error)}`,
+          isMissing: false,
+        };
+      }
+      return this.#read();
+    });
+  }
+}
+
+type FilesRead = Usable | { readonly ok: false; readonly reason: string; readonly isMissing: boolean };
+
+function isSame(one: FilesRead, other: FilesRead): boolean {
+  if (one.ok && other.ok) return one.pair.cert === other.pair.cert && one.pair.key === other.pair.key;
+  return !one.ok && !other.ok && one.reason === other.reason;
+}
+
+function facts({ leaf }: Usable): { subject: string; expiresAt: number } {
+  return { subject: leaf.subject.replace(/\n/g, ', '), expiresAt: leaf.validToDate.getTime() };
+}
+
+function requestFor(hostname: string, now: number): Parameters<typeof makeCertificate>[0] {
+  const name = isIP(hostname) === 0 ? domainToASCII(hostname) : hostname;
+  return {
+    commonName: name === '' || name.length > 64 ? 'smtp2exchange' : name,
+    keyType: 'rsa',
+    // A device whose clock is a little behind must not refuse it.
+    notBefore: new Date(now - DAY),
+    notAfter: new Date(now + GOOD_FOR),
+    use: 'server',
+    names: [...new Set([...(name === '' ? [] : [name]), 'localhost'])],
+  };
+}
+
+type TextRead =
+  | { readonly ok: true; readonly text: string }
+  | { readonly ok: false; readonly reason: string; readonly isMissing: boolean };
+
+async function readText(path: string): Promise<TextRead> {
+  try {
+    const found = await stat(path);
+    if (!found.isFile()) return { ok: false, reason: `${path} is not a file`, isMissing: false };
+    if (found.size > LARGEST) return { ok: false, reason: `${path} is larger than 1 MiB`, isMissing: false };
+    return { ok: true, text: await readFile(path, 'latin1') };
+  } catch (error) {
+    const isMissing = codeOf(error) === 'ENOENT';
+    return {
+      ok: false,
+      reason: isMissing ? `there is no file ${path}` : `${path} cannot be read: ${codeOf(error)}`,
+      isMissing,
+    };
+  }
+}
+
+/** Whole or not at all, also if the machine loses power. */
+async function writeSafely(path: string, text: string, mode: number): Promise<void> {
+  const draft = `${path}.new`;
+  const file = await open(draft, 'w', mode);
+  try {
+    // `mode` counts only for a file that is made; one left by a crash keeps its own.
+    await file.chmod(mode);
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, path);
+  const folder = await open(dirname(path), 'r');
+  await folder.sync().finally(() => folder.close());
+}
+
+const turns = new Map<string, Promise<unknown>>();
+
+async function oneAtATime<T>(key: string, work: () => Promise<T>): Promise<T> {
+  const turn = (turns.get(key) ?? Promise.resolve()).then(work, work);
+  turns.set(key, turn);
+  try {
+    return await turn;
+  } finally {
+    if (turns.get(key) === turn) turns.delete(key);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'UNKNOWN';
+}

@@ -1,0 +1,61 @@
+/**
+ * Makes certificates: the sandbox's and the one a listener shows if none is configured. The only file that knows the
+ * package `selfsigned`, which is loaded with the first certificate that is made: most gateways never need it.
+ */
+import { isIP } from 'node:net';
+
+export interface KeyPair {
+  /** Certificate, PEM. */
+  readonly cert: string;
+  /** Private key, PEM, not encrypted. */
+  readonly key: string;
+}
+
+export interface CertificateRequest {
+  /** At most 64 characters (RFC 5280 appendix A.1, ub-common-name). */
+  readonly commonName: string;
+  /** ec: P-256. rsa: 2048 bits, which every old device can do. */
+  readonly keyType: 'ec' | 'rsa';
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  /** authority: signs others; server: is shown to clients. */
+  readonly use: 'authority' | 'server';
+  /** DNS names and IP addresses of a server. */
+  readonly names?: readonly string[];
+  /** Default: signs itself. */
+  readonly issuer?: KeyPair;
+}
+
+export async function makeCertificate(request: CertificateRequest): Promise<KeyPair> {
+  const { generate } = await import('selfsigned');
+  const { commonName, keyType, notBefore, notAfter, issuer } = request;
+  const made = await generate([{ name: 'commonName', value: commonName }], {
+    keyType,
+    algorithm: 'sha256',
+    notBeforeDate: notBefore,
+    notAfterDate: notAfter,
+    extensions: request.use === 'authority' ? AUTHORITY : server(request),
+    ...(issuer === undefined ? {} : { ca: { key: issuer.key, cert: issuer.cert } }),
+  });
+  return { cert: made.cert, key: made.private };
+}
+
+type Extensions = NonNullable<NonNullable<Parameters<typeof import('selfsigned').generate>[1]>['extensions']>;
+
+const AUTHORITY: Extensions = [
+  { name: 'basicConstraints', cA: true, critical: true },
+  { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
+];
+
+function server({ keyType, names = [] }: CertificateRequest): Extensions {
+  return [
+    { name: 'basicConstraints', cA: false, critical: true },
+    // Without the second, a client that still exchanges keys by RSA refuses the certificate.
+    { name: 'keyUsage', digitalSignature: true, keyEncipherment: keyType === 'rsa', critical: true },
+    { name: 'extKeyUsage', serverAuth: true },
+    {
+      name: 'subjectAltName',
+      altNames: names.map((name) => (isIP(name) === 0 ? { type: 2, value: name } : { type: 7, ip: name })),
+    },
+  ];
+}
