@@ -1,9 +1,9 @@
 /**
  * The sandbox's own certificates, made in memory: a CA and a server certificate under it for localhost, 127.0.0.1 and ::1.
- * Good for seven days from now and for nothing but loopback. The only file that knows the package `selfsigned`.
+ * Good for seven days from now and for nothing but loopback.
  */
 import { randomBytes } from 'node:crypto';
-import { generate } from 'selfsigned';
+import { makeCertificate } from '../tls/selfsigned.ts';
 
 export interface Certificate {
   /** The CA's certificate, PEM: what a client has to trust. */
@@ -20,36 +20,14 @@ export async function createCertificate(options: { readonly now?: () => number }
   const now = (options.now ?? Date.now)();
   const common = {
     keyType: 'ec',
-    algorithm: 'sha256',
     // A clock that is a little behind must not refuse it.
-    notBeforeDate: new Date(now - DAY),
-    notAfterDate: new Date(now + 7 * DAY),
+    notBefore: new Date(now - DAY),
+    notAfter: new Date(now + 7 * DAY),
   } as const;
   // No two alike: a client that trusts the CA of an earlier run finds issuers by name and would take the wrong one.
-  const name = `smtp2exchange sandbox CA ${randomBytes(4).toString('hex')}`;
-  const ca = await generate([{ name: 'commonName', value: name }], {
-    ...common,
-    extensions: [
-      { name: 'basicConstraints', cA: true, critical: true },
-      { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
-    ],
-  });
-  const server = await generate([{ name: 'commonName', value: 'localhost' }], {
-    ...common,
-    ca: { key: ca.private, cert: ca.cert },
-    extensions: [
-      { name: 'basicConstraints', cA: false, critical: true },
-      { name: 'keyUsage', digitalSignature: true, critical: true },
-      { name: 'extKeyUsage', serverAuth: true },
-      {
-        name: 'subjectAltName',
-        altNames: [
-          { type: 2, value: 'localhost' },
-          { type: 7, ip: '127.0.0.1' },
-          { type: 7, ip: '::1' },
-        ],
-      },
-    ],
-  });
-  return { ca: ca.cert, cert: server.cert, key: server.private };
+  const commonName = `smtp2exchange sandbox CA ${randomBytes(4).toString('hex')}`;
+  const ca = await makeCertificate({ ...common, commonName, use: 'authority' });
+  const names = ['localhost', '127.0.0.1', '::1'];
+  const server = await makeCertificate({ ...common, commonName: 'localhost', use: 'server', names, issuer: ca });
+  return { ca: ca.cert, cert: server.cert, key: server.key };
 }

@@ -102,7 +102,7 @@ describe('every expression', () => {
       outcome: /^(?:relayed|delayed|failed|unknown)$/,
       result: /^(?:succeeded|failed|acquired)$/,
       refusal:
-        /^(?:address|connections|auth|tls|size|recipients|header|loop|room|spool|syntax|timeout|aborted|stopping)$/,
+        /^(?:address|connections|auth|tls|size|recipients|header|loop|sender|recipient|banned|rate|errors|slow|policy|room|spool|syntax|timeout|aborted|stopping)$/,
       why: /^(?:misconfigured|throttled|trouble)$/,
     };
     const wrong = expressions.flatMap(([title, expr]) =>

@@ -74,6 +74,51 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
   'auth.failed': [
     { event: 'auth.failed', listener: 'lan', peer: '10.0.0.7', user: 'pbx@contoso.com', mechanism: 'LOGIN' },
   ],
+  'auth.banned': [{ event: 'auth.banned', listener: 'lan', peer: '10.0.0.7', until: NOW + 900_000, failures: 10 }],
+  'certificate.loaded': [
+    {
+      event: 'certificate.loaded',
+      listener: 'lan',
+      subject: 'CN=mail.contoso.com',
+      expiresAt: NOW + 7_776_000_000,
+      generated: false,
+    },
+    {
+      event: 'certificate.loaded',
+      listener: 'lan',
+      subject: 'CN=gateway.contoso.com',
+      expiresAt: NOW + 315_360_000_000,
+      generated: true,
+    },
+    {
+      event: 'certificate.loaded',
+      listener: 'lan',
+      subject: 'CN=mail.contoso.com',
+      expiresAt: NOW - 60_000,
+      generated: false,
+    },
+  ],
+  'certificate.failed': [
+    {
+      event: 'certificate.failed',
+      listener: 'lan',
+      reason: 'the private key does not belong to the certificate (/etc/tls/cert.pem, /etc/tls/key.pem)',
+    },
+  ],
+  'certificate.expiring': [
+    {
+      event: 'certificate.expiring',
+      listener: 'lan',
+      subject: 'CN=mail.contoso.com',
+      expiresAt: NOW + 864_000_000,
+    },
+    {
+      event: 'certificate.expiring',
+      listener: 'lan',
+      subject: 'CN=mail.contoso.com',
+      expiresAt: NOW - 864_000_000,
+    },
+  ],
   'message.accepted': [
     {
       event: 'message.accepted',

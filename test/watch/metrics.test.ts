@@ -49,6 +49,17 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'session.refused': [['refusals_total{listener="lan",refusal="size"} +1']],
   'auth.succeeded': [['auth_attempts_total{listener="lan",result="succeeded"} +1']],
   'auth.failed': [['auth_attempts_total{listener="lan",result="failed"} +1']],
+  'auth.banned': [['auth_bans_total{listener="lan"} +1']],
+  'certificate.loaded': [
+    [7_776_000, 'certificate_remaining_seconds{listener="lan"} = 7776000'],
+    [315_360_000, 'certificate_remaining_seconds{listener="lan"} = 315360000'],
+    [-60, 'certificate_remaining_seconds{listener="lan"} = 0'],
+  ].map(([from, remaining]) => [
+    `certificate_expiry_timestamp_seconds{listener="lan"} = ${NOW / 1000 + Number(from)}`,
+    String(remaining),
+  ]),
+  'certificate.failed': [['certificate_failures_total{listener="lan"} +1']],
+  'certificate.expiring': [[], []],
   'message.accepted': [
     [
       'accept_seconds_count +1',
@@ -188,7 +199,7 @@ describe('an event changes its metrics and no other', () => {
     const lines = changes(before, await text(watched));
     expect(lines).toContain('refusals_total{listener="lan",refusal="loop"} = 0');
     expect(lines).toContain('messages_accepted_total{listener="lan"} = 0');
-    expect(lines).toHaveLength(4 + 1 + 14 + 2);
+    expect(lines).toHaveLength(4 + 1 + 21 + 2 + 2);
     for (const line of lines) expect(line).toMatch(/ = 0$/);
   });
 });
@@ -524,6 +535,13 @@ describe('the exposition', () => {
       'recipients',
       'header',
       'loop',
+      'sender',
+      'recipient',
+      'banned',
+      'rate',
+      'errors',
+      'slow',
+      'policy',
       'room',
       'spool',
       'syntax',
