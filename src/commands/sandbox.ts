@@ -36,14 +36,20 @@ export const sandboxCommand: Command = {
   },
 };
 
+/** @param listenOn Exchange's port; Entra ID takes the next one. 0: any two that are free */
 export async function openSandbox(listenOn: number): Promise<Sandbox> {
+  if (listenOn === 65_535)
+    throw new CommandFault(EXIT.usage, 'The sandbox needs --port and the one after it: 65534 is the last that goes');
   try {
     return await startSandbox({ port: listenOn, mailboxes: Object.values(PEOPLE).map((address) => ({ address })) });
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
-      throw new CommandFault(EXIT.temporary, `Port ${listenOn} is in use: give the sandbox another one with --port`, {
-        cause: error,
-      });
+      const taken = 'port' in error ? Number(error.port) : listenOn;
+      throw new CommandFault(
+        EXIT.temporary,
+        `Port ${taken} is in use: the sandbox needs ${listenOn} and ${listenOn + 1}, give it others with --port`,
+        { cause: error },
+      );
     }
     throw error;
   }

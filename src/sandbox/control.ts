@@ -3,8 +3,19 @@
  * computes them; faults to be set and cleared. A bad request gets a sentence and changes nothing.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Faults } from './fault.ts';
-import { readFault } from './fault.ts';
+import type { Faults, Known } from './fault.ts';
+import {
+  isBoolean,
+  isCount,
+  isDelay,
+  isHeaderValue,
+  isRecord,
+  isRetryAfter,
+  isStatus,
+  isString,
+  readFault,
+  strangeIn,
+} from './fault.ts';
 import type { Identity, IdentityFault } from './identity.ts';
 import type { Arrival, Mailboxes } from './mailboxes.ts';
 import { FOLDERS } from './mailboxes.ts';
@@ -37,6 +48,7 @@ export async function control(
   parts: ControlParts,
 ): Promise<void> {
   const { mailboxes, faults, identity } = parts;
+  response.setHeader('x-sandbox', 'smtp2exchange sandbox, no real Exchange');
   const eml = /^\/control\/arrived\/(\d+)\.eml$/.exec(path)?.[1];
   if (eml !== undefined && request.method === 'GET') {
     const arrival = mailboxes.arrivals[Number(eml)];
@@ -95,13 +107,10 @@ export async function control(
     }
     case 'POST /control/identity': {
       const wish = await bodyOf(request);
-      const { revoke, lifetimeSeconds } = (typeof wish === 'object' && wish !== null ? wish : {}) as {
-        revoke?: unknown;
-        lifetimeSeconds?: unknown;
-      };
-      if (lifetimeSeconds !== undefined && !(Number.isInteger(lifetimeSeconds) && Number(lifetimeSeconds) > 0))
-        return json(response, 400, { error: 'lifetimeSeconds is a whole number above 0' });
-      if (lifetimeSeconds !== undefined) identity.lifetime = Number(lifetimeSeconds);
+      const sentence = isRecord(wish) ? strangeIn(wish, IDENTITY_WISHES) : 'a wish is an object';
+      if (sentence !== undefined) return json(response, 400, { error: sentence });
+      const { revoke, lifetimeSeconds } = wish as { revoke?: boolean; lifetimeSeconds?: number };
+      if (lifetimeSeconds !== undefined) identity.lifetime = lifetimeSeconds;
       if (revoke === true) identity.revokeAll();
       return json(response, 200, { lifetimeSeconds: identity.lifetime });
     }
@@ -120,37 +129,37 @@ function shown(arrival: Arrival, number: number): Record<string, unknown> {
   };
 }
 
-const IDENTITY_KINDS: Readonly<Record<string, readonly string[]>> = {
-  times: ['number'],
-  delayMs: ['number'],
-  hang: ['boolean'],
-  cut: ['boolean'],
-  status: ['number'],
-  body: ['string'],
-  contentType: ['string'],
-  retryAfter: ['number', 'string'],
-  aadsts: ['number'],
-  error: ['string'],
-  lifetimeSeconds: ['number'],
+const IDENTITY_WISHES: Known = { revoke: isBoolean, lifetimeSeconds: isAboveZero };
+const IDENTITY_FAULTS: Known = {
+  times: isAboveZero,
+  delayMs: isDelay,
+  hang: isBoolean,
+  cut: isBoolean,
+  status: isStatus,
+  body: isString,
+  contentType: isHeaderValue,
+  retryAfter: isRetryAfter,
+  aadsts: isAboveZero,
+  error: isString,
+  // 0: it has expired when it is issued.
+  lifetimeSeconds: isCount,
 };
 
 function readIdentityFault(data: unknown): IdentityFault | string {
-  if (typeof data !== 'object' || data === null || Array.isArray(data)) return 'a fault is an object';
-  for (const [key, value] of Object.entries(data)) {
-    const kinds = Object.hasOwn(IDENTITY_KINDS, key) ? IDENTITY_KINDS[key] : undefined;
-    if (!kinds) return `unknown: ${key}; known are ${Object.keys(IDENTITY_KINDS).join(', ')}`;
-    if (!kinds.includes(typeof value)) return `${key} cannot be ${JSON.stringify(value)}`;
-  }
-  return data;
+  if (!isRecord(data)) return 'a fault is an object';
+  return strangeIn(data, IDENTITY_FAULTS) ?? data;
+}
+
+function isAboveZero(value: unknown): boolean {
+  return isCount(value) && Number(value) > 0;
 }
 
 /** The JSON that was sent; undefined for what is none. */
 async function bodyOf(request: IncomingMessage): Promise<unknown> {
   let text = '';
-  for await (const chunk of request.setEncoding('utf8')) {
-    text += chunk as string;
-    if (text.length > BODY_LIMIT) return undefined;
-  }
+  // Read to its end even if it is too large, so that the refusal is heard.
+  for await (const chunk of request.setEncoding('utf8')) if (text.length <= BODY_LIMIT) text += chunk as string;
+  if (text.length > BODY_LIMIT) return undefined;
   try {
     return JSON.parse(text);
   } catch {
@@ -159,9 +168,6 @@ async function bodyOf(request: IncomingMessage): Promise<unknown> {
 }
 
 function json(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, {
-    'content-type': 'application/json; charset=utf-8',
-    'x-sandbox': 'smtp2exchange sandbox, no real Exchange',
-  });
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' });
   response.end(`${JSON.stringify(value, undefined, 2)}\n`);
 }

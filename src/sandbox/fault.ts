@@ -1,4 +1,8 @@
-/** What the sandbox's Exchange does wrong on command: plain data, so that a control API can carry it. */
+/**
+ * What the sandbox's Exchange does wrong on command: plain data, so that a control API can carry it. What is read as a fault
+ * can be done: nothing that Node would refuse to send gets in.
+ */
+import { validateHeaderName, validateHeaderValue } from 'node:http';
 
 export interface Misbehaviour {
   /** Milliseconds to wait, before or after the request has its effect. */
@@ -97,31 +101,30 @@ export class Faults {
   }
 }
 
-const KINDS: Readonly<Record<string, (value: unknown) => boolean>> = {
+/** What a key may have as its value. */
+export type Known = Readonly<Record<string, (value: unknown) => boolean>>;
+
+const MISBEHAVIOURS: Known = {
   slow: (value) =>
     isRecord(value) &&
-    Object.entries(value).every(([key, wait]) => /^(before|after)Acting$/.test(key) && isCount(wait)),
-  silent: (value) => value === 'beforeActing' || value === 'afterActing',
-  cut: (value) => ['inUpload', 'beforeActing', 'afterActing', 'inAnswer'].includes(String(value)),
-  status: (value) => Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 599,
-  headers: (value) => isRecord(value) && Object.values(value).every((one) => typeof one === 'string'),
-  body: (value) => typeof value === 'string',
+    Object.entries(value).every(([key, wait]) => /^(before|after)Acting$/.test(key) && isDelay(wait)),
+  silent: isOneOf('beforeActing', 'afterActing'),
+  cut: isOneOf('inUpload', 'beforeActing', 'afterActing', 'inAnswer'),
+  status: isStatus,
+  headers: (value) =>
+    isRecord(value) && Object.entries(value).every(([name, one]) => isHeaderName(name) && isHeaderValue(one)),
+  body: isString,
   acts: isBoolean,
-  responseCode: (value) => typeof value === 'string' && /^[A-Za-z]\w*$/.test(value),
-  as: (value) => value === 'message' || value === 'fault',
-  messageText: (value) => typeof value === 'string',
+  responseCode: (value) => isString(value) && /^[A-Za-z]\w*$/.test(value),
+  as: isOneOf('message', 'fault'),
+  messageText: isString,
   backOffMilliseconds: isCount,
-  retryAfter: (value) => isCount(value) || typeof value === 'string',
+  retryAfter: isRetryAfter,
   garbage: isBoolean,
   gzip: isBoolean,
   expiredToken: isBoolean,
 };
-const CONDITIONS: Readonly<Record<string, (value: unknown) => boolean>> = {
-  operation: (value) => typeof value === 'string',
-  mailbox: (value) => typeof value === 'string',
-  after: isCount,
-  count: isCount,
-};
+const CONDITIONS: Known = { operation: isString, mailbox: isString, after: isCount, count: isCount };
 
 /** @returns the fault, or a sentence about what is wrong with the data */
 export function readFault(data: unknown): Fault | string {
@@ -130,27 +133,67 @@ export function readFault(data: unknown): Fault | string {
   if (strange !== undefined) return `unknown: ${strange}`;
   const { when = {} } = data;
   if (!isRecord(when)) return '"when" is an object';
-  for (const [where, part, known] of [
-    ['when', when, CONDITIONS],
-    ['does', data['does'], KINDS],
-  ] as const) {
-    for (const [key, value] of Object.entries(part)) {
-      const is = Object.hasOwn(known, key) ? known[key] : undefined;
-      if (!is) return `unknown: ${where}.${key}; known are ${Object.keys(known).join(', ')}`;
-      if (!is(value)) return `${where}.${key} cannot be ${JSON.stringify(value)}`;
-    }
-  }
-  return data as unknown as Fault;
+  const sentence = strangeIn(when, CONDITIONS, 'when.') ?? strangeIn(data['does'], MISBEHAVIOURS, 'does.');
+  return sentence ?? (data as unknown as Fault);
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+/** A sentence about the first key that is unknown or has a value it cannot have. */
+export function strangeIn(part: Readonly<Record<string, unknown>>, known: Known, where = ''): string | undefined {
+  for (const [key, value] of Object.entries(part)) {
+    const is = Object.hasOwn(known, key) ? known[key] : undefined;
+    if (!is) return `unknown: ${where}${key}; known are ${Object.keys(known).join(', ')}`;
+    if (!is(value)) return `${where}${key} cannot be ${JSON.stringify(value)}`;
+  }
+  return undefined;
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function isCount(value: unknown): boolean {
-  return Number.isInteger(value) && Number(value) >= 0;
+export function isString(value: unknown): value is string {
+  return typeof value === 'string';
 }
 
-function isBoolean(value: unknown): boolean {
+export function isBoolean(value: unknown): boolean {
   return typeof value === 'boolean';
+}
+
+export function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+/** Milliseconds; a timer set to more would go off at once. */
+export function isDelay(value: unknown): boolean {
+  return isCount(value) && Number(value) < 2 ** 31;
+}
+
+/** An HTTP status that ends a request. */
+export function isStatus(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 200 && Number(value) <= 599;
+}
+
+export function isRetryAfter(value: unknown): boolean {
+  return isCount(value) || isHeaderValue(value);
+}
+
+export function isHeaderValue(value: unknown): boolean {
+  return isString(value) && passes(() => validateHeaderValue('x', value));
+}
+
+function isHeaderName(name: string): boolean {
+  return passes(() => validateHeaderName(name));
+}
+
+function isOneOf(...values: readonly string[]): (value: unknown) => boolean {
+  return (value) => isString(value) && values.includes(value);
+}
+
+function passes(check: () => void): boolean {
+  try {
+    check();
+    return true;
+  } catch {
+    return false;
+  }
 }

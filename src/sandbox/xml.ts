@@ -79,7 +79,8 @@ export function xmlText(text: string): string {
       .replaceAll('<', '&lt;')
       .replaceAll('>', '&gt;')
       .replaceAll('"', '&quot;')
-      .replaceAll('\r', '&#13;')
+      // A parser would make line feeds and spaces of them.
+      .replace(/[\t\n\r]/g, (one) => `&#${one.charCodeAt(0)};`)
   );
 }
 
