@@ -51,10 +51,10 @@ export async function parseHeader(fields: readonly HeaderField[]): Promise<Parse
       case 'to':
       case 'cc':
       case 'bcc':
-        append(found[field.name], mailboxes(field));
+        append(found[field.name], mailboxesOf(field));
         break;
       case 'reply-to':
-        append(found.replyTo, mailboxes(field));
+        append(found.replyTo, mailboxesOf(field));
         break;
       case 'message-id':
         messageId ??= readMessageId(fieldValue(field));
@@ -103,7 +103,8 @@ function append(list: Mailbox[], more: readonly Mailbox[]): void {
   for (const mailbox of more) list.push(mailbox);
 }
 
-function mailboxes(field: HeaderField): Mailbox[] {
+/** What one address field names, in order; groups are flattened. */
+export function mailboxesOf(field: HeaderField): Mailbox[] {
   return parseAddressHeader(fieldValue(field), { flatten: true, decodePunycode: false }).value.map(
     ({ name, address }) => ({ name, address: isReadable(address ?? '') ? (address ?? '') : '' }),
   );

@@ -17,6 +17,7 @@
  */
 import { canonicalAddress, parseHeader } from './addresses.ts';
 import type { Mailbox } from './addresses.ts';
+import { renderMailbox } from './display.ts';
 import { fieldValue, headerField } from './header.ts';
 import type { HeaderField } from './header.ts';
 
@@ -75,7 +76,7 @@ export async function applyEnvelope(header: readonly HeaderField[], recipients: 
     if (inEnvelope.length < named.length || (named.length === 0 && !isEmptyGroup(field))) fields.push(original(field));
   }
   for (const [name, { at, mailboxes, raw }] of kept) {
-    fields[at] = raw ?? headerField(name === 'to' ? 'To' : 'Cc', mailboxes.map(render).join(', '));
+    fields[at] = raw ?? headerField(name === 'to' ? 'To' : 'Cc', mailboxes.map(renderMailbox).join(', '));
   }
   return {
     fields: fields.filter((field) => field !== undefined),
@@ -115,35 +116,4 @@ function isEmptyGroup(field: HeaderField): boolean {
 /** The same octets under another name: `To: ...` becomes `X-Original-To: ...`. */
 function original({ name, raw }: HeaderField): HeaderField {
   return { name: `x-original-${name}`, raw: Buffer.concat([Buffer.from('X-Original-'), raw]) };
-}
-
-function render({ name, address }: Mailbox): string {
-  const shown = name.replace(/[\p{Cc}\s]+/gu, ' ').trim();
-  return shown === '' ? address : `${phrase(shown)} <${address}>`;
-}
-
-/** A display name as RFC 5322 section 3.2.5 wants it, as encoded words (RFC 2047) where it is not plain ASCII. */
-function phrase(name: string): string {
-  // What looks like an encoded word would be decoded, and an endless word could not be folded.
-  const isPlain = /^[ -~]+$/.test(name) && !name.includes('=?') && !/\S{70}/.test(name);
-  if (!isPlain) return encodedWords(name);
-  if (/^[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~ ]+$/.test(name)) return name;
-  return `"${name.replace(/["\\]/g, '\\$&')}"`;
-}
-
-/** Octets that fit into one encoded word of 75 characters as `=?utf-8?B?...?=`. */
-const WORD = 45;
-
-function encodedWords(text: string): string {
-  const words: string[] = [];
-  let word = '';
-  for (const character of text.toWellFormed()) {
-    if (Buffer.byteLength(word + character) > WORD) {
-      words.push(word);
-      word = '';
-    }
-    word += character;
-  }
-  words.push(word);
-  return words.map((one) => `=?utf-8?B?${Buffer.from(one).toString('base64')}?=`).join(' ');
 }

@@ -1,11 +1,11 @@
-/** Which networks may connect: a list of CIDR blocks, IPv4 and IPv6. An IPv4 client of an IPv6 socket counts as IPv4. */
+/** Lists of networks: CIDR blocks, IPv4 and IPv6. An IPv4 client of an IPv6 socket counts as IPv4. Pure. */
 import { BlockList, isIP } from 'node:net';
 
 /**
  * @param networks `10.0.0.0/8`, `::1/128`, or one address
  * @throws TypeError for what is neither, RangeError for a prefix length that is too great
  */
-export function allowList(networks: readonly string[]): (address: string) => boolean {
+export function networkList(networks: readonly string[]): (address: string) => boolean {
   const list = new BlockList();
   for (const network of networks) {
     const [, address = '', length] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(network) ?? [];

@@ -1,8 +1,8 @@
-/** Which networks a listener lets in. */
+/** Whether an address is in one of the networks. */
 import { describe, expect, it } from 'vitest';
-import { allowList } from '../../src/smtp/access.ts';
+import { networkList } from '../../src/mail/network.ts';
 
-describe('allowList', () => {
+describe('networkList', () => {
   it.each([
     { networks: ['10.0.0.0/8'], address: '10.255.0.1', isIn: true },
     { networks: ['10.0.0.0/8'], address: '11.0.0.1', isIn: false },
@@ -25,18 +25,18 @@ describe('allowList', () => {
     { networks: ['0.0.0.0/0', '::/0'], address: '', isIn: false },
     { networks: ['0.0.0.0/0', '::/0'], address: 'localhost', isIn: false },
   ])('$networks: $address is in: $isIn', ({ networks, address, isIn }) => {
-    expect(allowList(networks)(address)).toBe(isIn);
+    expect(networkList(networks)(address)).toBe(isIn);
   });
 
   // An empty prefix length must not become /0, which is everybody.
   it.each(['localhost', '', '10.0.0.0/', '10.0.0.0/x', '10.0.0.0/8/8', '10.0.0.0/ 8', '10.0.0/8'])(
     'refuses %j',
     (network) => {
-      expect(() => allowList([network])).toThrow(TypeError);
+      expect(() => networkList([network])).toThrow(TypeError);
     },
   );
 
   it.each(['10.0.0.0/33', '::/129'])('refuses %j', (network) => {
-    expect(() => allowList([network])).toThrow(RangeError);
+    expect(() => networkList([network])).toThrow(RangeError);
   });
 });
