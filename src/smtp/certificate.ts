@@ -34,6 +34,8 @@ export interface CertificateOptions {
   /** Milliseconds a change must stand before it is taken. */
   readonly settle?: number;
   readonly now?: () => number;
+  /** Waits for milliseconds; rejects if the signal aborts. */
+  readonly pause?: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
 
 export interface CertificateSource {
@@ -49,6 +51,8 @@ export interface CertificateSource {
 
 const INTERVAL = 5_000;
 const SETTLE = 500;
+/** Files that never come to rest are left to the next round. */
+const MOST_LOOKS = 5;
 const DAY = 86_400_000;
 /** An expiry is told from so long before on, once a day. */
 const WARN_BEFORE = 21 * DAY;
@@ -134,7 +138,7 @@ class Watched implements CertificateSource {
     try {
       await this.#decide();
     } catch (cause) {
-      // Only the wait throws, when we are closed; all else is a bug, and the certificate in use stays.
+      // Only the pause throws, when we are closed; all else is a bug, and the certificate in use stays.
       if (!this.#closed.signal.aborted) {
         const error = cause instanceof Error ? cause : new Error(String(cause));
         this.#options.report({ event: 'bug', where: 'smtp certificate', error });
@@ -145,20 +149,28 @@ class Watched implements CertificateSource {
   }
 
   async #decide(): Promise<void> {
-    let read = await this.#read();
-    if (!this.#isInUse(read)) {
-      // Whoever replaces files does one after the other: what we saw must still be there a moment later.
-      await wait(this.#options.settle ?? SETTLE, undefined, { ref: false, signal: this.#closed.signal });
-      const again = await this.#read();
-      if (!isSame(read, again)) return;
-      read = again;
-    }
+    let read = await this.#settled();
+    if (read === undefined) return;
     const hostname = this.#hostname;
     if (hostname !== undefined && (read.ok ? !this.#isFresh(read) : read.isMissing)) read = await this.#make(hostname);
     if (this.#closed.signal.aborted) return;
     if (!read.ok) this.#fail(read.reason);
     else if (!this.#isInUse(read) || this.#told !== undefined) this.#use(read);
     this.#warn();
+  }
+
+  /** Whoever replaces files does one after the other: what is new must still be there a moment later. */
+  async #settled(): Promise<FilesRead | undefined> {
+    const { settle = SETTLE, pause = defaultPause } = this.#options;
+    let read = await this.#read();
+    for (let looks = 0; looks < MOST_LOOKS; looks++) {
+      if (this.#isInUse(read)) return read;
+      await pause(settle, this.#closed.signal);
+      const again = await this.#read();
+      if (isSame(read, again)) return again;
+      read = again;
+    }
+    return undefined;
   }
 
   #isInUse(read: FilesRead): boolean {
@@ -241,6 +253,9 @@ class Watched implements CertificateSource {
     });
   }
 }
+
+const defaultPause = (milliseconds: number, signal: AbortSignal): Promise<void> =>
+  wait(milliseconds, undefined, { ref: false, signal });
 
 type FilesRead = Usable | { readonly ok: false; readonly reason: string; readonly isMissing: boolean };
 
