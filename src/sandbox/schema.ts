@@ -26,19 +26,28 @@ const CONDITION =
   'Contains|Excludes|Exists|IsEqualTo|IsNotEqualTo|IsGreaterThan|IsGreaterThanOrEqualTo|IsLessThan|IsLessThanOrEqualTo|And|Or|Not|Near';
 const PROPERTY_TYPE =
   /^((ApplicationTime|Binary|CLSID|Currency|Double|Float|Integer|Long|Object|Short|SystemTime|String)(Array)?|Boolean|Error|Null)$/;
+const PROPERTY_SET =
+  /^(Meeting|Appointment|Common|PublicStrings|Address|InternetHeaders|CalendarAssistant|UnifiedMessaging|Task|Sharing)$/;
 const FOLDER = 'FolderId|DistinguishedFolderId';
 const TARGET = `${FOLDER}|AddressListId`;
 const BOXES: Shape = { children: ['Mailbox*'], attributes: {} };
 const ONE_BOX: Shape = { children: ['Mailbox'], attributes: {} };
+const TEXT: Shape = { children: [], attributes: {} };
+/** What SOAP allows on any header. */
+const HEADER = { 'mustUnderstand?': ANY, 'actor?': ANY };
 const TRUTH: Shape = { children: [], attributes: {}, text: BOOLEAN };
 const ID: Shape = { children: [], attributes: { Id: ANY, 'ChangeKey?': ANY } };
 const COMPARISON: Shape = { children: [PATH, 'FieldURIOrConstant'], attributes: {} };
 
 /** Elements of a request, by local name. Names with two meanings do not occur in what is listed here. */
 const SHAPES: Readonly<Record<string, Shape>> = {
-  RequestServerVersion: { children: [], attributes: { Version: /^(Exchange\d\w*|V\d\w*)$/ } },
-  ExchangeImpersonation: { children: ['ConnectingSID'] },
+  RequestServerVersion: { children: [], attributes: { Version: /^(Exchange\d\w*|V\d\w*)$/, ...HEADER } },
+  ExchangeImpersonation: { children: ['ConnectingSID'], attributes: HEADER },
   ConnectingSID: { children: ['PrincipalName|SID|PrimarySmtpAddress|SmtpAddress'], attributes: {} },
+  PrincipalName: TEXT,
+  SID: TEXT,
+  PrimarySmtpAddress: TEXT,
+  SmtpAddress: TEXT,
 
   CreateItem: {
     children: ['SavedItemFolderId?', 'Items'],
@@ -127,6 +136,10 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     attributes: {},
   },
   MimeContent: { children: [], attributes: { 'CharacterSet?': ANY } },
+  ItemClass: TEXT,
+  Subject: TEXT,
+  InternetMessageId: TEXT,
+  References: TEXT,
   Sensitivity: { children: [], attributes: {}, text: /^(Normal|Personal|Private|Confidential)$/ },
   Importance: { children: [], attributes: {}, text: /^(Low|Normal|High)$/ },
   IsReadReceiptRequested: TRUTH,
@@ -137,7 +150,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   ExtendedFieldURI: {
     children: [],
     attributes: {
-      'DistinguishedPropertySetId?': ANY,
+      'DistinguishedPropertySetId?': PROPERTY_SET,
       'PropertySetId?': ANY,
       'PropertyTag?': /^(0[xX][0-9A-Fa-f]{1,4}|\d+)$/,
       'PropertyName?': ANY,
@@ -145,6 +158,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
       PropertyType: PROPERTY_TYPE,
     },
   },
+  Value: TEXT,
   Values: { children: ['Value+'], attributes: {} },
   ToRecipients: BOXES,
   CcRecipients: BOXES,

@@ -119,8 +119,7 @@ describe('a token', () => {
     client.sandbox.fault({ does: { slow: { beforeActing: 100 } } });
     const token = await client.tokenOf();
     const request = client.call(good, { token });
-    const hits = async (): Promise<unknown> => (await client.control('GET', '/control/faults')).json;
-    await expect.poll(hits, { interval: 5 }).toMatchObject([{ hit: 1 }]);
+    await client.hit();
     clock += 4_000_000;
     expect(codes(await request)).toEqual(['NoError']);
   });
@@ -244,6 +243,9 @@ const BREACHES: Readonly<Record<string, string>> = {
   'a receipt that is neither true nor false': create(`${mime}<t:IsReadReceiptRequested>yes</t:IsReadReceiptRequested>`),
   'an extended property without a type': create(`${mime}${extended.replace(' PropertyType="Integer"', '')}`),
   'an extended property of an unknown type': create(`${mime}${extended.replace('"Integer"', '"Int"')}`),
+  'an extended property of an unknown set': create(
+    `${mime}${extended.replace('PropertyTag="0x0E07"', 'DistinguishedPropertySetId="Mine" PropertyName="x"')}`,
+  ),
   'an extended property without a value': create(`${mime}${extended.replace('<t:Value>1</t:Value>', '')}`),
   'an extended property with Value and Values': create(
     `${mime}${extended.replace('</t:ExtendedProperty>', '<t:Values><t:Value>1</t:Value></t:Values></t:ExtendedProperty>')}`,
@@ -320,6 +322,7 @@ const DOCUMENTS: Readonly<Record<string, string | Buffer>> = {
   'an operation in the types namespace': envelope(createItem(mail()).replaceAll('m:CreateItem', 't:CreateItem')),
   'a header of an unknown namespace': GOOD.replace('<s:Header>', '<s:Header><x xmlns="urn:x"/>'),
   'a server version without a version': GOOD.replace(/ Version="\w+"/, ''),
+  'an impersonation with an attribute': GOOD.replace('<t:SmtpAddress', '<t:SmtpAddress Name="x"'),
   'an impersonation of two': GOOD.replace('</t:ConnectingSID>', '<t:SID>S-1</t:SID></t:ConnectingSID>'),
   'an impersonation of none': GOOD.replace(/<t:ConnectingSID>.*<\/t:ConnectingSID>/, ''),
   'an impersonation by an unknown name': envelope(createItem(mail()), { by: 'Address' }),
@@ -1031,10 +1034,11 @@ describe('a client that goes away', () => {
   });
 
   it('while the sandbox dawdles has sent what it sent', async () => {
-    client.sandbox.fault({ when: { count: 1 }, does: { slow: { beforeActing: 40 } } });
+    client.sandbox.fault({ when: { count: 1 }, does: { slow: { beforeActing: 100 } } });
     const request = await client.open();
     const gone = broken(request.end(GOOD));
-    setTimeout(() => request.destroy(), 15);
+    await client.hit();
+    request.destroy();
     await gone;
     await expect.poll(() => client.sandbox.arrived().length, { timeout: 2_000, interval: 10 }).toBe(1);
     expect(codes(await client.call(GOOD))).toEqual(['NoError']);

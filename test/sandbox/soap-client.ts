@@ -6,6 +6,7 @@ import type { ClientRequest, IncomingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect as connectTls } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
+import { expect } from 'vitest';
 import type { Sandbox, SandboxOptions } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import type { XmlElement } from '../../src/sandbox/xml.ts';
@@ -114,6 +115,12 @@ export class Client {
   async reset(): Promise<void> {
     await this.control('DELETE', '/control/arrived');
     await this.control('DELETE', '/control/faults');
+  }
+
+  /** Resolves when the fault set last has hit its first request. */
+  async hit(): Promise<void> {
+    const look = async (): Promise<unknown> => (await this.control('GET', '/control/faults')).json;
+    await expect.poll(async () => ((await look()) as { hit: number }[]).at(-1)?.hit, { interval: 5 }).toBe(1);
   }
 
   /** A TLS connection without HTTP. */
