@@ -13,6 +13,7 @@ import { folder, root } from './process.ts';
 import { RawSmtp } from './raw-smtp.ts';
 
 const MESSAGES = 25;
+const CALLS = 'fsync,fdatasync,write,writev,sendto,sendmsg,pwrite64';
 const place = folder();
 const sandbox = await startSandbox({ mailboxes: [{ address: 'notifications@contoso.com' }] });
 const config = place.write(
@@ -27,8 +28,19 @@ const trace = join(place.path, 'trace');
 const traced = spawn(
   'strace',
   [
-    ...['-f', '-y', '-s', '40', '-o', trace, '-e', 'trace=fsync,fdatasync,write,writev,sendto,sendmsg,pwrite64'],
-    ...[process.execPath, join(root, 'src/main.ts'), 'run', '--config', config],
+    '-f',
+    '-y',
+    '-s',
+    '40',
+    '-o',
+    trace,
+    '-e',
+    `trace=${CALLS}`,
+    process.execPath,
+    join(root, 'src/main.ts'),
+    'run',
+    '--config',
+    config,
   ],
   { stdio: ['ignore', 'pipe', 'inherit'], env: { PATH: process.env['PATH'] ?? '', SECRET: sandbox.clientSecret } },
 );
