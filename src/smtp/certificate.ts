@@ -180,7 +180,7 @@ class Watched implements CertificateSource {
 
   /** Of one that we made; another that somebody put in its place is theirs to renew. */
   #isFresh({ leaf }: Usable): boolean {
-    return leaf.validToDate.getTime() - this.#now() > RENEW_BEFORE || !leaf.checkIssued(leaf);
+    return leaf.validToDate.getTime() - this.#now() > RENEW_BEFORE || leaf.issuer !== leaf.subject;
   }
 
   async #read(): Promise<FilesRead> {

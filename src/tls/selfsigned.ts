@@ -37,7 +37,12 @@ export async function makeCertificate(request: CertificateRequest): Promise<KeyP
     extensions: request.use === 'authority' ? AUTHORITY : server(request),
     ...(issuer === undefined ? {} : { ca: { key: issuer.key, cert: issuer.cert } }),
   });
-  return { cert: made.cert, key: made.private };
+  return { cert: withEnd(made.cert), key: withEnd(made.private) };
+}
+
+/** A text file ends with a line end, and PEM files can be put one behind the other. */
+function withEnd(pem: string): string {
+  return pem.endsWith('\n') ? pem : `${pem}\n`;
 }
 
 type Extensions = NonNullable<NonNullable<Parameters<typeof import('selfsigned').generate>[1]>['extensions']>;
