@@ -5,6 +5,7 @@
  */
 import type { Folder, Item, Mailboxes, MailboxView, Place } from './mailboxes.ts';
 import { FOLDERS } from './mailboxes.ts';
+import { conditionOf } from './restriction.ts';
 import type { RecipientProperties } from './submission.ts';
 import { EwsFault, isSameProperty, readSubmission } from './submission.ts';
 import type { XmlElement } from './xml.ts';
@@ -187,54 +188,6 @@ function findItem(request: XmlElement, id: XmlElement, context: OperationContext
     `<m:RootFolder IndexedPagingOffset="${end}" TotalItemsInView="${matching.length}" IncludesLastItemInRange="${end >= matching.length}">` +
       `<t:Items>${page.map((item) => itemXml(item, child(request, 'ItemShape'), 'row')).join('')}</t:Items></m:RootFolder>`,
   );
-}
-
-/** Made before any item is looked at, so that what is not supported is refused in an empty folder too. */
-function conditionOf(element: XmlElement): (item: Item) => boolean {
-  switch (element.name) {
-    case 'And': {
-      const parts = element.children.map(conditionOf);
-      return (item) => parts.every((holds) => holds(item));
-    }
-    case 'Or': {
-      const parts = element.children.map(conditionOf);
-      return (item) => parts.some((holds) => holds(item));
-    }
-    case 'Not': {
-      const parts = element.children.map(conditionOf);
-      return (item) => parts.every((holds) => !holds(item));
-    }
-    case 'IsEqualTo': {
-      const [field, against] = element.children;
-      const wanted = child(against, 'Constant')?.attributes['Value'];
-      if (field === undefined || wanted === undefined)
-        throw new EwsFault('ErrorUnsupportedQueryFilter', 'The sandbox compares with constants only.');
-      const value = fieldOf(field);
-      return (item) => value(item) === wanted;
-    }
-    default:
-      throw new EwsFault('ErrorUnsupportedQueryFilter', `The sandbox cannot filter by ${element.name}.`);
-  }
-}
-
-function fieldOf({ name, attributes }: XmlElement): (item: Item) => string | undefined {
-  if (name === 'ExtendedFieldURI')
-    return ({ extended }) => extended.find(({ path }) => isSameProperty(path, attributes))?.values[0];
-  switch (attributes['FieldURI']) {
-    case 'message:InternetMessageId':
-      return ({ messageId }) => messageId;
-    case 'message:IsRead':
-      return ({ isRead }) => String(isRead);
-    case 'item:ItemClass':
-      return ({ itemClass }) => itemClass;
-    case 'item:Subject':
-      return ({ subject }) => subject;
-    default:
-      throw new EwsFault(
-        'ErrorUnsupportedPathForQuery',
-        `The sandbox cannot filter by ${attributes['FieldURI'] ?? name}.`,
-      );
-  }
 }
 
 function itemById(context: OperationContext, id: XmlElement): { item: Item; mailbox: MailboxView } {

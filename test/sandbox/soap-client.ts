@@ -6,7 +6,7 @@ import type { ClientRequest, IncomingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect as connectTls } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
-import { expect } from 'vitest';
+import { vi } from 'vitest';
 import type { Sandbox, SandboxOptions } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import type { XmlElement } from '../../src/sandbox/xml.ts';
@@ -119,8 +119,13 @@ export class Client {
 
   /** Resolves when the fault set last has hit its first request. */
   async hit(): Promise<void> {
-    const look = async (): Promise<unknown> => (await this.control('GET', '/control/faults')).json;
-    await expect.poll(async () => ((await look()) as { hit: number }[]).at(-1)?.hit, { interval: 5 }).toBe(1);
+    await vi.waitFor(
+      async () => {
+        const { json } = await this.control('GET', '/control/faults');
+        if ((json as { hit: number }[]).at(-1)?.hit !== 1) throw new Error('not hit yet');
+      },
+      { interval: 5, timeout: 5_000 },
+    );
   }
 
   /** A TLS connection without HTTP. */
