@@ -1,11 +1,11 @@
 /**
- * A message in another mailbox's name: From becomes that mailbox, who wrote the message becomes Reply-To. Top-level
- * header only; fields that have no part in it keep their octets. Pure; never fails.
+ * From and Sender of a message: made unmistakable, or rewritten so that the message goes out in another mailbox's name.
+ * Top-level header only; fields that have no part in it keep their octets. Pure; never fails.
  */
 import { canonicalAddress, isSendable, mailboxesOf } from './addresses.ts';
 import type { Mailbox } from './addresses.ts';
 import { renderMailbox } from './display.ts';
-import { headerField } from './header.ts';
+import { fieldValue, headerField } from './header.ts';
 import type { HeaderField } from './header.ts';
 
 /**
@@ -41,6 +41,50 @@ export function rewriteFrom(
     }
   }
   return isWritten ? rewritten : [...rewritten, ...written];
+}
+
+/**
+ * From and Sender such that every reader finds the addresses found here, those that the policy has judged. A field that
+ * is plain keeps its octets. Written anew are: comments, routes, text where none belongs, an @ in an unquoted name
+ * (`ceo@contoso.com <fax@contoso.com>`), several addresses, several fields of a kind (From becomes one field, of Sender
+ * the first address stays). A field that names nobody goes; one with an address that cannot be read stays as it is.
+ */
+export function settleAuthors(fields: readonly HeaderField[]): HeaderField[] {
+  return settled(
+    settled(fields, 'From', (mailboxes) => mailboxes),
+    'Sender',
+    (mailboxes) => mailboxes.slice(0, 1),
+  );
+}
+
+function settled(
+  fields: readonly HeaderField[],
+  title: 'From' | 'Sender',
+  choose: (mailboxes: readonly Mailbox[]) => readonly Mailbox[],
+): HeaderField[] {
+  const name = title.toLowerCase();
+  const mine = fields.filter((field) => field.name === name);
+  const [first] = mine;
+  const mailboxes = mine.flatMap(mailboxesOf);
+  const [mailbox] = mailboxes;
+  const isSettled =
+    first === undefined ||
+    mailboxes.some(({ address }) => address === '') ||
+    (mailbox !== undefined && mine.length === 1 && mailboxes.length === 1 && isPlain(first, mailbox));
+  if (isSettled) return [...fields];
+  const anew = mailbox === undefined ? [] : [headerField(title, choose(mailboxes).map(renderMailbox).join(', '))];
+  return fields.flatMap((field) => (field === first ? anew : field.name === name ? [] : [field]));
+}
+
+/** Whether it is `address`, `<address>`, `Some words <address>` or `"Quoted" <address>`, and nothing else. */
+function isPlain(field: HeaderField, { address }: Mailbox): boolean {
+  const raw = field.raw.toString('latin1');
+  if (raw.slice(0, field.name.length + 1).toLowerCase() !== `${field.name}:` || /\r(?!\n)/.test(raw)) return false;
+  const value = fieldValue(field);
+  if (value === address) return true;
+  if (!value.endsWith(`<${address}>`)) return false;
+  const name = value.slice(0, -address.length - 2).trim();
+  return /^(?:[^"<>(),:;@\\[\]\p{Cc}]*|"(?:[^"\\\p{Cc}]|\\\P{Cc})*")$/u.test(name);
 }
 
 /** Those that can be replied to, each once. */

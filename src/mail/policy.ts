@@ -65,7 +65,10 @@ export interface Policy {
   /** The null reverse-path is always allowed here. */
   mail(client: Client, reversePath: ReversePath): Reply | undefined;
   recipient(client: Client, address: string): Reply | undefined;
-  /** Every From and every Sender must be allowed; an address that cannot be read is so only where all are. */
+  /**
+   * Every From and every Sender must be allowed; an address that cannot be read is so only where all are. A display name
+   * that is an address, all of it, must be allowed too: it is what many readers show instead.
+   */
   header(
     client: Client,
     header: { readonly from: readonly Mailbox[]; readonly sender: readonly Mailbox[] },
@@ -148,11 +151,17 @@ export function createPolicy(rules: PolicyRules): Policy {
       for (const [field, mailboxes] of [['From', from] as const, ['Sender', sender] as const]) {
         for (const { name, address } of mailboxes) {
           const list = missing('senders', client, address);
-          if (list === undefined) continue;
-          if (address === '') {
-            return refused('sender', `A ${field} of the header that is no address`, `it is not in ${list.name}`, name);
+          if (list !== undefined) {
+            return address === ''
+              ? refused('sender', `A ${field} of the header that is no address`, `it is not in ${list.name}`, name)
+              : refused('sender', `${field} ${shown(address)} of the header`, `it is not in ${list.name}`);
           }
-          return refused('sender', `${field} ${shown(address)} of the header`, `it is not in ${list.name}`);
+          const claimed = claimedAddress(name);
+          const other = claimed === undefined ? undefined : missing('senders', client, claimed);
+          if (claimed !== undefined && other !== undefined) {
+            const what = `${field} ${shown(address)} of the header under the name ${shown(claimed)}`;
+            return refused('sender', what, `that address is not in ${other.name}`);
+          }
         }
       }
       return undefined;
@@ -185,6 +194,13 @@ function listOf(name: string, patterns: readonly string[]): List {
   const matches = matcher(patterns);
   const holdsAll = patterns.includes('*');
   return { name, holds: (address) => holdsAll || (isSendable(address) && matches(address)) };
+}
+
+/** The address a display name consists of, as in `"ceo@contoso.com" <fax@contoso.com>`, quotes and brackets aside. */
+function claimedAddress(name: string): string | undefined {
+  if (name.length > 400) return undefined;
+  const bare = name.replace(/^[\s'"<([]+|[\s'">)\]]+$/g, '');
+  return isSendable(bare) ? bare : undefined;
 }
 
 function refused(refusal: 'sender' | 'recipient', what: string, why: string, detail?: string): Reply {

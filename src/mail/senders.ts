@@ -9,6 +9,7 @@ import { networkList } from './network.ts';
 import { matcher } from './pattern.ts';
 import { sentence, shown } from './policy.ts';
 import type { Client, Reply } from './policy.ts';
+import { unreachable } from './status.ts';
 
 /** All conditions that are given must hold; a rule without any matches everything. */
 export interface SenderRule {
@@ -86,5 +87,7 @@ function decision(
         enhanced: '5.7.1',
         text: sentence(`Mail from ${shown(from[0]?.address || reversePath)} is refused by ${rule}`),
       });
+    default:
+      return unreachable(header);
   }
 }
