@@ -14,6 +14,9 @@
  */
 import { canonicalAddress } from './addresses.ts';
 
+/** A whole local part in quotes (RFC 5321 section 4.1.2). */
+const QUOTED = /^"(?:[^"\\]|\\.)*"$/su;
+
 /** Whether one of the patterns matches. Without patterns, nothing does. */
 export function matcher(patterns: readonly string[]): (address: string) => boolean {
   if (patterns.includes('*')) return () => true;
@@ -30,7 +33,7 @@ export function matcher(patterns: readonly string[]): (address: string) => boole
     else exact.add(key(local, domain));
   }
   return (address) => {
-    if (address.startsWith('@')) return false;
+    if (address.startsWith('@') || isAmbiguous(address)) return false;
     const { local, domain } = split(address);
     if (domain === '') return false;
     if (domains.has(domain) || exact.has(key(local, domain))) return true;
@@ -83,6 +86,12 @@ class Glob {
   }
 }
 
+/** More than one @ outside of quotes: for some readers the domain begins after the first, for others after the last. */
+function isAmbiguous(address: string): boolean {
+  const local = address.slice(0, address.lastIndexOf('@'));
+  return local.includes('@') && !QUOTED.test(local);
+}
+
 function split(address: string): { local: string; domain: string } {
   const at = address.lastIndexOf('@');
   if (at < 0) return { local: '', domain: '' };
@@ -123,5 +132,5 @@ function folded(local: string): string {
 }
 
 function unquoted(local: string): string {
-  return /^"(?:[^"\\]|\\.)*"$/su.test(local) ? local.slice(1, -1).replace(/\\(.)/gsu, '$1') : local;
+  return QUOTED.test(local) ? local.slice(1, -1).replace(/\\(.)/gsu, '$1') : local;
 }
