@@ -3,6 +3,7 @@
  * bottom. A failing Exchange or identity server does not prevent the start: the gateway is a buffer. What does prevent
  * it is a StartError, one sentence for the person who must act.
  */
+import { dirname } from 'node:path';
 import type { Config, CredentialConfig, ExchangeConfig, ListenerConfig } from './config/config.ts';
 import { createConsole } from './console/server.ts';
 import { createEws } from './exchange/ews.ts';
@@ -17,7 +18,9 @@ import type { Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
 import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
-import type { ListenerOptions } from './smtp/server.ts';
+import type { CertificateSource } from './smtp/certificate.ts';
+import { certificateSource } from './smtp/certificate.ts';
+import type { ListenerOptions } from './smtp/options.ts';
 import { smtpSource } from './smtp/server.ts';
 import { openSqliteSpool } from './spool/sqlite.ts';
 import { createLog } from './watch/log.ts';
@@ -45,6 +48,8 @@ export interface Gateway {
   readonly consoleUrl: string;
   /** Resolves if the gateway cannot go on: the spool is lost for this process. Nothing is accepted any more. */
   readonly failed: Promise<Error>;
+  /** Looks at once whether the certificates of the listeners were replaced; it does so every few seconds anyway. */
+  reload(): Promise<void>;
   /** Ends everything within the shutdown budget. @returns attempts that had to be cut short */
   stop(why: string): Promise<number>;
 }
@@ -144,8 +149,14 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const inject = injectInto(opened, queue, config.senders.mailbox, report);
     const users = new Map(config.users.map((user) => [user.name, user.passwordHash.reveal()]));
     const sources: Source[] = [];
+    const certificates: CertificateSource[] = [];
     for (const listener of config.listeners) {
-      const source = smtpSource(listenerOptions(listener), {
+      const certificate = await certificateOf(listener, config, report);
+      if (certificate !== undefined) {
+        certificates.push(certificate);
+        undo.push(async () => certificate.close());
+      }
+      const source = smtpSource(listenerOptions(listener, certificate), {
         inject,
         report,
         users,
@@ -198,7 +209,13 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       return abandoned;
     };
     let stopping: Promise<number> | undefined;
-    return { listeners, consoleUrl: web.url(), failed: failure.promise, stop: (why) => (stopping ??= stop(why)) };
+    return {
+      listeners,
+      consoleUrl: web.url(),
+      failed: failure.promise,
+      reload: async () => void (await Promise.all(certificates.map((certificate) => certificate.reload()))),
+      stop: (why) => (stopping ??= stop(why)),
+    };
   } catch (error) {
     await unwind(undo);
     throw asStartError(error);
@@ -264,12 +281,33 @@ function injectInto(spool: Spool, queue: Queue, mailbox: string, report: Report)
   };
 }
 
-function listenerOptions({ certificate, ...listener }: ListenerConfig): ListenerOptions {
-  if (certificate === undefined) return listener;
-  return {
-    ...listener,
-    certificate: { certificate: certificate.certificate, privateKey: certificate.privateKey.reveal() },
-  };
+/** The files named, or one of our own making beside the spool. */
+async function certificateOf(
+  { name, tls, minTls, certificate }: ListenerConfig,
+  { spool, hostname }: Config,
+  report: Report,
+): Promise<CertificateSource | undefined> {
+  if (tls === 'none') return undefined;
+  const files =
+    certificate === undefined
+      ? { generateIn: dirname(spool.sqlite), hostname }
+      : {
+          certFile: certificate.certFile,
+          keyFile: certificate.keyFile,
+          ...(certificate.passphrase === undefined ? {} : { passphrase: certificate.passphrase.reveal() }),
+        };
+  try {
+    return await certificateSource(files, { report, listener: name, minTls });
+  } catch (error) {
+    throw new StartError('configuration', error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}
+
+function listenerOptions(
+  { certificate: _files, ...listener }: ListenerConfig,
+  certificate: CertificateSource | undefined,
+): ListenerOptions {
+  return { ...listener, ...(certificate === undefined ? {} : { certificate }) };
 }
 
 async function forgetOld(spool: Spool, retention: number): Promise<void> {

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * The command line: argv -> command -> exit code. The only reader of process.argv, the only place that hears signals
- * and ends the process. SIGTERM and SIGINT ask the command to stop; a second one ends the process at once with 1.
+ * and ends the process. SIGTERM and SIGINT ask the command to stop; a second one ends the process at once with 1. SIGHUP
+ * asks a command that can to read changed files again.
  */
 import { enableCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
@@ -72,6 +73,7 @@ async function execute(words: readonly string[], stop: AbortSignal): Promise<Exi
     print: (line) => void process.stdout.write(`${line}\n`),
     complain: (line) => void process.stderr.write(`${line}\n`),
     stop,
+    onReload: (reload) => void process.on('SIGHUP', reload),
   });
 }
 

@@ -18,6 +18,11 @@ export interface Terminal {
   complain(line: string): void;
   /** Aborts when the user or the system asks the process to end (SIGTERM, SIGINT). The reason is the signal's name. */
   readonly stop: AbortSignal;
+  /**
+   * Calls back at each request to read changed files again (SIGHUP). Without it the signal ends the process, as usual
+   * for a program whose terminal is closed.
+   */
+  onReload(reload: () => void): void;
 }
 
 /** A fault that has a plain sentence and an exit code; everything else that is thrown is a bug. */

@@ -13,10 +13,14 @@ export const runCommand: Command = {
   usage: 'run [--config FILE]',
   summary: 'the gateway (this is the default; FILE defaults to config.yaml)',
   options: { config: { type: 'string', default: 'config.yaml' } },
-  async run({ config: file }, { stop }) {
+  async run({ config: file }, { stop, onReload }) {
     const configFile = String(file);
     const config = await readConfig(configFile);
+    let running: Gateway | undefined;
+    // Heard before the gateway runs: then it has just read them.
+    onReload(() => void running?.reload());
     const gateway = await start(config, { version: version(), configFile });
+    running = gateway;
     const asked = stop.aborted ? Promise.resolve() : once(stop, 'abort');
     const failed = await Promise.race([asked.then(() => undefined), gateway.failed]);
     await gateway.stop(failed === undefined ? String(stop.reason) : 'the spool is lost');

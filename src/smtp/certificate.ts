@@ -27,8 +27,8 @@ export interface CertificateOptions {
   readonly report: Report;
   /** For the events. */
   readonly listener: string;
-  /** As the listener gives them to TLS: old ones allow weak keys. */
-  readonly ciphers?: string;
+  /** The oldest version the listener speaks; default 1.2. */
+  readonly minTls?: '1.0' | '1.1' | '1.2' | '1.3';
   /** Milliseconds between two looks at the files. */
   readonly interval?: number;
   /** Milliseconds a change must stand before it is taken. */
@@ -84,6 +84,8 @@ class Watched implements CertificateSource {
   readonly #closed = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #usable: Usable | undefined;
+  /** What was read last: files that are the same need no judgement again. */
+  #last: { readonly cert: string; readonly key: string; readonly read: FilesRead } | undefined;
   /** The failure told last. */
   #told: string | undefined;
   #warnedAt = -Infinity;
@@ -184,16 +186,26 @@ class Watched implements CertificateSource {
   }
 
   async #read(): Promise<FilesRead> {
-    const { certFile, keyFile, passphrase } = this.#files;
+    const { certFile, keyFile } = this.#files;
     const cert = await readText(certFile);
     const key = await readText(keyFile);
     for (const file of [cert, key]) if (!file.ok) return file;
     if (!cert.ok || !key.ok) return { ok: false, reason: 'unreadable', isMissing: false };
-    const read = readPair(cert.text, key.text, passphrase);
+    if (this.#last?.cert === cert.text && this.#last.key === key.text) return this.#last.read;
+    const read = this.#judged(cert.text, key.text);
+    this.#last = { cert: cert.text, key: key.text, read };
+    return read;
+  }
+
+  #judged(cert: string, key: string): FilesRead {
+    const { certFile, keyFile, passphrase } = this.#files;
+    const read = readPair(cert, key, passphrase);
     if (!read.ok) return { ok: false, reason: `${read.reason} (${certFile}, ${keyFile})`, isMissing: false };
     try {
-      const { ciphers } = this.#options;
-      createSecureContext({ ...read.pair, ...(ciphers === undefined ? {} : { ciphers }) });
+      const { minTls = '1.2' } = this.#options;
+      const isOld = minTls === '1.0' || minTls === '1.1';
+      // As the listener does: with old versions OpenSSL takes the weak keys of their time as well.
+      createSecureContext({ ...read.pair, ...(isOld ? { ciphers: 'DEFAULT@SECLEVEL=0' } : {}) });
       return read;
     } catch (error) {
       return { ok: false, reason: `TLS cannot use it: ${messageOf(error)} (${certFile})`, isMissing: false };
