@@ -7,14 +7,14 @@
  * Where none is configured one is made and kept in a folder. Fails only at the start, with an Error that says why.
  */
 import { domainToASCII } from 'node:url';
-import { open, rename, stat, readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { createSecureContext } from 'node:tls';
 import type { Report } from '../mail/event.ts';
 import type { PairRead } from '../tls/pair.ts';
 import { readPair } from '../tls/pair.ts';
+import { readText, writeSafely } from '../tls/pemfile.ts';
 import type { KeyPair } from '../tls/selfsigned.ts';
 import { makeCertificate } from '../tls/selfsigned.ts';
 
@@ -60,8 +60,6 @@ const WARN_BEFORE = 21 * DAY;
 const RENEW_BEFORE = 30 * DAY;
 /** Devices that were told to trust it must not be told again soon. */
 const GOOD_FOR = 3_650 * DAY;
-/** Octets; what is larger is not what was meant. */
-const LARGEST = 1024 * 1024;
 
 export async function certificateSource(
   files: CertificateFiles,
@@ -293,43 +291,6 @@ function requestFor(hostname: string, now: number): Parameters<typeof makeCertif
   };
 }
 
-type TextRead =
-  | { readonly ok: true; readonly text: string }
-  | { readonly ok: false; readonly reason: string; readonly isMissing: boolean };
-
-async function readText(path: string): Promise<TextRead> {
-  try {
-    const found = await stat(path);
-    if (!found.isFile()) return { ok: false, reason: `${path} is not a file`, isMissing: false };
-    if (found.size > LARGEST) return { ok: false, reason: `${path} is larger than 1 MiB`, isMissing: false };
-    return { ok: true, text: await readFile(path, 'latin1') };
-  } catch (error) {
-    const isMissing = codeOf(error) === 'ENOENT';
-    return {
-      ok: false,
-      reason: isMissing ? `there is no file ${path}` : `${path} cannot be read: ${codeOf(error)}`,
-      isMissing,
-    };
-  }
-}
-
-/** Whole or not at all, also if the machine loses power. */
-async function writeSafely(path: string, text: string, mode: number): Promise<void> {
-  const draft = `${path}.new`;
-  const file = await open(draft, 'w', mode);
-  try {
-    // `mode` counts only for a file that is made; one left by a crash keeps its own.
-    await file.chmod(mode);
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
-  const folder = await open(dirname(path), 'r');
-  await folder.sync().finally(() => folder.close());
-}
-
 const turns = new Map<string, Promise<unknown>>();
 
 async function oneAtATime<T>(key: string, work: () => Promise<T>): Promise<T> {
@@ -344,8 +305,4 @@ async function oneAtATime<T>(key: string, work: () => Promise<T>): Promise<T> {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'UNKNOWN';
 }
