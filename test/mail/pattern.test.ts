@@ -269,11 +269,7 @@ describe('for any pattern', () => {
     fc.assert(
       fc.property(fc.string({ unit, maxLength: 12 }), fc.domain(), (local, domain) => {
         const pattern = `${local}@${domain}`;
-        if (!isPattern(pattern)) {
-          expect(() => matcher([pattern])).toThrow(TypeError);
-          return;
-        }
-        if (local === '') return;
+        fc.pre(local !== '' && isPattern(pattern));
         expect(matcher([pattern])(pattern)).toBe(true);
         expect(matcher([pattern])(`${local}@${domain.toUpperCase()}`)).toBe(true);
         expect(matcher([pattern])(`${local}@evil-${domain}`)).toBe(false);
