@@ -13,6 +13,8 @@ import type { HttpOptions } from './exchange/http.ts';
 import { exchangeTransport } from './exchange/send.ts';
 import { createTokenProvider } from './exchange/token.ts';
 import type { Report } from './mail/event.ts';
+import { createPolicy } from './mail/policy.ts';
+import { senderMap } from './mail/senders.ts';
 import type { Arrival, Inject, Source } from './mail/source.ts';
 import type { Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
@@ -20,8 +22,10 @@ import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
 import type { CertificateSource } from './smtp/certificate.ts';
 import { certificateSource } from './smtp/certificate.ts';
-import type { ListenerOptions } from './smtp/options.ts';
-import { smtpSource } from './smtp/server.ts';
+import type { ListenerOptions, SmtpParts } from './smtp/options.ts';
+import { clientRates } from './smtp/rates.ts';
+import { loginGuard } from './smtp/limits.ts';
+import { smtpSource } from './smtp/listener.ts';
 import { openSqliteSpool } from './spool/sqlite.ts';
 import { createLog } from './watch/log.ts';
 import { createMetrics } from './watch/metrics.ts';
@@ -147,7 +151,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     // sources
     const inject = injectInto(opened, queue, config.senders.mailbox, report);
-    const users = new Map(config.users.map((user) => [user.name, user.passwordHash.reveal()]));
+    const shared = { ...rulesOf(config), inject, report };
     const sources: Source[] = [];
     const certificates: CertificateSource[] = [];
     for (const listener of config.listeners) {
@@ -156,13 +160,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
         certificates.push(certificate);
         undo.push(async () => certificate.close());
       }
-      const source = smtpSource(listenerOptions(listener, certificate), {
-        inject,
-        report,
-        users,
-        hostname: config.hostname,
-        defaultFrom: config.senders.mailbox,
-      });
+      const source = smtpSource(listenerOptions(listener, certificate), shared);
       await source.start();
       sources.push(source);
       undo.push(() => source.stop(AbortSignal.abort()));
@@ -282,6 +280,23 @@ function injectInto(spool: Spool, queue: Queue, mailbox: string, report: Report)
 }
 
 /** The files named, or one of our own making beside the spool. */
+/** Who may do what, for all listeners together. */
+function rulesOf(config: Config): Omit<SmtpParts, 'inject' | 'report'> {
+  const { senders, recipients, users, clients, logins } = config;
+  return {
+    users: new Map(users.map((user) => [user.name, user.passwordHash.reveal()])),
+    hostname: config.hostname,
+    defaultFrom: senders.mailbox,
+    policy: createPolicy(config),
+    senders: senderMap(senders),
+    rate: clientRates({ users, clients }),
+    logins: loginGuard(logins),
+    completeDomain: senders.domain,
+    headerOnly: recipients.headerOnly,
+    nullReversePath: senders.nullReversePath,
+  };
+}
+
 async function certificateOf(
   { name, tls, minTls, certificate }: ListenerConfig,
   { spool, hostname }: Config,

@@ -1,6 +1,6 @@
 /** What a listener of the SMTP source is made of: its settings, and what all listeners share. Types only. */
 import type { Report } from '../mail/event.ts';
-import type { Policy } from '../mail/policy.ts';
+import type { Client, Policy, Reply } from '../mail/policy.ts';
 import type { senderMap } from '../mail/senders.ts';
 import type { Inject } from '../mail/source.ts';
 import type { CertificateSource } from './certificate.ts';
@@ -55,12 +55,18 @@ export interface SmtpParts {
   /** From of a message that names no sender at all. */
   readonly defaultFrom: string;
   readonly policy: Policy;
+  /** Counts one message of a client. @returns the refusal, if it is one too many */
+  readonly rate: (client: Client) => Reply | undefined;
   /** Which mailbox sends. */
   readonly senders: ReturnType<typeof senderMap>;
   /** Domain of addresses without one. */
   readonly completeDomain: string;
   readonly headerOnly: 'drop' | 'reject' | 'send';
   readonly nullReversePath: 'suppress' | 'reject';
+  /** Failed logins by client address. */
   readonly logins: LoginGuard;
+  /** Epoch milliseconds. */
   readonly now?: () => number;
+  /** Milliseconds over which minDataRate is averaged; a minute. */
+  readonly rateWindow?: number;
 }

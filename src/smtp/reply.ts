@@ -1,5 +1,6 @@
 /** What the server says: reply code (RFC 5321), enhanced status code (RFC 3463, RFC 5248) and a sentence. */
 import type { Refusal } from '../mail/event.ts';
+import type { Reply } from '../mail/policy.ts';
 
 /** A refusal on its way to the client. */
 export class Refused extends Error {
@@ -16,6 +17,22 @@ export class Refused extends Error {
     this.responseCode = code;
     this.detail = more.detail;
   }
+}
+
+/** What is told of a refusal. */
+export interface Told {
+  readonly refusal: Refusal;
+  readonly reply: string;
+  readonly detail?: string | undefined;
+}
+
+export const STARTTLS_FIRST = 'issue STARTTLS first';
+
+/** The policy's answer on its way to the client. */
+export function asRefused(reply: Reply | undefined): Refused | undefined {
+  if (reply === undefined) return undefined;
+  const { refusal, code, enhanced, text, detail } = reply;
+  return new Refused(refusal, code, enhanced, text, detail === undefined ? {} : { detail });
 }
 
 export const ENHANCED = /^[245]\.\d{1,3}\.\d{1,3} /;

@@ -1,130 +1,55 @@
 /**
- * The SMTP source: one listener. Promises: a 250 to a message only after it is durable; every refusal has a precise
- * enhanced status code and is an event; nobody outside the allow-list gets further than the greeting. The only file that
- * knows smtp-server, whose framing it trusts; the greeting delay, enhanced codes, sizes and the end are its own.
+ * The SMTP server of one listener. Promises: a 250 to a message only after it is durable; every refusal has a precise
+ * enhanced status code and is an event; nobody the policy keeps out gets further than the greeting. The only file that
+ * knows smtp-server, whose framing it trusts; what is answered (gatekeeper), what is read out of a command line (path,
+ * dialog), limits, sizes and the end are our own.
  */
-import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
+import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { SMTPServer } from 'smtp-server';
 import type { SMTPServerAddress, SMTPServerAuthentication, SMTPServerSession } from 'smtp-server';
 import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js';
 import type { Origin } from '../mail/envelope.ts';
-import type { Refusal, Report } from '../mail/event.ts';
-import type { Inject, Source } from '../mail/source.ts';
-import { allowList } from './access.ts';
-import { passwordCheck } from './password.ts';
+import type { Refusal } from '../mail/event.ts';
+import { networkList } from '../mail/network.ts';
+import type { Client } from '../mail/policy.ts';
+import { isStrictHelo, repairedLine } from './dialog.ts';
+import { frame } from './framing.ts';
+import { Gatekeeper } from './gatekeeper.ts';
+import { connectionCount } from './limits.ts';
+import type { ListenerOptions, SmtpParts } from './options.ts';
+import { readPath } from './path.ts';
+import { takeProxyHeader } from './proxy.ts';
 import { receive } from './receive.ts';
-import { ENHANCED, readOwn, Refused, stopping } from './reply.ts';
-import { envelopeOf, protocolOf, wireAddress } from './transaction.ts';
-
-export interface ListenerOptions {
-  readonly name: string;
-  /** IP address. */
-  readonly address: string;
-  /** 0: any that is free. */
-  readonly port: number;
-  readonly tls: 'none' | 'optional' | 'required' | 'implicit';
-  /** PEM; needed unless tls is none. */
-  readonly certificate?: { readonly certificate: string; readonly privateKey: string };
-  readonly minTls: '1.0' | '1.1' | '1.2' | '1.3';
-  readonly auth: 'none' | 'optional' | 'required';
-  readonly allowInsecureAuth: boolean;
-  /** Networks that may connect, CIDR. */
-  readonly allow: readonly string[];
-  /** Octets. */
-  readonly maxMessageSize: number;
-  readonly maxHeaderSize: number;
-  readonly maxConnections: number;
-  readonly maxRecipients: number;
-  /** Milliseconds a client may be silent. */
-  readonly idleTimeout: number;
-  /** Received fields from which on a message counts as looping. */
-  readonly maxHops: number;
-}
-
-export interface SmtpParts {
-  readonly inject: Inject;
-  readonly report: Report;
-  /** User name -> password hash. */
-  readonly users: ReadonlyMap<string, string>;
-  readonly hostname: string;
-  /** From of a message that names no sender at all. */
-  readonly defaultFrom: string;
-  readonly now?: () => number;
-}
+import { ENHANCED, readOwn, Refused, STARTTLS_FIRST, stopping } from './reply.ts';
+import type { Told } from './reply.ts';
+import { handshake, isKnock, negotiated, tlsSettings } from './tls.ts';
+import { envelopeOf, protocolOf } from './transaction.ts';
+import { Watchdog } from './watchdog.ts';
+import type { Watched } from './watchdog.ts';
 
 /** The package's own close time-out does not serve: the end is bounded by the caller's signal. Milliseconds, never reached. */
 const NEVER = 2 ** 31 - 1;
-/** How long a client may take to close its side after a 421 at the end, milliseconds. */
+/** How long a client may take to close its side after a 421 of ours, milliseconds. */
 const FAREWELL = 500;
-const STARTTLS_FIRST = 'issue STARTTLS first';
+const RATE_WINDOW = 60_000;
 const JOKES = ['WIZ', 'SHELL', 'KILL'];
 
-export function smtpSource(options: ListenerOptions, parts: SmtpParts): Source {
-  return new Listener(options, parts);
-}
+const clock = (): number => performance.now();
 
-class Listener implements Source {
-  readonly name: string;
-  readonly #options: ListenerOptions;
-  readonly #report: Report;
-  readonly #server: Server;
-
-  constructor(options: ListenerOptions, parts: SmtpParts) {
-    this.name = options.name;
-    this.#options = options;
-    this.#report = parts.report;
-    this.#server = new Server(options, parts);
-  }
-
-  async start(): Promise<void> {
-    const { name, address, port, tls, auth } = this.#options;
-    const { server } = this.#server;
-    server.listen({ port, host: address });
-    try {
-      await once(server, 'listening');
-    } catch (error) {
-      throw cannotListen(error, this.#options);
-    }
-    this.#report({
-      event: 'listener.open',
-      listener: name,
-      address,
-      port: (server.address() as AddressInfo).port,
-      tls,
-      auth,
-    });
-  }
-
-  stop(signal: AbortSignal): Promise<void> {
-    return this.#server.end(signal);
-  }
-}
-
-function cannotListen(error: unknown, { name, address, port }: ListenerOptions): Error {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const place = `Listener "${name}" cannot open port ${port} on ${address}`;
-  const reasons: Record<string, string> = {
-    EADDRINUSE: 'another program has it; stop that one or choose another port',
-    EACCES:
-      'the operating system does not let this user open it; choose a port from 1024 up, or give the process the right to open lower ones',
-    EADDRNOTAVAIL: 'this machine does not have that address; 0.0.0.0 stands for all it has',
-  };
-  return new Error(`${place}: ${reasons[code] ?? (error instanceof Error ? error.message : String(error))}`, {
-    cause: error,
-  });
-}
-
-class Server extends SMTPServer {
-  readonly #options: ListenerOptions;
+export class Server extends SMTPServer {
+  readonly listener: ListenerOptions;
   readonly #parts: SmtpParts;
   readonly #now: () => number;
-  readonly #isAllowed: (address: string) => boolean;
-  readonly #isPassword: (user: string, password: string) => Promise<boolean>;
+  readonly #gate: Gatekeeper;
+  readonly #isBalancer: (address: string) => boolean;
   readonly #sessions = new WeakMap<SMTPServerSession, Connection>();
   /** Until their socket is closed; the package forgets them when it has said its last word. */
   readonly #live = new Set<Connection>();
+  readonly #watchdog: Watchdog;
+  /** By client address: sessions, and connections before the PROXY header or the TLS handshake. */
+  readonly #open = connectionCount();
+  readonly #early = connectionCount();
   #ended: Promise<void> | undefined;
 
   constructor(options: ListenerOptions, parts: SmtpParts) {
@@ -151,26 +76,90 @@ class Server extends SMTPServer {
       socketTimeout: options.idleTimeout,
       closeTimeout: NEVER,
     });
-    this.#options = options;
+    this.listener = options;
     this.#parts = parts;
     this.#now = parts.now ?? Date.now;
-    this.#isAllowed = allowList(options.allow);
-    this.#isPassword = passwordCheck(parts.users, this.#now);
-    this.on('error', (error) => this.#handshakeFailed(error));
+    this.#gate = new Gatekeeper(options, parts);
+    this.#isBalancer = networkList(options.proxyProtocol);
+    this.#watchdog = new Watchdog(this.#live, { ...options, rateWindow: parts.rateWindow ?? RATE_WINDOW, clock });
+    this.on('error', (error: Parameters<typeof isKnock>[0]) => {
+      // Of implicit TLS: there is no session yet.
+      if (!isKnock(error)) this.#tell(plain(error.meta?.remoteAddress ?? ''), handshake(error));
+    });
+    options.certificate?.onChange((pair) => this.updateSecureContext({ ...pair }));
+  }
+
+  /** Once it is listening. */
+  begin(): void {
+    this.#watchdog.start();
   }
 
   get isEnding(): boolean {
     return this.#ended !== undefined;
   }
 
+  get completeDomain(): string {
+    return this.#parts.completeDomain;
+  }
+
   /** STARTTLS is waited for: without TLS there is no mail. */
   get needsTls(): boolean {
-    return this.#options.tls === 'required';
+    return this.listener.tls === 'required';
   }
 
   /** Whether a password may cross the network readable. */
   get allowsClearLogin(): boolean {
-    return this.#options.allowInsecureAuth && !this.needsTls;
+    return this.listener.allowInsecureAuth && !this.needsTls;
+  }
+
+  override _expectsProxyHeader(socket: Socket): boolean {
+    return this.#isBalancer(socket.remoteAddress ?? '');
+  }
+
+  /** Version 2 as well. */
+  override _handleProxy(socket: Socket, callback: Parameters<SMTPServer['_handleProxy']>[1]): void {
+    if (!this._expectsProxyHeader(socket)) return super._handleProxy(socket, callback);
+    const peer = plain(socket.remoteAddress ?? '');
+    const failed = (error: Error): void => {
+      if (!isKnock(error))
+        this.#tell(peer, { refusal: 'syntax', reply: 'PROXY header refused', detail: error.message });
+      callback(error);
+    };
+    takeProxyHeader(socket, (error, source) => {
+      if (error !== undefined) {
+        socket.destroy();
+        failed(error);
+      } else if (source === 'other') {
+        super._handleProxy(socket, (trouble, more) => (trouble ? failed(trouble) : callback(null, more)));
+      } else callback(null, { id: randomUUID(), ...source });
+    });
+  }
+
+  /** Before the PROXY header or the TLS handshake; the package bounds it by silence and in all only. */
+  override _acceptSocket(socket: Socket, handshaking: boolean): (() => void) | false {
+    if (!handshaking && !this._expectsProxyHeader(socket)) return super._acceptSocket(socket, handshaking);
+    const peer = plain(socket.remoteAddress ?? '');
+    const { maxConnectionsPerAddress, idleTimeout } = this.listener;
+    const isMany = !this._expectsProxyHeader(socket) && this.#early.of(peer) >= maxConnectionsPerAddress;
+    const release = !isMany && super._acceptSocket(socket, handshaking);
+    if (release === false) {
+      socket.on('error', () => undefined).destroy();
+      this.#tell(peer, { refusal: 'connections', reply: 'closed', detail: 'too many before their TLS handshake' });
+      return false;
+    }
+    this.#early.add(peer);
+    const deadline = setTimeout(() => {
+      (this._pendingSockets.get(socket) ?? socket).destroy(new Error('The handshake takes too long'));
+    }, 2 * idleTimeout).unref();
+    let isReleased = false;
+    const over = (): void => {
+      if (!isReleased) this.#early.remove(peer);
+      isReleased = true;
+      clearTimeout(deadline);
+      release();
+    };
+    socket.once('close', over);
+    return over;
   }
 
   override connect(socket: Socket, socketOptions?: ConstructorParameters<typeof SMTPConnection>[2]): void {
@@ -183,12 +172,22 @@ class Server extends SMTPServer {
     const connection = new Connection(this, socket, socketOptions ?? {});
     this.connections.add(connection);
     this.#live.add(connection);
+    this.#open.add(connection.remoteAddress);
     this.#sessions.set(connection.session, connection);
     // Of a connection lost in a transaction DATA tells; only the handshake has no other place.
     connection.on('error', (error: Error) => {
       if (connection._upgrading) connection.lost(handshake(error));
     });
     connection.init();
+  }
+
+  /** One connection more than may be. */
+  crowd({ remoteAddress }: Connection): Refused | undefined {
+    const { maxConnections, maxConnectionsPerAddress } = this.listener;
+    if (this.connections.size > maxConnections)
+      return new Refused('connections', 421, '4.7.0', 'Too many connected clients, try again later');
+    if (this.#open.of(remoteAddress) <= maxConnectionsPerAddress) return undefined;
+    return new Refused('connections', 421, '4.7.0', `Too many connections from ${remoteAddress}, try again later`);
   }
 
   /** Every reply that refuses something is told here, exactly once. */
@@ -199,7 +198,7 @@ class Server extends SMTPServer {
   #tell(peer: string, { refusal, reply, detail }: Told, user?: string): void {
     this.#parts.report({
       event: 'session.refused',
-      listener: this.#options.name,
+      listener: this.listener.name,
       peer,
       refusal,
       reply,
@@ -208,39 +207,22 @@ class Server extends SMTPServer {
     });
   }
 
-  /** Of implicit TLS: there is no session yet. */
-  #handshakeFailed(error: TlsFailure): void {
-    const peer = error.meta?.remoteAddress;
-    // A client that only knocks (a port scan, a health check) is refused nothing.
-    if (peer === undefined || error.report === false || error.code === 'ECONNRESET') return;
-    this.#tell(peer.replace(/^::ffff:(?=\d+\.)/i, ''), handshake(error));
-  }
-
   override onConnect(session: SMTPServerSession, callback: (error?: Error | null) => void): void {
-    const { listener, peer } = this.#who(session);
-    this.#parts.report({ event: 'session.opened', listener, peer });
+    const client = this.#clientOf(session);
+    this.#parts.report({ event: 'session.opened', listener: client.listener, peer: client.peer });
     const connection = this.#sessions.get(session);
     if (connection !== undefined) connection.openedAt = this.#now();
-    if (this.#isAllowed(session.remoteAddress)) return callback();
-    this.#refuse(
-      session,
-      callback,
-      new Refused('address', 554, '5.7.1', `${peer} may not use this listener`, {
-        detail: `not in the allow-list of listener "${listener}"`,
-      }),
-    );
+    this.#answer(session, callback, this.#gate.connect(client));
   }
 
   override onClose(session: SMTPServerSession): void {
     const connection = this.#sessions.get(session);
-    if (connection !== undefined) this.#live.delete(connection);
-    if (connection?.openedAt === undefined) return;
-    this.#parts.report({
-      event: 'session.closed',
-      ...this.#who(session),
-      seconds: Math.max(0, this.#now() - connection.openedAt) / 1000,
-      messages: connection.messages,
-    });
+    if (connection === undefined || !this.#live.delete(connection)) return;
+    this.#open.remove(connection.remoteAddress);
+    if (connection.openedAt === undefined) return;
+    const { listener, peer } = this.#clientOf(session);
+    const seconds = Math.max(0, this.#now() - connection.openedAt) / 1000;
+    this.#parts.report({ event: 'session.closed', listener, peer, seconds, messages: connection.messages });
   }
 
   override onAuth(
@@ -248,12 +230,11 @@ class Server extends SMTPServer {
     session: SMTPServerSession,
     callback: Parameters<SMTPServer['onAuth']>[2],
   ): void {
-    const facts = { ...this.#who(session), user: username ?? '', mechanism: method };
-    void this.#isPassword(username ?? '', password ?? '').then(
-      (right) => {
-        this.#parts.report({ event: right ? 'auth.succeeded' : 'auth.failed', ...facts });
-        if (right) callback(null, { user: username });
-        else this.#refuse(session, callback, new Refused('auth', 535, '5.7.8', 'User name or password is wrong'));
+    const login = { user: username ?? '', password: password ?? '', mechanism: method };
+    void this.#gate.login(this.#clientOf(session), login).then(
+      (refused) => {
+        if (refused === undefined) callback(null, { user: username });
+        else this.#answer(session, callback, refused);
         this.sayGoodbye(this.#sessions.get(session));
       },
       (error: unknown) => {
@@ -265,35 +246,20 @@ class Server extends SMTPServer {
   }
 
   override onMailFrom(
-    { address, args }: SMTPServerAddress,
+    mail: SMTPServerAddress,
     session: SMTPServerSession,
     callback: (error?: Error | null) => void,
   ): void {
-    if (this.needsTls && !session.secure) {
-      return this.#refuse(session, callback, new Refused('tls', 530, '5.7.0', STARTTLS_FIRST));
-    }
-    if (wireAddress(address) === undefined) {
-      return this.#refuse(session, callback, new Refused('syntax', 501, '5.1.7', 'Bad sender address'));
-    }
-    const declared = args === false ? 0 : Number(args['SIZE'] ?? 0);
-    const room = this.#parts.inject.room(Number.isSafeInteger(declared) ? declared : 0);
-    if (room.ok) return callback();
-    this.#refuse(
-      session,
-      callback,
-      new Refused('room', 452, '4.3.1', 'The mail gateway has no room at the moment, try again later', {
-        detail: room.reason,
-      }),
-    );
+    const messages = this.#sessions.get(session)?.messages ?? 0;
+    this.#answer(session, callback, this.#gate.mail(this.#clientOf(session), mail, messages));
   }
 
   override onRcptTo(
-    { address }: SMTPServerAddress,
+    recipient: SMTPServerAddress,
     session: SMTPServerSession,
     callback: (error?: Error | null) => void,
   ): void {
-    if (wireAddress(address) !== undefined) return callback();
-    this.#refuse(session, callback, new Refused('syntax', 501, '5.1.3', 'Bad recipient address'));
+    this.#answer(session, callback, this.#gate.recipient(this.#clientOf(session), recipient));
   }
 
   override onData(
@@ -302,23 +268,22 @@ class Server extends SMTPServer {
     callback: Parameters<SMTPServer['onData']>[2],
   ): void {
     const connection = this.#sessions.get(session);
+    const client = this.#clientOf(session);
     const { mailFrom, rcptTo } = session.envelope;
     const envelope = envelopeOf(mailFrom, rcptTo);
     receive(stream, {
-      inject: this.#parts.inject,
+      ...this.#parts,
+      ...this.listener,
       envelope,
       origin: this.#originOf(session),
       protocol: protocolOf(session.transmissionType, envelope),
-      hostname: this.#parts.hostname,
-      defaultFrom: this.#parts.defaultFrom,
-      maxMessageSize: this.#options.maxMessageSize,
-      maxHeaderSize: this.#options.maxHeaderSize,
-      maxHops: this.#options.maxHops,
+      judge: (header) => this.#gate.judge(client, envelope.reversePath, header),
+      mayReceive: (address) => this.#gate.mayReceive(client, address),
       now: this.#now,
       cutOff: () => connection?.cutOff(),
     }).then(
       ({ id }) => {
-        if (connection !== undefined) connection.messages++;
+        connection?.carried();
         callback(null, `2.0.0 queued as ${id}`);
         this.sayGoodbye(connection);
       },
@@ -326,7 +291,7 @@ class Server extends SMTPServer {
         if (!(error instanceof Refused)) this.#bug('DATA', session, callback, error);
         else if (error.refusal === 'aborted')
           connection?.lost({ refusal: error.refusal, reply: `421 ${error.message}`, detail: error.detail });
-        else this.#refuse(session, callback, error);
+        else this.#answer(session, callback, error);
         this.sayGoodbye(connection);
       },
     );
@@ -346,17 +311,19 @@ class Server extends SMTPServer {
     else signal.addEventListener('abort', destroy, { once: true });
     await this.#ended;
     signal.removeEventListener('abort', destroy);
+    this.#watchdog.stop();
   }
 
   /** If we are going down. */
   sayGoodbye(connection: Connection | undefined): void {
     if (!this.isEnding || connection === undefined) return;
     connection.send(421, stopping(this.#parts.hostname), false);
-    setTimeout(() => connection.cutOff(), FAREWELL).unref();
+    connection.cutOffSoon();
   }
 
-  #refuse(session: SMTPServerSession, callback: (error: Error) => void, refused: Refused): void {
+  #answer(session: SMTPServerSession, callback: (error?: Error | null) => void, refused: Refused | undefined): void {
     const connection = this.#sessions.get(session);
+    if (refused === undefined) return callback();
     if (connection !== undefined) connection.refusal = refused;
     callback(refused);
   }
@@ -364,17 +331,19 @@ class Server extends SMTPServer {
   #bug(
     where: string,
     session: SMTPServerSession,
-    callback: (error: Error) => void,
+    callback: (error?: Error | null) => void,
     cause: unknown,
     answer = new Refused('spool', 451, '4.3.0', 'An internal error of the mail gateway, try again later'),
   ): void {
     const error = cause instanceof Error ? cause : new Error(String(cause));
     this.#parts.report({ event: 'bug', where: `smtp ${where}`, error });
-    this.#refuse(session, callback, answer);
+    this.#answer(session, callback, answer);
   }
 
-  #who(session: SMTPServerSession): { listener: string; peer: string } {
-    return { listener: this.#options.name, peer: session.remoteAddress };
+  #clientOf(session: SMTPServerSession): Client {
+    const user = userOf(session);
+    const facts = { listener: this.listener.name, peer: session.remoteAddress, tls: session.secure };
+    return user === undefined ? facts : { ...facts, user };
   }
 
   #originOf(session: SMTPServerSession): Origin {
@@ -383,7 +352,7 @@ class Server extends SMTPServer {
     const tls = this.#sessions.get(session)?.negotiated();
     return {
       source: 'smtp',
-      name: this.#options.name,
+      name: this.listener.name,
       peer: session.remoteAddress,
       ...(hostNameAppearsAs ? { helo: hostNameAppearsAs } : {}),
       ...(user === undefined ? {} : { user }),
@@ -392,31 +361,20 @@ class Server extends SMTPServer {
   }
 }
 
-interface Told {
-  readonly refusal: Refusal;
-  readonly reply: string;
-  readonly detail?: string | undefined;
-}
-
-/** As the package hands on what ended a handshake. */
-interface TlsFailure extends Error {
-  readonly code?: string | undefined;
-  readonly report?: boolean | undefined;
-  readonly meta?: { readonly remoteAddress?: string | undefined } | undefined;
-}
-
-/** No reply can be said in the middle of a handshake; the operator of an old printer finds the reason in the log. */
-function handshake({ message }: Error): Told {
-  return { refusal: 'tls', reply: 'TLS handshake failed', detail: message };
-}
-
 /** One session. */
-class Connection extends SMTPConnection {
+class Connection extends SMTPConnection implements Watched {
   readonly #server: Server;
   openedAt: number | undefined;
   messages = 0;
+  readonly beganAt = clock();
+  turnAt = clock();
   /** On its way to the client. */
   refusal: Refused | undefined;
+  /** Refused commands since the last message. */
+  #errors = 0;
+  /** The next line ends with a bare LF; a message has ended with LF.LF. */
+  #isBare = false;
+  #isLast = false;
   /** The last word is said: nothing more is sent or told. */
   #isOver = false;
 
@@ -429,23 +387,79 @@ class Connection extends SMTPConnection {
   override init(): void {
     this._setListeners(() => {
       if (this.#server.isEnding) return this.#server.sayGoodbye(this);
-      const { maxClients } = this.#server.options;
-      if (maxClients !== undefined && this.#server.connections.size > maxClients) {
-        return void this.send(421, `${this.name} Too many connected clients, try again later`, false);
-      }
-      return this.connectionReady();
+      const refused = this.#server.crowd(this);
+      return refused === undefined ? this.connectionReady() : this.#say(refused);
     });
   }
 
-  /** The package's forgets what comes behind a second message if one write holds both: the session would hang. */
   override _createParser(): ReturnType<SMTPConnection['_createParser']> {
     const parser = super._createParser();
-    parser.continue = () => {
-      const resume = parser._continueCallback;
-      parser._continueCallback = typeof resume !== 'function';
-      if (typeof resume === 'function') resume();
-    };
+    // Called by the package's constructor: only what that has set is there.
+    const { lenient, lfEndOfData } = (this._server as Server).listener;
+    frame(parser, {
+      ...(lenient ? {} : { onBareLf: () => (this.#isBare = true) }),
+      ...(lfEndOfData ? { onLfEnd: () => (this.#isLast = true) } : {}),
+    });
     return parser;
+  }
+
+  override _onCommand(line: Buffer, callback?: () => void): void {
+    const done = (): void => {
+      this.turnAt = clock();
+      callback?.();
+    };
+    if (!this._ready || this._upgrading) return super._onCommand(line, done);
+    this._unrecognizedCommands = 0;
+    const refused = this.#beforeCommand(line);
+    if (refused !== undefined) {
+      this._nextHandler = false;
+      this.#say(refused);
+      return void setImmediate(done);
+    }
+    const isRepaired = this.#server.listener.lenient && this._nextHandler === false;
+    super._onCommand(isRepaired ? repairedLine(line, this.remoteAddress) : line, done);
+  }
+
+  #beforeCommand(line: Buffer): Refused | undefined {
+    if (this.#isBare) {
+      this.#isBare = false;
+      return new Refused('syntax', 500, '5.5.2', 'A command ends with CR LF, not with LF alone');
+    }
+    if (/^\s*QUIT\s*$/i.test(line.toString('latin1'))) return undefined;
+    if (this.#isLast)
+      return new Refused('policy', 421, '4.7.0', 'Nothing is taken after a message that ended with LF.LF');
+    if (this.#errors < this.#server.listener.maxErrors) return undefined;
+    return new Refused('errors', 421, '4.7.0', `Too many refused commands (${this.#errors})`);
+  }
+
+  override _parseAddressCommand(
+    name: string,
+    line: Buffer | string,
+  ): ReturnType<SMTPConnection['_parseAddressCommand']> {
+    const verb = name === 'mail from' ? 'MAIL FROM' : 'RCPT TO';
+    const { completeDomain, listener } = this.#server;
+    return readPath(verb, line.toString(), { lenient: listener.lenient, completeDomain }) ?? false;
+  }
+
+  override handler_HELO(line: Buffer, callback: () => void): void {
+    if (this.#isGoodHelo(line)) super.handler_HELO(line, callback);
+    else callback();
+  }
+
+  override handler_EHLO(line: Buffer, callback: () => void): void {
+    if (this.#isGoodHelo(line)) super.handler_EHLO(line, callback);
+    else callback();
+  }
+
+  #isGoodHelo(line: Buffer): boolean {
+    if (this.#server.listener.lenient || isStrictHelo(line)) return true;
+    this.send(501, 'Syntax: HELO and EHLO want a domain or an address literal', false);
+    return false;
+  }
+
+  #say(refused: Refused): void {
+    this.refusal = refused;
+    this.send(refused.responseCode, refused.message);
   }
 
   /** With our enhanced status codes, one a reply; tells every refusal. */
@@ -456,6 +470,7 @@ class Connection extends SMTPConnection {
       return super.send(code, data, isOurs ? false : context);
     }
     if (this.#isOver) return;
+    this.#errors++;
     const refused = this.refusal?.message === data ? this.refusal : undefined;
     if (refused !== undefined) this.refusal = undefined;
     const { refusal, text } =
@@ -466,10 +481,10 @@ class Connection extends SMTPConnection {
 
   /** For one of the package's own refusals. */
   #precise(code: number, data: string, context: string | false | undefined): { refusal: Refusal; text: string } {
-    if (ENHANCED.test(data)) return { refusal: readOwn(data).refusal, text: data };
     if (code === 530 && this.#server.needsTls && !this.secure)
       return { refusal: 'tls', text: `5.7.0 ${STARTTLS_FIRST}` };
     const { refusal, sentence, enhanced } = readOwn(data);
+    if (ENHANCED.test(data)) return { refusal, text: data };
     // The client has not said yet that it knows these codes.
     const isEarly = context === false && this.hostNameAppearsAs === false;
     const text = isEarly ? sentence : `${enhanced ?? this.#enhanced(code, context)} ${sentence}`;
@@ -488,8 +503,7 @@ class Connection extends SMTPConnection {
 
   override handler_AUTH(command: Buffer, callback: () => void): void {
     if (this.secure || this.#server.allowsClearLogin) return super.handler_AUTH(command, callback);
-    this.refusal = new Refused('tls', 538, '5.7.11', `No login in the clear: ${STARTTLS_FIRST}`);
-    this.send(this.refusal.responseCode, this.refusal.message);
+    this.#say(new Refused('tls', 538, '5.7.11', `No login in the clear: ${STARTTLS_FIRST}`));
     callback();
   }
 
@@ -504,9 +518,30 @@ class Connection extends SMTPConnection {
     super.close();
   }
 
+  /** A message, to its end. */
+  carried(): void {
+    this.messages++;
+    this.#errors = 0;
+  }
+
   /** In DATA, or while a command is being answered. */
   isBusy(): boolean {
     return Boolean(this._dataStream) || this._handlerPending;
+  }
+
+  isWaiting(): boolean {
+    const isStoring = this._dataStream && (this._dataStream.writableNeedDrain || this.received() === undefined);
+    return !this.#isOver && !this._handlerPending && !isStoring;
+  }
+
+  received(): number | undefined {
+    return this._parser && this._parser._dataMode ? this._parser.dataBytes : undefined;
+  }
+
+  expire(refused: Refused): void {
+    if (this.#isOver) return;
+    this.#say(refused);
+    this.cutOffSoon();
   }
 
   /** The client went away in the middle of something, unless we ended it. */
@@ -517,11 +552,12 @@ class Connection extends SMTPConnection {
     this.#server.refused(this, this.#server.isEnding ? ours : told);
   }
 
-  /** Protocol and cipher; the package knows only the protocol that first had the cipher. */
   negotiated(): string | undefined {
-    if (!(this._socket instanceof TLSSocket)) return undefined;
-    const { name, standardName } = this._socket.getCipher();
-    return `${this._socket.getProtocol()} ${standardName ?? name}`;
+    return negotiated(this._socket);
+  }
+
+  cutOffSoon(): void {
+    setTimeout(() => this.cutOff(), FAREWELL).unref();
   }
 
   cutOff(): void {
@@ -529,19 +565,9 @@ class Connection extends SMTPConnection {
   }
 }
 
-function tlsSettings({ tls, certificate, minTls }: ListenerOptions): Record<string, unknown> {
-  if (tls === 'none') return {};
-  if (certificate === undefined) throw new TypeError('a listener with TLS needs a certificate');
-  const isOld = minTls === '1.0' || minTls === '1.1';
-  return {
-    cert: certificate.certificate,
-    key: certificate.privateKey,
-    minVersion: minTls === '1.0' ? 'TLSv1' : `TLSv${minTls}`,
-    // OpenSSL refuses the old versions at its usual security level, whatever minVersion says.
-    ...(isOld ? { ciphers: 'DEFAULT@SECLEVEL=0' } : {}),
-  };
-}
-
 function userOf({ user }: SMTPServerSession): string | undefined {
   return typeof user === 'string' && user !== '' ? user : undefined;
 }
+
+/** An IPv4 client of an IPv6 socket is an IPv4 client. */
+const plain = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, '');
