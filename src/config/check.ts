@@ -2,18 +2,10 @@
  * What settings demand of each other. Looks at whatever could be read: a part that is absent because it is faulty has
  * had its fault reported and causes no second one. Never fails.
  */
+import { checkAccess } from './access.ts';
 import type { Path } from './fault.ts';
-import type { Sound } from './reader.ts';
-import type { Settings } from './settings.ts';
-
-export type SoundSettings = NonNullable<Sound<Settings>>;
-type Listener = NonNullable<NonNullable<SoundSettings['listeners']>[number]>;
-
-/** `wasGiven`: the file has it, readable or not. */
-export interface Context {
-  fault(path: Path, problem: string, hint?: string): void;
-  wasGiven(path: Path): boolean;
-}
+import { checkRules } from './rules.ts';
+import type { Context, SoundListener, SoundSettings } from './sound.ts';
 
 export function checkTogether(settings: SoundSettings, context: Context): void {
   settings.listeners?.forEach((listener, index) => {
@@ -21,22 +13,25 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
     checkTls(listener, ['listeners', index], context);
     checkLogin(listener, ['listeners', index], context);
   });
+  checkAccess(settings, context);
+  checkRules(settings, context);
   checkUsers(settings, context);
   checkNames(settings, context);
   checkPorts(settings, context);
   checkCredential(settings, context);
   checkRetry(settings, context);
+  checkCarried(settings, context);
 }
 
-function checkTls(listener: Listener, path: Path, { fault, wasGiven }: Context): void {
+function checkTls(listener: SoundListener, path: Path, { fault, wasGiven }: Context): void {
   const { tls } = listener;
   const hasCertificate = wasGiven([...path, 'certificate']);
   if (tls === undefined) return;
-  if (tls !== 'none' && !hasCertificate) {
+  if ((tls === 'required' || tls === 'implicit') && !hasCertificate) {
     fault(
       [...path, 'tls'],
       `is ${tls}, which needs a certificate`,
-      'add certificate with certFile and keyFile, or set tls: none',
+      'add certificate with certFile and keyFile, or set tls: optional, for which one is made',
     );
   }
   if (tls === 'none' && hasCertificate) {
@@ -48,7 +43,7 @@ function checkTls(listener: Listener, path: Path, { fault, wasGiven }: Context):
   }
 }
 
-function checkLogin(listener: Listener, path: Path, { fault }: Context): void {
+function checkLogin(listener: SoundListener, path: Path, { fault }: Context): void {
   const { auth, tls, allowInsecureAuth } = listener;
   if ((auth === 'optional' || auth === 'required') && tls === 'none' && allowInsecureAuth === false) {
     fault(
@@ -105,6 +100,20 @@ function overlap(a: string | undefined, b: string | undefined): boolean {
   if (a === b || a === '::' || b === '::') return true;
   const everyIpv4 = a === '0.0.0.0' ? b : b === '0.0.0.0' ? a : undefined;
   return everyIpv4 !== undefined && !everyIpv4.includes(':');
+}
+
+/** Named properties are few in a mailbox, and are never given back. */
+const MOST_CARRIED = 20;
+
+function checkCarried({ exchange }: SoundSettings, { fault }: Context): void {
+  const first = new Map<string, number>();
+  exchange?.carryHeaders?.forEach((name, index) => {
+    const path = ['exchange', 'carryHeaders', index];
+    const before = name === undefined ? undefined : first.get(name.toLowerCase());
+    if (before !== undefined) fault(path, `is carryHeaders[${before}] already`, 'upper and lower case are the same');
+    else if (name !== undefined) first.set(name.toLowerCase(), index);
+    if (index === MOST_CARRIED) fault(path, `is one too many; there may be ${MOST_CARRIED}`);
+  });
 }
 
 const CREDENTIALS = ['clientSecret', 'clientSecretFile', 'certificate'] as const;

@@ -3,7 +3,7 @@
  * the cloud filled in. Durations are milliseconds, sizes octets. What must not be shown is a Secret.
  */
 import type { Cloud } from './clouds.ts';
-import type { KeyPair } from './files.ts';
+import type { KeyPair, KeyPairFiles } from './files.ts';
 import type { Secret } from './secret.ts';
 
 export interface Config {
@@ -13,7 +13,26 @@ export interface Config {
   readonly listeners: readonly ListenerConfig[];
   /** Names differ. */
   readonly users: readonly UserConfig[];
-  readonly senders: { readonly mailbox: string };
+  /** Rules for address ranges; the first entry that has a client's address applies to it. */
+  readonly clients: readonly ClientConfig[];
+  readonly senders: SendersConfig;
+  readonly recipients: {
+    /** Patterns. At least one. */
+    readonly allow: readonly string[];
+    /** Patterns; they win over allow. */
+    readonly deny: readonly string[];
+    /** What becomes of addressees in To and Cc that the envelope does not name. */
+    readonly headerOnly: 'drop' | 'reject' | 'send';
+  };
+  /** Failed logins, by client address. */
+  readonly logins: {
+    /** Of them within the time below, the one that leads to a ban. */
+    readonly failures: number;
+    readonly within: number;
+    readonly ban: number;
+    /** Before a failed login is answered; 0: none. */
+    readonly delay: number;
+  };
   readonly exchange: ExchangeConfig;
   readonly pacing: {
     /** perMinute: Infinity if unlimited. */
@@ -48,18 +67,41 @@ export interface ListenerConfig {
   /** 0: any that is free. */
   readonly port: number;
   readonly tls: 'none' | 'optional' | 'required' | 'implicit';
-  /** There unless tls is none. */
-  readonly certificate?: KeyPair;
+  /**
+   * Absent if tls is none, and possibly if it is optional: one is to be generated then. Holds what the files held at the
+   * start, and where they are.
+   */
+  readonly certificate?: KeyPair & KeyPairFiles;
   readonly minTls: '1.0' | '1.1' | '1.2' | '1.3';
   readonly auth: 'none' | 'optional' | 'required';
   readonly allowInsecureAuth: boolean;
   /** CIDR, each with its prefix length: `10.0.0.0/8`, `::1/128`. At least one. */
   readonly allow: readonly string[];
+  /** CIDR. May connect too, but must log in. Empty if auth is none. */
+  readonly loginFrom: readonly string[];
+  /** Tolerates what old devices send. */
+  readonly lenient: boolean;
+  /** LF.LF ends a message. Only with lenient, clients known by address and none that must log in. */
+  readonly lfEndOfData: boolean;
+  /** CIDR of balancers, whose connections begin with a PROXY header. */
+  readonly proxyProtocol: readonly string[];
+  /** Patterns; in addition to those of senders, users and clients. At least one. */
+  readonly senders?: readonly string[];
+  /** Patterns; in addition to those of recipients, users and clients. At least one. */
+  readonly recipients?: readonly string[];
   readonly maxMessageSize: number;
   readonly maxHeaderSize: number;
   readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
   readonly maxRecipients: number;
+  /** Messages of one connection. */
+  readonly maxMessages: number;
+  /** Refused commands of one connection. */
+  readonly maxErrors: number;
   readonly idleTimeout: number;
+  readonly sessionTimeout: number;
+  /** Octets a second in DATA, averaged over a minute; 0: any. */
+  readonly minDataRate: number;
   readonly maxHops: number;
 }
 
@@ -67,6 +109,53 @@ export interface UserConfig {
   readonly name: string;
   /** `$scrypt$ln=..,r=..,p=..$salt$hash` */
   readonly passwordHash: Secret;
+  /** Patterns. At least one. */
+  readonly senders?: readonly string[];
+  readonly recipients?: readonly string[];
+  /** Messages; Infinity if unlimited. */
+  readonly perMinute: number;
+}
+
+export interface ClientConfig {
+  /** CIDR. At least one. */
+  readonly networks: readonly string[];
+  /** Patterns. At least one. */
+  readonly senders?: readonly string[];
+  readonly recipients?: readonly string[];
+  /** Messages; Infinity if unlimited. */
+  readonly perMinute: number;
+}
+
+export interface SendersConfig {
+  /** Sends what no rule gives to another. */
+  readonly mailbox: string;
+  /** Patterns. At least one. */
+  readonly allow: readonly string[];
+  /** Of mail that no rule takes. */
+  readonly header: 'keep' | 'rewrite' | 'reject';
+  /** For addresses without one. */
+  readonly domain: string;
+  readonly nullReversePath: 'suppress' | 'reject';
+  /** The first that matches wins. None is without effect because of an earlier one. */
+  readonly rules: readonly SenderRuleConfig[];
+}
+
+/** All conditions that are there must hold. */
+export interface SenderRuleConfig {
+  /** Pattern for the address of From. */
+  readonly from?: string;
+  /** Pattern for the envelope sender. */
+  readonly envelope?: string;
+  /** Name of one of the listeners. */
+  readonly listener?: string;
+  /** Name of one of the users. */
+  readonly user?: string;
+  /** CIDR. At least one. */
+  readonly networks?: readonly string[];
+  readonly mailbox: string;
+  readonly header: 'keep' | 'rewrite' | 'reject';
+  /** Display name; only with rewrite. */
+  readonly name?: string;
 }
 
 export interface ExchangeConfig {
@@ -76,6 +165,8 @@ export interface ExchangeConfig {
   readonly clientId: string;
   readonly credential: CredentialConfig;
   readonly saveToSentItems: boolean;
+  /** Names of X- fields that are handed over as InternetHeaders properties too, in the case they were written in. */
+  readonly carryHeaders: readonly string[];
   readonly ewsUrl: string;
   /** With the tenant, without a slash at its end. */
   readonly authority: string;

@@ -77,7 +77,7 @@ export interface KeyPair {
 export interface KeyPairFiles {
   readonly certFile: string;
   readonly keyFile: string;
-  readonly passphrase?: Secret | undefined;
+  readonly passphrase?: Secret;
 }
 
 /** A fault names the setting that it concerns. */

@@ -7,7 +7,6 @@ import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { checkTogether } from './check.ts';
-import type { SoundSettings } from './check.ts';
 import type { Config } from './config.ts';
 import { parseText } from './document.ts';
 import type { Environment } from './environment.ts';
@@ -19,6 +18,7 @@ import { buildConfig, fetchNamed } from './resolve.ts';
 import type { Surroundings } from './resolve.ts';
 import { ROOT } from './settings.ts';
 import type { Settings } from './settings.ts';
+import type { SoundSettings } from './sound.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
 
@@ -67,15 +67,23 @@ async function configOf(text: string, around: Surroundings, report: ReportFault)
     if (sound) fault(WHOLE, '', 'holds no settings', START);
     return undefined;
   }
+  const unread: string[] = [];
   const complain = (at: Position, path: Path, problem: string, hint?: string): void =>
     fault(at, pathText(path), problem, hint);
-  const read = readTree(root, ROOT, around.environment, complain);
+  const read = readTree(root, ROOT, around.environment, (at, path, problem, hint) => {
+    unread.push(pathText(path));
+    complain(at, path, problem, hint);
+  });
   if (read.value !== undefined) {
     // The reader leaves out what is faulty and nothing else.
     const settings = read.value as SoundSettings;
     const faultAt = (path: Path, problem: string, hint?: string): void =>
       complain(read.locate(path), path, problem, hint);
-    checkTogether(settings, { fault: faultAt, wasGiven: read.wasGiven });
+    const isWhole = (path: Path): boolean => {
+      const whole = pathText(path);
+      return !unread.some((one) => one === whole || one.startsWith(`${whole}.`) || one.startsWith(`${whole}[`));
+    };
+    checkTogether(settings, { fault: faultAt, wasGiven: read.wasGiven, isWhole });
     const fetched = await fetchNamed(settings, around, faultAt);
     if (sound) return buildConfig(settings as Settings, fetched, around);
   }

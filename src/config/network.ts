@@ -31,6 +31,30 @@ export function network(text: string): Value<string> {
   return good(`${address.toLowerCase()}/${prefix}`);
 }
 
+/** Whether the first has every address of the second; both as network() returns them. IPv4 counts as IPv4-mapped. */
+export function covers(outer: string, inner: string): boolean {
+  const [a, b] = [spanOf(outer), spanOf(inner)];
+  return a.prefix <= b.prefix && a.bits.slice(0, a.prefix) === b.bits.slice(0, a.prefix);
+}
+
+const EVERY_IPV4 = '0.0.0.0/0';
+/** Unique local and link-local addresses (RFC 4193, RFC 4291 section 2.5.6). Those of IPv4 are no larger than /8. */
+const LOCAL = ['fc00::/7', 'fe80::/10'];
+
+/** Whether most of its addresses are those of strangers: wider than anyone's own networks are. */
+export function isMostlyPublic(text: string): boolean {
+  if (covers(text, EVERY_IPV4)) return true;
+  const { prefix } = spanOf(text);
+  if (covers(EVERY_IPV4, text)) return prefix - 96 < 8;
+  return prefix < 16 && !LOCAL.some((local) => covers(local, text));
+}
+
+function spanOf(text: string): { readonly bits: string; readonly prefix: number } {
+  const [address = '', length = '0'] = text.split('/');
+  if (isIP(address) === 6) return { bits: bitsOfIpv6(address), prefix: Number(length) };
+  return { bits: `${'0'.repeat(80)}${'1'.repeat(16)}${bitsOfIpv4(address)}`, prefix: Number(length) + 96 };
+}
+
 function hasHostBits(address: string, family: number, prefix: number): boolean {
   const bits = family === 4 ? bitsOfIpv4(address) : bitsOfIpv6(address);
   return bits.slice(prefix).includes('1');

@@ -9,7 +9,7 @@ import { fillIn } from './environment.ts';
 import type { Path, Position } from './fault.ts';
 import { pathText } from './fault.ts';
 import type { Setting, Shape } from './schema.ts';
-import { suggest } from './suggest.ts';
+import { distance, suggest } from './suggest.ts';
 
 /** What is left of T when every faulty part is taken out. List entries stay, with what is left of them. */
 export type Sound<T> = T extends readonly (infer Item)[]
@@ -191,9 +191,11 @@ class Reader {
     const known = [...shape.keys.keys()];
     const near = suggest(key, known);
     const elsewhere = groupsWith(this.#root, key);
+    // One letter away is a slip; what is further away may be another word, which may have its place elsewhere.
+    const isSlip = near !== undefined && distance(key.toLowerCase(), near.toLowerCase()) <= 1;
     let hint = `there is ${known.join(', ')}`;
-    if (near !== undefined) hint = `did you mean ${near}?`;
-    else if (elsewhere.length > 0) hint = `it belongs in ${elsewhere.join(' or ')}`;
+    if (elsewhere.length > 0 && !isSlip) hint = `it belongs in ${elsewhere.join(' or ')}`;
+    else if (near !== undefined) hint = `did you mean ${near}?`;
     this.#complain(at, [...path, key], 'there is no such setting', hint);
   }
 }

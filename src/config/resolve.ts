@@ -3,7 +3,6 @@
  * the cloud. Reports every fault it finds, whatever else is wrong already.
  */
 import { resolve } from 'node:path';
-import type { SoundSettings } from './check.ts';
 import { addressesOf } from './clouds.ts';
 import type { Config, CredentialConfig, ExchangeConfig, ListenerConfig, ProxyConfig } from './config.ts';
 import { clientSecret } from './entra.ts';
@@ -11,10 +10,11 @@ import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
 import { pathText } from './fault.ts';
 import { readAuthorities, readKeyPair, readSecret } from './files.ts';
-import type { KeyPair } from './files.ts';
+import type { KeyPair, KeyPairFiles } from './files.ts';
 import { hostName, proxyUrl } from './network.ts';
 import { Secret } from './secret.ts';
 import type { Settings } from './settings.ts';
+import type { SoundSettings } from './sound.ts';
 import type { Value } from './value.ts';
 
 export interface Surroundings {
@@ -28,7 +28,7 @@ export interface Surroundings {
 /** What was not in the configuration file itself. */
 export interface Fetched {
   /** By the path of the setting: `listeners[0].certificate`. */
-  readonly keyPairs: ReadonlyMap<string, KeyPair>;
+  readonly keyPairs: ReadonlyMap<string, KeyPair & KeyPairFiles>;
   readonly clientSecret?: Secret;
   readonly ca?: string;
   readonly proxy: ProxyConfig;
@@ -44,7 +44,7 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
     return undefined;
   };
   const { exchange, listeners = [] } = settings;
-  const keyPairs = new Map<string, KeyPair>();
+  const keyPairs = new Map<string, KeyPair & KeyPairFiles>();
   const fetchPair = async (path: Path, certificate: SoundCertificate): Promise<void> => {
     const pair = await keyPairOf(certificate, around.folder, path, fault);
     if (pair !== undefined) keyPairs.set(pathText(path), pair);
@@ -71,7 +71,7 @@ async function keyPairOf(
   folder: string,
   path: Path,
   fault: Fault,
-): Promise<KeyPair | undefined> {
+): Promise<(KeyPair & KeyPairFiles) | undefined> {
   const { certFile, keyFile, passphrase: given, passphraseFile } = certificate ?? {};
   let passphrase = given;
   if (passphraseFile !== undefined) {
@@ -86,8 +86,13 @@ async function keyPairOf(
     passphrase = read.value;
   }
   if (certFile === undefined || keyFile === undefined) return undefined;
-  const read = await readKeyPair(folder, { certFile, keyFile, passphrase }, path[0] === 'exchange');
-  if (read.ok) return read.pair;
+  const files = {
+    certFile: resolve(folder, certFile),
+    keyFile: resolve(folder, keyFile),
+    ...(passphrase && { passphrase }),
+  };
+  const read = await readKeyPair(folder, { ...files, certFile, keyFile }, path[0] === 'exchange');
+  if (read.ok) return { ...read.pair, ...files };
   for (const { key, problem, hint } of read.faults) fault([...path, key], problem, hint);
   return undefined;
 }
@@ -115,12 +120,20 @@ function proxyOf(environment: Environment, fault: Fault): ProxyConfig {
 
 /** Puts together what was found to be without fault. */
 export function buildConfig(settings: Settings, fetched: Fetched, around: Surroundings): Config {
-  const { users, senders, pacing, retry, spool, console, shutdown, log } = settings;
+  const { users, clients, senders, recipients, logins, pacing, retry, spool, console, shutdown, log } = settings;
+  const ofMailbox = senders.mailbox.slice(senders.mailbox.lastIndexOf('@') + 1);
   return {
     hostname: settings.hostname ?? (hostName(around.machine).ok ? around.machine : 'localhost'),
     listeners: settings.listeners.map((listener, index) => listenerOf(listener, index, fetched)),
-    users,
-    senders,
+    users: users.map(withoutGaps),
+    clients: clients.map(withoutGaps),
+    senders: {
+      ...senders,
+      domain: senders.domain ?? ofMailbox,
+      rules: senders.rules.map((rule) => ({ ...withoutGaps(rule), mailbox: rule.mailbox ?? senders.mailbox })),
+    },
+    recipients,
+    logins,
     exchange: exchangeOf(settings.exchange, fetched),
     pacing,
     retry,
@@ -134,11 +147,20 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
 function listenerOf(listener: Settings['listeners'][number], index: number, { keyPairs }: Fetched): ListenerConfig {
   const { certificate: _files, ...rest } = listener;
   const certificate = keyPairs.get(`listeners[${index}].certificate`);
-  return { ...rest, ...(certificate && { certificate }) };
+  return { ...withoutGaps(rest), ...(certificate && { certificate }) };
+}
+
+type WithoutGaps<T> = {
+  [Key in keyof T as undefined extends T[Key] ? never : Key]: T[Key];
+} & { [Key in keyof T as undefined extends T[Key] ? Key : never]?: Exclude<T[Key], undefined> };
+
+/** What is undefined is absent. */
+function withoutGaps<T extends object>(settings: T): WithoutGaps<T> {
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as WithoutGaps<T>;
 }
 
 function exchangeOf(exchange: Settings['exchange'], fetched: Fetched): ExchangeConfig {
-  const { cloud, transport, tenantId, clientId, saveToSentItems, proxy, timeouts } = exchange;
+  const { cloud, transport, tenantId, clientId, saveToSentItems, carryHeaders, proxy, timeouts } = exchange;
   const usual = addressesOf(cloud, tenantId);
   return {
     cloud,
@@ -147,6 +169,7 @@ function exchangeOf(exchange: Settings['exchange'], fetched: Fetched): ExchangeC
     clientId,
     credential: credentialOf(exchange, fetched),
     saveToSentItems,
+    carryHeaders,
     ewsUrl: exchange.ewsUrl ?? usual.ewsUrl,
     authority: exchange.authority === undefined ? usual.authority : withTenant(exchange.authority, tenantId),
     scope: exchange.scope ?? usual.scope,
@@ -165,7 +188,9 @@ function withTenant(authority: string, tenantId: string): string {
 
 function credentialOf({ clientSecret }: Settings['exchange'], fetched: Fetched): CredentialConfig {
   const pair = fetched.keyPairs.get('exchange.certificate');
-  if (pair !== undefined) return { kind: 'certificate', ...pair };
+  if (pair !== undefined) {
+    return { kind: 'certificate', certificate: pair.certificate, privateKey: pair.privateKey };
+  }
   const secret = clientSecret ?? fetched.clientSecret;
   if (secret === undefined) throw new Error('a configuration without credential passed its checks');
   return { kind: 'secret', secret };

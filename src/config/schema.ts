@@ -58,7 +58,7 @@ export function integer(description: string, least: number, most: number) {
 export function limit(description: string, most: number) {
   const error = `must be a whole number from 1 to ${most}, or unlimited`;
   return z
-    .union([z.int().min(1).max(most), z.literal('unlimited').transform(() => Infinity)], error)
+    .union([z.int(error).min(1, error).max(most, error), z.literal('unlimited').transform(() => Infinity)], error)
     .register(notes, { description, kind: `whole number, 1 to ${most}, or \`unlimited\`` });
 }
 

@@ -2,11 +2,13 @@
  * Every setting there is, with its limits, its default and what it does: the one source of the configuration's type, of
  * config.schema.json and of docs/configuration.md. What two settings demand of each other stands in check.ts.
  */
-import { isSendable } from '../mail/addresses.ts';
+import { carriedHeader, userName } from './addresses.ts';
 import { CLOUDS } from './clouds.ts';
 import type { Cloud } from './clouds.ts';
 import { clientId, clientSecret, passwordHash, scope, tenantId } from './entra.ts';
-import { hostName, ipAddress, network, proxyChoice, serverUrl } from './network.ts';
+import { certificate, file, networks, octets, patterns, time } from './kinds.ts';
+import { listener } from './listener.ts';
+import { hostName, ipAddress, proxyChoice, serverUrl } from './network.ts';
 import {
   choice,
   flag,
@@ -21,90 +23,10 @@ import {
   text,
 } from './schema.ts';
 import type { Parsed } from './schema.ts';
-import { Secret } from './secret.ts';
-import { DURATION_PATTERN, duration, SIZE_PATTERN, size } from './units.ts';
-import type { Value } from './value.ts';
-import { bad, good } from './value.ts';
+import { senders } from './senders.ts';
 
-const file = (description: string) => text({ description, kind: 'file' }, filled);
-const secret = (description: string) => text({ description, kind: 'secret' }, (value) => good(new Secret(value)));
 const url = (description: string, httpOnLoopback: boolean, otherwise: string) =>
   text({ description, kind: 'URL', otherwise }, (value) => serverUrl(value, { httpOnLoopback }));
-const time = (description: string, least: string, most: string) =>
-  text({ description, kind: `duration, ${least} to ${most}`, pattern: DURATION_PATTERN }, (value) =>
-    duration(value, least, most),
-  );
-const octets = (description: string, least: string, most: string) =>
-  text({ description, kind: `size, ${least} to ${most}`, pattern: SIZE_PATTERN }, (value) => size(value, least, most));
-
-const certificate = (description: string) =>
-  section(description, {
-    certFile: file('PEM file with the certificate, followed by the certificates of its issuers if there are any.'),
-    keyFile: file('PEM file with the private key of the certificate.'),
-    passphrase: optional(secret('Passphrase of the private key, if it is encrypted.')),
-    passphraseFile: optional(file('File with the passphrase, instead of passphrase.')),
-  });
-
-const listener = section('One address and port that takes mail.', {
-  name: text(
-    {
-      description: 'Name in logs, metrics and the Received field.',
-      kind: 'letters, digits, . _ -',
-      pattern: '^[\\w.-]{1,32}$',
-    },
-    (value) =>
-      /^[\w.-]{1,32}$/.test(value) ? good(value) : bad('must be 1 to 32 letters, digits, dots, hyphens or underscores'),
-  ),
-  address: orElse(
-    text(
-      {
-        description:
-          'IP address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 for all of IPv4, "::" for IPv6 too.',
-        kind: 'IP address',
-      },
-      ipAddress,
-    ),
-    '127.0.0.1',
-  ),
-  port: integer('TCP port. 0 takes any that is free and logs which.', 0, 65_535),
-  tls: orElse(
-    choice(
-      'none; optional or required: STARTTLS is offered or demanded; implicit: TLS from the first octet (port 465).',
-      ['none', 'optional', 'required', 'implicit'],
-    ),
-    'none',
-  ),
-  certificate: optional(certificate('The certificate of this listener. Needed unless tls is none.')),
-  minTls: orElse(choice('Lowest TLS version. Old printers may need "1.0".', ['1.0', '1.1', '1.2', '1.3']), '1.2'),
-  auth: orElse(
-    choice('Whether clients may or must log in (PLAIN, LOGIN) as one of the users.', ['none', 'optional', 'required']),
-    'none',
-  ),
-  allowInsecureAuth: orElse(
-    flag('Lets clients log in without TLS: their passwords cross the network readable.'),
-    false,
-  ),
-  allow: orElse(
-    list(
-      'Networks whose clients may connect, before any login. Everyone, 0.0.0.0/0, must be said on purpose.',
-      text({ description: 'A network in CIDR form or one address.', kind: 'network' }, network),
-      1,
-    ),
-    ['127.0.0.0/8', '::1/128'],
-  ),
-  maxMessageSize: orElse(
-    octets("Largest message, announced as SIZE. Exchange's own default is 35 MiB.", '1KB', '1GiB'),
-    '35MiB',
-  ),
-  maxHeaderSize: orElse(octets('Largest header block of a message.', '1KB', '4MiB'), '256KiB'),
-  maxConnections: orElse(integer('Connections at the same time.', 1, 10_000), 100),
-  maxRecipients: orElse(integer("Recipients of one message. Exchange's own default is 500.", 1, 10_000), 500),
-  idleTimeout: orElse(
-    time('How long a client may be silent (RFC 5321 section 4.5.3.2.7: 5 minutes).', '1s', '1h'),
-    '5m',
-  ),
-  maxHops: orElse(integer('Received fields after which a message is refused as looping.', 1, 1_000), 50),
-});
 
 const user = section('Someone who may log in.', {
   name: text({ description: 'The user name.', kind: 'text' }, userName),
@@ -112,6 +34,48 @@ const user = section('Someone who may log in.', {
     { description: 'Hash of the password: `npm start -- hash-password` prints it.', kind: 'scrypt hash' },
     passwordHash,
   ),
+  senders: optional(
+    patterns(
+      'Addresses that this user may send as, in the envelope and in From and Sender; without it, see clients.',
+      1,
+    ),
+  ),
+  recipients: optional(patterns('Addresses that this user may send to; without it, see clients.', 1)),
+  perMinute: orElse(
+    limit('Messages that are taken from this user in a minute; more are put off (4xx).', 100_000),
+    'unlimited',
+  ),
+});
+
+const client = section('Clients that are known by their address.', {
+  networks: networks('Their networks. The first entry that has the address applies, and no other.', 1),
+  senders: optional(
+    patterns('Addresses that they may send as, in the envelope and in From and Sender. Default: any.', 1),
+  ),
+  recipients: optional(patterns('Addresses that they may send to. Default: any.', 1)),
+  perMinute: orElse(
+    limit('Messages that are taken from one address in a minute; more are put off (4xx).', 100_000),
+    'unlimited',
+  ),
+});
+
+const recipients = section('Who may be sent to.', {
+  allow: orElse(patterns('Addresses that may be sent to.', 1), ['*']),
+  deny: orElse(patterns('Addresses that may not, even if allow has them.', 0), []),
+  headerOnly: orElse(
+    choice(
+      'Addressees in To and Cc that are not in the envelope. drop: they get nothing, and stay readable in X-Original-To and X-Original-Cc; send: they get the mail; reject: it is refused.',
+      ['drop', 'reject', 'send'],
+    ),
+    'drop',
+  ),
+});
+
+const logins = section('What becomes of failed logins, by client address. Good ones never count.', {
+  failures: orElse(integer('Failures within the time below that lead to a ban.', 1, 1_000), 10),
+  within: orElse(time('How long a failure counts.', '1s', '1d'), '10m'),
+  ban: orElse(time('How long the address may not connect then.', '1s', '30d'), '15m'),
+  delay: orElse(time('How long the answer to a failed login is put off.', '0ms', '30s'), '1s'),
 });
 
 const exchange = section('Where mail goes, and as whom.', {
@@ -142,6 +106,13 @@ const exchange = section('Where mail goes, and as whom.', {
   saveToSentItems: orElse(
     flag('Keeps a copy in Sent Items of the sending mailbox. Without it an unclear outcome cannot be looked up.'),
     true,
+  ),
+  carryHeaders: orElse(
+    list(
+      'Names of X- fields that are handed to Exchange as properties too. Of any other, Exchange may lose the first that a mailbox sends.',
+      text({ description: 'Name of a header field.', kind: 'X- field' }, carriedHeader),
+    ),
+    [],
   ),
   ewsUrl: optional(url('Address of Exchange Web Services. http:// on loopback only.', true, "the cloud's")),
   authority: optional(
@@ -185,9 +156,13 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
   ),
   listeners: list('Where mail is taken.', listener, 1),
   users: orElse(list('Who may log in, at listeners with auth.', user), []),
-  senders: section('As which mailbox mail is sent.', {
-    mailbox: text({ description: 'The mailbox that sends everything.', kind: 'e-mail address' }, mailbox),
-  }),
+  clients: orElse(
+    list('What clients may do by their address, where no list of the user they have logged in as says it.', client),
+    [],
+  ),
+  senders,
+  recipients: orElse(recipients, {}),
+  logins: orElse(logins, {}),
   exchange,
   pacing: orElse(
     section('How fast mail is handed over. What is over it waits.', {
@@ -280,18 +255,4 @@ export function jsonSchema(): unknown {
     title: 'smtp2exchange',
     description: 'Configuration of smtp2exchange (config.yaml).',
   });
-}
-
-function filled(value: string): Value<string> {
-  return value.includes('\0') ? bad('must be the path of a file') : good(value);
-}
-
-function mailbox(value: string): Value<string> {
-  return isSendable(value) ? good(value) : bad('must be an e-mail address, such as notifications@contoso.com');
-}
-
-function userName(value: string): Value<string> {
-  return /^[^\p{C}]{1,255}$/u.test(value)
-    ? good(value)
-    : bad('must be 1 to 255 characters, none of them a control character');
 }

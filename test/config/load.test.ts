@@ -69,16 +69,35 @@ describe('a configuration', () => {
           auth: 'none',
           allowInsecureAuth: false,
           allow: ['127.0.0.0/8', '::1/128'],
+          loginFrom: [],
+          lenient: true,
+          lfEndOfData: false,
+          proxyProtocol: [],
           maxMessageSize: 36_700_160,
           maxHeaderSize: 262_144,
           maxConnections: 100,
+          maxConnectionsPerAddress: 50,
           maxRecipients: 500,
+          maxMessages: 10_000,
+          maxErrors: 20,
           idleTimeout: 300_000,
+          sessionTimeout: 86_400_000,
+          minDataRate: 100,
           maxHops: 50,
         },
       ],
       users: [],
-      senders: { mailbox: 'notifications@contoso.com' },
+      clients: [],
+      senders: {
+        mailbox: 'notifications@contoso.com',
+        allow: ['*'],
+        header: 'keep',
+        domain: 'contoso.com',
+        nullReversePath: 'suppress',
+        rules: [],
+      },
+      recipients: { allow: ['*'], deny: [], headerOnly: 'drop' },
+      logins: { failures: 10, within: 600_000, ban: 900_000, delay: 1_000 },
       exchange: {
         cloud: 'worldwide',
         transport: 'ews',
@@ -86,6 +105,7 @@ describe('a configuration', () => {
         clientId: '66666666-7777-8888-9999-000000000000',
         credential: { kind: 'secret', secret: expect.any(Secret) },
         saveToSentItems: true,
+        carryHeaders: [],
         ewsUrl: 'https://outlook.office365.com/EWS/Exchange.asmx',
         authority: 'https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555',
         scope: 'https://outlook.office365.com/.default',
@@ -116,7 +136,7 @@ describe('a configuration', () => {
   });
 
   it('takes values as they are written', async () => {
-    const listeners = '[{ name: 0012, port: "2525", minTls: 1.0, maxMessageSize: 10 MB, allow: ["::/0", 0.0.0.0/0] }]';
+    const listeners = '[{ name: 0012, port: "2525", minTls: 1.0, maxMessageSize: 10 MB, allow: ["::1", 10.0.0.0/8] }]';
     const more = 'users: [{ name: yes, passwordHash: $scrypt$ln=15,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA }]';
     const config = await load(
       textOf({
@@ -127,7 +147,7 @@ describe('a configuration', () => {
       }),
     );
     expect(config.listeners[0]).toMatchObject({ name: '0012', port: 2525, minTls: '1.0', maxMessageSize: 10_000_000 });
-    expect(config.listeners[0]?.allow).toEqual(['::/0', '0.0.0.0/0']);
+    expect(config.listeners[0]?.allow).toEqual(['::1/128', '10.0.0.0/8']);
     expect(config.users[0]?.name).toBe('yes');
     expect(config.users[0]?.passwordHash.reveal()).toMatch(/^\$scrypt\$ln=15/);
     expect(config.exchange.saveToSentItems).toBe(false);

@@ -100,9 +100,8 @@ describe('config.yaml', () => {
       // The other credential goes, and who asks for logins needs users.
       const isCredential = /^ *#(clientSecretFile|certificate):/.test(block);
       const base = isCredential ? ids.replace(/^ *clientSecret:.*\n/m, '') : ids;
-      const companions = all.filter(
-        (other) => other === block || (/auth: required/.test(block) && other.startsWith('#users:')),
-      );
+      const needsUsers = /auth: (required|optional)| user: /.test(block);
+      const companions = all.filter((other) => other === block || (needsUsers && other.startsWith('#users:')));
       const text = companions.reduce((so, unit) => so.replace(unit, () => uncommented(unit)), base);
       expect(text).not.toBe(base);
       results.push(...(await faultsOf(text)).split('\n').filter((fault) => fault !== ''));
@@ -121,9 +120,15 @@ describe('config.yaml', () => {
     const text = `${first}${sample.slice(sample.indexOf('# Who may log in'))}`;
     const shown = valuesOf(rootOf(uncommented(text)));
     const defaults = everySetting().filter(({ fallback, shape }) => fallback !== undefined && shape.kind !== 'section');
-    const compared = defaults.filter(({ path }) => shown.has(path) && path !== 'users');
-    expect(compared.length).toBeGreaterThan(25);
+    // Of these, there are examples only.
+    const examples = /^(users|clients|senders\.rules)\b/;
+    const compared = defaults.filter(({ path }) => shown.has(path) && !examples.test(path));
+    expect(compared.length).toBeGreaterThan(45);
     for (const { path, fallback } of compared) expect([path, shown.get(path)]).toEqual([path, String(fallback)]);
+    const missing = defaults.filter(
+      ({ path }) => !shown.has(path) && !/^listeners\b/.test(path) && !examples.test(path),
+    );
+    expect(missing).toEqual([]);
   });
 });
 
