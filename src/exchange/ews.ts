@@ -9,14 +9,21 @@ import { randomBytes } from 'node:crypto';
 import { createRequire, Module } from 'node:module';
 import { isIP } from 'node:net';
 import util from 'node:util';
-import type { ExchangeService, ExtendedPropertyDefinition, IXHRApi } from 'ews-javascript-api';
+import type {
+  ExchangeService,
+  ExtendedPropertyDefinition,
+  Importance as LibraryImportance,
+  IXHRApi,
+} from 'ews-javascript-api';
 import type { Delayed, DeliveryStatus, Failed } from '../mail/status.ts';
-import { MISCONFIGURED } from '../mail/status.ts';
+import { unreachable } from '../mail/status.ts';
 import { base64, base64Length } from './base64.ts';
 import { call } from './call.ts';
 import type { CallOptions, CallResult, SoapCall } from './call.ts';
 import type { StreamedBody } from './http.ts';
+import type { Importance, InternetHeader, MessageProperties } from './properties.ts';
 import { escapeXml } from './soap.ts';
+import { unreadableAnswer, unusableMailbox, unusableMessageId, unusableRecipient } from './unusable.ts';
 
 type Library = typeof import('ews-javascript-api');
 
@@ -25,7 +32,7 @@ export interface EwsOptions extends Omit<CallOptions, 'userAgent'> {
   readonly version: string;
 }
 
-export interface NewMessage {
+export interface NewMessage extends MessageProperties {
   /** The mailbox that sends (impersonated), an SMTP address. */
   readonly mailbox: string;
   /** Mark of the sent copy: how it is told from others with the same Message-ID. */
@@ -148,6 +155,7 @@ class LibraryEws implements Ews {
       if (escaped === undefined) return unusableRecipient();
       blind.push(escaped);
     }
+    const headers = escapedHeaders(message.internetHeaders);
     const mark = escapeXml(message.spoolId);
     if (mark === undefined) throw new Error('a spool id holds control characters');
 
@@ -171,6 +179,15 @@ class LibraryEws implements Ews {
         new library.ExtendedPropertyDefinition(MESSAGE_FLAGS, library.MapiPropertyType.Integer),
         READ,
       );
+      if (message.itemClass !== undefined) item.ItemClass = escapeXml(message.itemClass) ?? '';
+      if (message.importance !== undefined) item.Importance = importanceIn(library, message.importance);
+      if (message.readReceipt === true) item.IsReadReceiptRequested = true;
+      if (message.deliveryReceipt === true) item.IsDeliveryReceiptRequested = true;
+      for (const { name, value } of headers) {
+        const { InternetHeaders } = library.DefaultExtendedPropertySet;
+        const { String: text } = library.MapiPropertyType;
+        item.SetExtendedProperty(new library.ExtendedPropertyDefinition(InternetHeaders, name, text), value);
+      }
       // Named, because some servers file the copy elsewhere otherwise.
       if (message.saveCopy) await item.SendAndSaveCopy(library.WellKnownFolderName.SentItems);
       else await item.Send();
@@ -250,6 +267,29 @@ class LibraryEws implements Ews {
   }
 }
 
+/** The library's enumerations begin with 0, which some of its code takes for nothing: tests hold every value. */
+function importanceIn(library: Library, importance: Importance): LibraryImportance {
+  switch (importance) {
+    case 'low':
+      return library.Importance.Low;
+    case 'normal':
+      return library.Importance.Normal;
+    case 'high':
+      return library.Importance.High;
+    default:
+      return unreachable(importance);
+  }
+}
+
+/** One that XML cannot carry is left out: the MIME has it too. */
+function escapedHeaders(headers: readonly InternetHeader[] = []): InternetHeader[] {
+  return headers.flatMap((header) => {
+    const name = escapeXml(header.name);
+    const value = escapeXml(header.value);
+    return name === undefined || value === undefined ? [] : [{ name, value }];
+  });
+}
+
 /** A status no server has: the library passes it on without looking at anything else. */
 const UNUSABLE = { status: 599, responseText: '', getAllResponseHeaders: () => '' };
 
@@ -271,47 +311,4 @@ function around(soap: string, place: string, content: StreamedBody): StreamedBod
 function neverUnknown(status: Exclude<CallResult, { ok: true }>['status']): Delayed | Failed {
   if (status.outcome === 'unknown') throw new Error('a request that sends nothing cannot have an unknown outcome');
   return status;
-}
-
-function unusableMailbox(): Delayed {
-  return {
-    outcome: 'delayed',
-    code: MISCONFIGURED,
-    reach: 'mailbox',
-    cause: 'unusable mailbox',
-    text: 'The mail gateway cannot pass messages on at the moment; its operator has been told',
-    reason: 'The name of the sending mailbox holds control characters; correct it under senders',
-  };
-}
-
-function unusableRecipient(): Failed {
-  return {
-    outcome: 'failed',
-    code: '5.1.3',
-    cause: 'unusable recipient',
-    text: 'A recipient address is not valid',
-    reason: 'A recipient address holds control characters, which no request to Exchange can carry',
-  };
-}
-
-function unusableMessageId(): Failed {
-  return {
-    outcome: 'failed',
-    code: '5.6.0',
-    cause: 'unusable Message-ID',
-    text: 'The message cannot be looked for',
-    reason: 'The Message-ID holds control characters, so Exchange cannot be asked for it',
-  };
-}
-
-function unreadableAnswer(): Delayed {
-  return {
-    outcome: 'delayed',
-    code: '4.3.0',
-    reach: 'message',
-    capped: true,
-    cause: 'unreadable answer',
-    text: 'The mail server gave an unexpected answer',
-    reason: 'Exchange reported success, but the answer to a search could not be read',
-  };
 }

@@ -18,12 +18,18 @@ import { SpoolError } from '../mail/spool.ts';
 import type { Delayed, DeliveryStatus, Failed, Relayed, Verification } from '../mail/status.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
 import { FOLDERS } from './ews.ts';
-import type { Ews, FolderName } from './ews.ts';
+import type { Ews, FolderName, NewMessage } from './ews.ts';
+import { readProperties } from './properties.ts';
 
 export interface ExchangeTransportOptions {
   readonly ews: Ews;
   /** Keep a copy in the sending mailbox's Sent Items. Without it an unclear outcome stays unclear. */
   readonly saveToSentItems: boolean;
+  /**
+   * Names of X- fields that are also handed over as properties, default none: Exchange drops a field whose name the
+   * mailbox never used before. Each name takes a place of the mailbox's quota of named properties for good.
+   */
+  readonly carryHeaders?: readonly string[];
   /** For events, default `ews`. */
   readonly name?: string;
   /** Octets of a header block that are held in memory, default 1 MiB. */
@@ -47,7 +53,7 @@ export function exchangeTransport(options: ExchangeTransportOptions): Transport 
 }
 
 async function deliver(
-  { ews, saveToSentItems, maxHeaderSize = MAX_HEADER_SIZE }: ExchangeTransportOptions,
+  { ews, saveToSentItems, carryHeaders = [], maxHeaderSize = MAX_HEADER_SIZE }: ExchangeTransportOptions,
   outgoing: Outgoing,
   signal: AbortSignal,
 ): Promise<DeliveryStatus> {
@@ -56,13 +62,15 @@ async function deliver(
   if (item.headerSize > maxHeaderSize) return headerTooLarge(item.headerSize, maxHeaderSize);
   try {
     const block = await readHeader(outgoing);
-    const { fields, blind } = await applyEnvelope(
+    const { fields, blind } = applyEnvelope(
       splitHeader(block),
       item.envelope.recipients.map(({ address }) => address),
     );
     const header = joinHeader(fields);
-    return await ews.send(
+    return await send(
+      ews,
       {
+        ...(await readProperties(fields, carryHeaders)),
         mailbox: item.mailbox,
         spoolId: item.id,
         blind,
@@ -75,6 +83,27 @@ async function deliver(
     if (error instanceof SpoolError || error instanceof SizeMismatch) return unreadable(error);
     throw error;
   }
+}
+
+/** Exchange refused to store a property, so it did not send: the mailbox's quota of named properties may be used up. */
+const NOT_STORED: ReadonlySet<string> = new Set([
+  'ErrorItemSave',
+  'ErrorItemSavePropertyError',
+  'ErrorPropertyValidationFailure',
+  'ErrorInvalidPropertySet',
+]);
+
+/** Once more without the X- fields as properties if Exchange does not store them: no message fails for a copy of its header. */
+async function send(ews: Ews, message: NewMessage, signal: AbortSignal): Promise<DeliveryStatus> {
+  const status = await ews.send(message, signal);
+  const isCarrying = (message.internetHeaders ?? []).length > 0;
+  if (status.outcome !== 'failed' || !NOT_STORED.has(status.cause) || !isCarrying) return status;
+  const second = await ews.send({ ...message, internetHeaders: [] }, signal);
+  if (second.outcome !== 'relayed') return second;
+  return {
+    ...second,
+    reason: `Sent without its X- fields as properties, because Exchange did not store them (${status.cause}); the mailbox's quota of named properties may be used up`,
+  };
 }
 
 /** The spool's body is not what its entry says. */

@@ -10,12 +10,14 @@
  *   Those are copies of what the sender wrote for all to see, so they show no blind recipient.
  * - Bcc and Resent-Bcc go. Resent-To and Resent-Cc go too: some servers and clients read them as recipients, Exchange and
  *   Gromox do not pass them on, and a recipient only they name has to become a blind one.
- * - Envelope recipients that neither To nor Cc names are the blind ones.
+ * - Envelope recipients that neither To nor Cc names are the blind ones. Trace fields that earlier servers wrote go if they
+ *   name one (RFC 5321 section 7.2: `for`, Delivered-To and the like show what the sender did not).
  *
  * A field is also written anew when it holds more @ than its addresses do (in names, comments, routes): another parser could
- * find a recipient there that is in no envelope. A bare CR, which some parsers take for a line end, becomes a space.
+ * find a recipient there that is in no envelope. So is one with control characters, which some parsers stop at or skip, and
+ * copies of it show blanks in their place. A bare CR, which some parsers take for a line end, becomes a space everywhere.
  */
-import { canonicalAddress, parseHeader } from './addresses.ts';
+import { canonicalAddress, mailboxesOf } from './addresses.ts';
 import type { Mailbox } from './addresses.ts';
 import { renderMailbox } from './display.ts';
 import { fieldValue, headerField } from './header.ts';
@@ -28,6 +30,17 @@ export interface Addressed {
 }
 
 const HIDDEN = new Set(['bcc', 'resent-bcc', 'resent-to', 'resent-cc']);
+/** Fields into which servers write recipients of the envelope. */
+const TRACE = new Set([
+  'received',
+  'delivered-to',
+  'x-delivered-to',
+  'envelope-to',
+  'x-envelope-to',
+  'apparently-to',
+  'x-rcpt-to',
+  'x-receiver',
+]);
 
 interface Kept {
   /** Where the field stands in the new header; later fields of the kind are merged into it. */
@@ -38,7 +51,7 @@ interface Kept {
 }
 
 /** @param recipients addresses of the envelope */
-export async function applyEnvelope(header: readonly HeaderField[], recipients: readonly string[]): Promise<Addressed> {
+export function applyEnvelope(header: readonly HeaderField[], recipients: readonly string[]): Addressed {
   const envelope = new Map<string, string>();
   for (const address of recipients) {
     const canonical = canonicalAddress(address);
@@ -54,7 +67,7 @@ export async function applyEnvelope(header: readonly HeaderField[], recipients: 
       fields.push(field);
       continue;
     }
-    const named = (await parseHeader([field]))[field.name];
+    const named = mailboxesOf(field);
     const inEnvelope = named.filter(({ address }) => address !== '' && envelope.has(canonicalAddress(address)));
     const fresh = inEnvelope.filter(({ address }) => {
       const canonical = canonicalAddress(address);
@@ -68,6 +81,7 @@ export async function applyEnvelope(header: readonly HeaderField[], recipients: 
       } else {
         const isWhole =
           fresh.length === named.length &&
+          !field.raw.some(isControl) &&
           atSigns(field.raw) === atSigns(Buffer.from(named.map(({ address }) => address).join()));
         kept.set(field.name, { at: fields.length, mailboxes: fresh, raw: isWhole ? field : undefined });
         fields.push(undefined);
@@ -78,16 +92,30 @@ export async function applyEnvelope(header: readonly HeaderField[], recipients: 
   for (const [name, { at, mailboxes, raw }] of kept) {
     fields[at] = raw ?? headerField(name === 'to' ? 'To' : 'Cc', mailboxes.map(renderMailbox).join(', '));
   }
+  const blind = new Map([...envelope].filter(([canonical]) => !visible.has(canonical)));
   return {
-    fields: fields.filter((field) => field !== undefined),
-    blind: [...envelope].filter(([canonical]) => !visible.has(canonical)).map(([, address]) => address),
+    fields: fields
+      .filter((field) => field !== undefined)
+      .filter((field) => !TRACE.has(field.name) || !names(field, blind)),
+    blind: [...blind.values()],
   };
+}
+
+/** Whether the text holds one of these addresses, whatever the field's grammar. */
+function names(field: HeaderField, addresses: ReadonlyMap<string, string>): boolean {
+  if (addresses.size === 0) return false;
+  // Taken apart at what an address cannot hold unquoted; one pass, however many addresses are looked for.
+  const words = fieldValue(field).split(/[\s<>(),;:"]+/);
+  // Some parsers skip control characters.
+  return words.some((word) => word.includes('@') && addresses.has(canonicalAddress(word.replace(/\p{Cc}+/gu, ''))));
 }
 
 const CR = 0x0d;
 const LF = 0x0a;
 const AT = 0x40;
 const SPACE = 0x20;
+const TAB = 0x09;
+const DELETE = 0x7f;
 
 function withoutBareCr(field: HeaderField): HeaderField {
   let at = field.raw.indexOf(CR);
@@ -99,6 +127,10 @@ function withoutBareCr(field: HeaderField): HeaderField {
     raw[at] = SPACE;
   }
   return raw === undefined ? field : { name: field.name, raw };
+}
+
+function isControl(octet: number): boolean {
+  return (octet < SPACE && octet !== TAB && octet !== CR && octet !== LF) || octet === DELETE;
 }
 
 function atSigns(octets: Buffer): number {
@@ -113,7 +145,8 @@ function isEmptyGroup(field: HeaderField): boolean {
   return /^(?:[^@:;<>]*:(?:\s*;)?)?[\s,]*$/.test(fieldValue(field));
 }
 
-/** The same octets under another name: `To: ...` becomes `X-Original-To: ...`. */
+/** The same octets under another name, but for control characters: `To: ...` becomes `X-Original-To: ...`. */
 function original({ name, raw }: HeaderField): HeaderField {
-  return { name: `x-original-${name}`, raw: Buffer.concat([Buffer.from('X-Original-'), raw]) };
+  const readable = raw.some(isControl) ? raw.map((octet) => (isControl(octet) ? SPACE : octet)) : raw;
+  return { name: `x-original-${name}`, raw: Buffer.concat([Buffer.from('X-Original-'), readable]) };
 }

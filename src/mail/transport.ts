@@ -12,8 +12,9 @@ export interface Outgoing {
 export interface Transport {
   readonly name: string;
   /**
-   * One attempt, never retried inside (but for one forced token refresh after a 401). Expected trouble is a value;
-   * a throw is a bug. After `signal` aborts it settles soon: delayed if the request was surely not acted on, else unknown.
+   * One attempt, never retried inside (but for one forced token refresh after a 401, and once without optional properties
+   * that the server said it could not store; neither had sent anything). Expected trouble is a value; a throw is a bug.
+   * After `signal` aborts it settles soon: delayed if the request was surely not acted on, else unknown.
    */
   deliver(outgoing: Outgoing, signal: AbortSignal): Promise<DeliveryStatus>;
   /** Looks whether an earlier attempt of unknown outcome went through. */

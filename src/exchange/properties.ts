@@ -1,0 +1,135 @@
+/**
+ * What of a header block Exchange does not take from the MIME and wants as elements or properties beside it: importance,
+ * receipts, the class of a disposition notification, and X- fields, of which a mailbox loses those it never used before.
+ * Pure; reads what is there and never fails: what cannot be read is as good as absent, the MIME still carries it.
+ */
+import { mailboxesOf, parseHeader } from '../mail/addresses.ts';
+import { fieldValue } from '../mail/header.ts';
+import type { HeaderField } from '../mail/header.ts';
+
+export type Importance = 'low' | 'normal' | 'high';
+
+export interface InternetHeader {
+  readonly name: string;
+  /** Decoded, on one line. */
+  readonly value: string;
+}
+
+export interface MessageProperties {
+  readonly importance?: Importance;
+  /** Exchange sends receipts to the sending mailbox, whatever address the field names. */
+  readonly readReceipt?: boolean;
+  readonly deliveryReceipt?: boolean;
+  /** Absent: the class that Exchange finds itself. */
+  readonly itemClass?: string;
+  /** Names are unique without regard to case. */
+  readonly internetHeaders?: readonly InternetHeader[];
+}
+
+/** The gateway's own field that counts its passes; always carried, or a loop through a mailbox would not be seen. */
+export const HOP_FIELD = 'X-SMTP2Exchange-Hop';
+/** Every name takes a place of the mailbox's quota of named properties for good. */
+const MAX_HEADERS = 20;
+/** Characters of a value. A longer one is left to the MIME: a cut one would take its place. */
+const MAX_VALUE = 1_000;
+/** Octets of a field that is read at all; an encoded character takes up to a dozen. */
+const MAX_FIELD = 16 * 1024;
+
+/** Message class of a read receipt (MS-OXOMSG section 2.2.2); without it, it would be a plain message with attachments. */
+const READ_NOTIFICATION = 'REPORT.IPM.Note.IPNRN';
+
+/**
+ * @param fields the block as it is sent
+ * @param carryHeaders names of further fields to carry; those that do not begin with `X-` are passed over
+ */
+export async function readProperties(
+  fields: readonly HeaderField[],
+  carryHeaders: readonly string[],
+): Promise<MessageProperties> {
+  const importance = importanceOf(fields);
+  return {
+    ...(importance === undefined ? {} : { importance }),
+    readReceipt: namesAnybody(fields, 'disposition-notification-to'),
+    deliveryReceipt: namesAnybody(fields, 'return-receipt-to'),
+    ...(isReadNotification(fields) ? { itemClass: READ_NOTIFICATION } : {}),
+    internetHeaders: await internetHeaders(fields, carryHeaders),
+  };
+}
+
+/** The first that says something readable decides, so Importance wins where they contradict each other. */
+const IMPORTANCE_FIELDS = ['importance', 'x-priority', 'priority', 'x-msmail-priority'];
+
+/** Importance and Priority: RFC 2156 section 5.3.4 and 5.3.6; the others: MS-OXCMAIL section 2.1.3.2.9. Not told apart. */
+const IMPORTANCES = new Map<string, Importance>([
+  ...['1', '2', 'high', 'highest', 'urgent'].map((word) => [word, 'high'] as const),
+  ...['3', 'normal', 'medium'].map((word) => [word, 'normal'] as const),
+  ...['4', '5', 'low', 'lowest', 'non-urgent'].map((word) => [word, 'low'] as const),
+]);
+
+function importanceOf(fields: readonly HeaderField[]): Importance | undefined {
+  for (const wanted of IMPORTANCE_FIELDS) {
+    for (const field of fields) {
+      if (field.name !== wanted || field.raw.length > MAX_FIELD) continue;
+      // `1 (Highest)`, `1-High`, `Non-Urgent`.
+      const word = /^(?:\d+|[a-z]+(?:-[a-z]+)*)/i.exec(fieldValue(field))?.[0].toLowerCase();
+      const importance = word === undefined ? undefined : IMPORTANCES.get(word);
+      if (importance !== undefined) return importance;
+    }
+  }
+  return undefined;
+}
+
+function namesAnybody(fields: readonly HeaderField[], wanted: string): boolean {
+  return fields.some(
+    (field) =>
+      field.name === wanted &&
+      field.raw.length <= MAX_FIELD &&
+      mailboxesOf(field).some(({ name, address }) => name !== '' || address !== ''),
+  );
+}
+
+/** multipart/report with report-type=disposition-notification (RFC 8098 section 3). Other reports are plain messages. */
+function isReadNotification(fields: readonly HeaderField[]): boolean {
+  const field = fields.find(({ name }) => name === 'content-type');
+  if (field === undefined || field.raw.length > MAX_FIELD) return false;
+  const value = fieldValue(field);
+  const type = /^multipart\/report(?=[\s;]|$)/i.exec(value)?.[0];
+  if (type === undefined) return false;
+  // Parameter by parameter, so that text within quotes is no parameter.
+  const parameter = /[\s;]*([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))/y;
+  parameter.lastIndex = type.length;
+  for (let found = parameter.exec(value); found; found = parameter.exec(value)) {
+    const [, name = '', quoted, token = ''] = found;
+    if (name.toLowerCase() === 'report-type') return (quoted ?? token).toLowerCase() === 'disposition-notification';
+  }
+  return false;
+}
+
+async function internetHeaders(
+  fields: readonly HeaderField[],
+  carryHeaders: readonly string[],
+): Promise<InternetHeader[]> {
+  const found: InternetHeader[] = [];
+  const seen = new Set<string>();
+  for (const name of [HOP_FIELD, ...carryHeaders]) {
+    const key = name.toLowerCase();
+    if (found.length === MAX_HEADERS) break;
+    if (!/^x-[!-9;-~]+$/.test(key) || seen.has(key)) continue;
+    seen.add(key);
+    const named = fields.filter((field) => field.name === key);
+    // A property has one value. Of the passes none may be forgotten, so they share it; else the first field is meant.
+    const wanted = name === HOP_FIELD ? named : named.slice(0, 1);
+    if (wanted.some(({ raw }) => raw.length > MAX_FIELD)) continue;
+    const value = (await Promise.all(wanted.map(textOf))).join(', ');
+    if (value !== '' && value.length <= MAX_VALUE) found.push({ name, value });
+  }
+  return found;
+}
+
+/** Encoded words decoded (RFC 2047); no line end in one of them may begin another field where Exchange writes it out. */
+async function textOf(field: HeaderField): Promise<string> {
+  // Read as a Subject, which is the plain text that any other field of text is.
+  const { subject = '' } = await parseHeader([{ name: 'subject', raw: field.raw }]);
+  // \p{Cs}: lone surrogates, which XML cannot carry any more than control characters.
+  return subject.replace(/[\p{Cc}\p{Cs}\u2028\u2029\ufffe\uffff]+/gu, ' ').trim();
+}
