@@ -85,7 +85,7 @@ export type Event =
       readonly user: string;
       readonly mechanism: string;
     }
-  /** Too many failed logins: nothing is taken from this address until then. */
+  /** Too many failed logins: none from this address is taken until then. */
   | {
       readonly event: 'auth.banned';
       readonly listener: string;

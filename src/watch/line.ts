@@ -98,7 +98,7 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'auth.banned':
       return line(
         'warn',
-        `${id(event.peer)} failed to log in ${count(event.failures, 'time')}, nothing is taken from it until ${instant(event.until)}`,
+        `${id(event.peer)} failed to log in ${count(event.failures, 'time')}, no login from it is taken until ${instant(event.until)}`,
         {
           listener: id(event.listener),
           peer: id(event.peer),
