@@ -4,6 +4,7 @@
  * passed by writing it otherwise.
  */
 import { isIPv4, isIPv6 } from 'node:net';
+import { domainToUnicode } from 'node:url';
 
 export interface PathMode {
   /** Tolerate what old devices send: see readPath(). */
@@ -135,7 +136,12 @@ function readDomain(written: string, { lenient, completeDomain }: PathMode): str
   const domain = lenient ? written.replace(/\.+$/, '') : written;
   if (domain === '') return lenient ? completeDomain : undefined;
   const label = lenient ? /^[\p{L}\p{M}\p{N}_-]{1,63}$/u : /^(?!-)[\p{L}\p{M}\p{N}-]{1,63}(?<!-)$/u;
-  return domain.split('.').every((one) => label.test(one)) ? domain : undefined;
+  return domain.split('.').every((one) => label.test(one) && isDecodable(one)) ? domain : undefined;
+}
+
+/** An A-label that stands for no U-label (RFC 5890 section 2.3.2.1) is no part of a domain. */
+function isDecodable(label: string): boolean {
+  return !/^xn--/i.test(label) || !/^xn--/i.test(domainToUnicode(label));
 }
 
 /** RFC 5321 section 4.1.3. */

@@ -83,8 +83,9 @@ export class Server extends SMTPServer {
     this.#isBalancer = networkList(options.proxyProtocol);
     this.#watchdog = new Watchdog(this.#live, { ...options, rateWindow: parts.rateWindow ?? RATE_WINDOW, clock });
     this.on('error', (error: Parameters<typeof isKnock>[0]) => {
-      // Of implicit TLS: there is no session yet.
-      if (!isKnock(error)) this.#tell(plain(error.meta?.remoteAddress ?? ''), handshake(error));
+      // Of implicit TLS: there is no session yet. What has no peer concerns the port.
+      const peer = error.meta?.remoteAddress;
+      if (peer !== undefined && !isKnock(error)) this.#tell(plain(peer), handshake(error));
     });
     options.certificate?.onChange((pair) => this.updateSecureContext({ ...pair }));
   }
@@ -404,20 +405,16 @@ class Connection extends SMTPConnection implements Watched {
   }
 
   override _onCommand(line: Buffer, callback?: () => void): void {
-    const done = (): void => {
-      this.turnAt = clock();
-      callback?.();
-    };
-    if (!this._ready || this._upgrading) return super._onCommand(line, done);
+    if (!this._ready || this._upgrading) return super._onCommand(line, callback);
     this._unrecognizedCommands = 0;
     const refused = this.#beforeCommand(line);
     if (refused !== undefined) {
       this._nextHandler = false;
       this.#say(refused);
-      return void setImmediate(done);
+      return void setImmediate(() => callback?.());
     }
     const isRepaired = this.#server.listener.lenient && this._nextHandler === false;
-    super._onCommand(isRepaired ? repairedLine(line, this.remoteAddress) : line, done);
+    super._onCommand(isRepaired ? repairedLine(line, this.remoteAddress) : line, callback);
   }
 
   #beforeCommand(line: Buffer): Refused | undefined {
@@ -464,6 +461,7 @@ class Connection extends SMTPConnection implements Watched {
 
   /** With our enhanced status codes, one a reply; tells every refusal. */
   override send(code: number, data?: string | string[] | null, context?: string | false): void {
+    this.turnAt = clock();
     if (Array.isArray(data)) return super.send(code, data.filter(this.#isOffered), context);
     if (typeof data !== 'string' || code < 400) {
       const isOurs = typeof data === 'string' && ENHANCED.test(data);

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SpoolError } from '../../src/mail/spool.ts';
 import type { SpoolTrouble } from '../../src/mail/spool.ts';
 import { MESSAGE, TestListener, until } from './listener.ts';
+import type { Setup } from './listener.ts';
 
 let listener: TestListener;
 
@@ -300,8 +301,8 @@ describe('size', () => {
 });
 
 describe('the header', () => {
-  async function header(data: string, ehlo = 'EHLO client.test'): Promise<void> {
-    await listener.start({ now: () => Date.UTC(2026, 10, 23, 9, 5, 7) });
+  async function header(data: string, ehlo = 'EHLO client.test', setup: Setup = {}): Promise<void> {
+    await listener.start({ ...setup, now: () => Date.UTC(2026, 10, 23, 9, 5, 7) });
     const session = await listener.connect();
     await session.reply();
     await session.say(ehlo);
@@ -328,7 +329,7 @@ describe('the header', () => {
   });
 
   it('keeps what a hostile EHLO says in its place', async () => {
-    await header(`${HEAD}body\r\n`, 'EHLO (x);\u00fc<b@c>[::1]');
+    await header(`${HEAD}body\r\n`, 'EHLO (x);\u00fc<b@c>[::1]', { lenient: true });
     const received = listener.inject.only.fields('received').join('');
     expect(received).toMatch(/^Received: from xbc1 \(\[127\.0\.0\.1\]\)/);
   });

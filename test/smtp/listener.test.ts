@@ -121,7 +121,7 @@ describe('the allow-list', () => {
     const listener = await listen({ address, allow });
     const session = await listener.connect(from);
     const greeting = await session.reply();
-    expect(greeting).toBe(`554 5.7.1 ${from} may not use this listener`);
+    expect(greeting).toBe(`554 5.7.1 ${from} may not use this server: it is not in "allow" of listener "lan"`);
     await session.closed();
     expect(session.unread).toEqual([]);
     await until('the close', () => listener.told('session.closed').length > 0);
@@ -132,7 +132,6 @@ describe('the allow-list', () => {
         peer: from,
         refusal: 'address',
         reply: greeting,
-        detail: 'not in the allow-list of listener "lan"',
       },
     ]);
   });
@@ -194,7 +193,7 @@ describe('limits', () => {
     const first = await listener.session();
     await listener.session();
     const third = await listener.connect();
-    expect(await third.reply()).toMatch(/^421 gw\.test /);
+    expect(await third.reply()).toBe('421 4.7.0 Too many connected clients, try again later');
     await third.closed();
     expect(listener.refusals).toEqual([
       {

@@ -86,7 +86,8 @@ const cases: Case[] = [
   { lines: [MAIL, RCPT, 'DATA', `${MESSAGE}.`], setup: { maxHeaderSize: 50 }, reply: '552 5.3.4', refusal: 'header' },
   { lines: ['GET / HTTP/1.1'], reply: '421 4.7.0', refusal: 'syntax' },
   { lines: ['POST /x HTTP/1.1'], reply: '421 4.7.0', refusal: 'syntax' },
-  { lines: Array.from({ length: 10 }, () => 'NONSENSE'), reply: '421 4.7.0', refusal: 'syntax' },
+  { lines: Array.from({ length: 21 }, () => 'NONSENSE'), reply: '421 4.7.0', refusal: 'errors' },
+  { lines: Array.from({ length: 3 }, () => RCPT), setup: { maxErrors: 2 }, reply: '421 4.7.0', refusal: 'errors' },
   {
     lines: Array.from({ length: 9 }, () => 'NOOP'),
     setup: { auth: 'required', allowInsecureAuth: true },

@@ -2,9 +2,8 @@
 import { once } from 'node:events';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { smtpSource } from '../../src/smtp/server.ts';
+import { tlsSettings } from '../../src/smtp/tls.ts';
 import { MESSAGE, OPTIONS, plain, TestListener, until } from './listener.ts';
-import { MemoryInject } from './memory-inject.ts';
 
 let listener: TestListener;
 
@@ -213,18 +212,7 @@ describe('minTls', () => {
   it('does not start without a certificate', () => {
     // The package would take its built-in one, whose key everybody knows.
     for (const tls of ['optional', 'required', 'implicit'] as const)
-      expect(() =>
-        smtpSource(
-          { ...OPTIONS, tls },
-          {
-            inject: new MemoryInject(),
-            report: () => undefined,
-            users: new Map(),
-            hostname: 'x',
-            defaultFrom: 'a@b.c',
-          },
-        ),
-      ).toThrow('a listener with TLS needs a certificate');
+      expect(() => tlsSettings({ ...OPTIONS, tls })).toThrow('a listener with TLS needs a certificate');
   });
 });
 
