@@ -170,6 +170,69 @@ describe('the request', () => {
     expect(all(requestOf(await sent()).root, 'BccRecipients')).toEqual([]);
   });
 
+  it.each([
+    ['low', 'Low'],
+    ['normal', 'Normal'],
+    ['high', 'High'],
+  ] as const)('says that a message is of %s importance', async (importance, text) => {
+    const { root } = requestOf(await sent({ importance }));
+    expect(only(root, 'Importance').text).toBe(text);
+  });
+
+  it('says everything else in the order of the schema', async () => {
+    const { root } = requestOf(
+      await sent({
+        importance: 'low',
+        readReceipt: true,
+        deliveryReceipt: true,
+        itemClass: 'REPORT.IPM.Note.IPNRN',
+        internetHeaders: [
+          { name: 'X-One', value: '1' },
+          { name: 'X-Two', value: 'Jürgen & <Söhne>' },
+        ],
+        blind: ['b@contoso.test'],
+      }),
+    );
+    const message = only(root, 'Message');
+    expect(message.children.map(({ name }) => name)).toEqual([
+      'MimeContent',
+      'ItemClass',
+      'Importance',
+      ...Array.from({ length: 4 }, () => 'ExtendedProperty'),
+      'BccRecipients',
+      'IsReadReceiptRequested',
+      'IsDeliveryReceiptRequested',
+    ]);
+    expect(only(message, 'ItemClass').text).toBe('REPORT.IPM.Note.IPNRN');
+    expect(only(message, 'IsReadReceiptRequested').text).toBe('true');
+    expect(only(message, 'IsDeliveryReceiptRequested').text).toBe('true');
+    const headers = all(message, 'ExtendedProperty').slice(2);
+    expect(
+      headers.map((property) => [only(property, 'ExtendedFieldURI').attributes, only(property, 'Value').text]),
+    ).toEqual([
+      [{ DistinguishedPropertySetId: 'InternetHeaders', PropertyName: 'X-One', PropertyType: 'String' }, '1'],
+      [
+        { DistinguishedPropertySetId: 'InternetHeaders', PropertyName: 'X-Two', PropertyType: 'String' },
+        'Jürgen & <Söhne>',
+      ],
+    ]);
+  });
+
+  it.each(['readReceipt', 'deliveryReceipt'] as const)('asks for one receipt alone: %s', async (kind) => {
+    const { root } = requestOf(await sent({ [kind]: true }));
+    expect(all(root, 'IsReadReceiptRequested').length).toBe(kind === 'readReceipt' ? 1 : 0);
+    expect(all(root, 'IsDeliveryReceiptRequested').length).toBe(kind === 'deliveryReceipt' ? 1 : 0);
+  });
+
+  it('asks for nothing that is not wanted', async () => {
+    const seen = await sent({ readReceipt: false, deliveryReceipt: false, internetHeaders: [] });
+    expect(only(requestOf(seen).root, 'Message').children.map(({ name }) => name)).toEqual([
+      'MimeContent',
+      'ExtendedProperty',
+      'ExtendedProperty',
+    ]);
+  });
+
   it('keeps no copy when none is wanted', async () => {
     const { root } = requestOf(await sent({ saveCopy: false }));
     expect(only(root, 'CreateItem').attributes).toEqual({ MessageDisposition: 'SendOnly' });
@@ -256,6 +319,28 @@ describe('what comes from a message or the configuration', () => {
     const search = peer.seen.at(-1);
     if (!search) throw new Error('nothing arrived');
     expect(elements(search, 't:Constant').map((element) => element.getAttribute('Value'))).toEqual([`<${text}>`]);
+  });
+
+  it.each(HOSTILE)('%j arrives intact as name, value and class of properties', async (text) => {
+    const seen = await sent({ internetHeaders: [{ name: text, value: text }], itemClass: text });
+    expect(elements(seen, 't:Value').map(({ textContent }) => textContent)).toEqual(['0195abcd-1', '1', text]);
+    expect(elements(seen, 't:ExtendedFieldURI').map((element) => element.getAttribute('PropertyName'))).toEqual([
+      'smtp2exchange-id',
+      '',
+      text,
+    ]);
+    expect(elements(seen, 't:ItemClass').map(({ textContent }) => textContent)).toEqual([text]);
+    expect(elements(seen, 't:ToRecipients')).toEqual([]);
+  });
+
+  it.each(UNWRITABLE)('%j goes without being a property', async (text) => {
+    const internetHeaders = [
+      { name: 'X-One', value: text },
+      { name: text, value: '1' },
+      { name: 'X-Two', value: '2' },
+    ];
+    const seen = await sent({ internetHeaders });
+    expect(elements(seen, 't:Value').map(({ textContent }) => textContent)).toEqual(['0195abcd-1', '1', '2']);
   });
 
   it.each(UNWRITABLE)('%j is refused and nothing is sent', async (text) => {

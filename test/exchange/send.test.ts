@@ -1,5 +1,6 @@
 /** The transport as the queue sees it: what reaches Exchange for which envelope, and what an earlier attempt left there. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Ews } from '../../src/exchange/ews.ts';
 import { exchangeTransport } from '../../src/exchange/send.ts';
 import type { QueueItem } from '../../src/mail/item.ts';
 import { SpoolError } from '../../src/mail/spool.ts';
@@ -15,6 +16,7 @@ import {
   messageError,
   type Peer,
   requestOf,
+  type Seen,
   startPeer,
 } from './ews-peer.ts';
 
@@ -169,6 +171,119 @@ describe('the envelope on the wire', () => {
     if (!last) throw new Error('nothing arrived');
     expect(requestOf(last).impersonated).toEqual(['sender@contoso.test']);
     expect(all(requestOf(last).root, 'Value')[0]?.text).toBe('item-1');
+  });
+});
+
+describe('what is said beside the MIME', () => {
+  const HEADER =
+    'To: to@contoso.test\r\nImportance: high\r\nX-Priority: 5\r\nDisposition-Notification-To: app@contoso.test\r\n' +
+    'Return-Receipt-To: app@contoso.test\r\nX-Fax-Id: =?utf-8?Q?4=C3=A4?=\r\nX-Job: 9\r\nX-SMTP2Exchange-Hop: gw.test\r\n' +
+    'Content-Type: multipart/report; report-type=disposition-notification; boundary=b\r\n';
+  const carried = (seen: Seen): (string | undefined)[][] =>
+    all(requestOf(seen).root, 'ExtendedProperty')
+      .map((property) => [
+        all(property, 'ExtendedFieldURI')[0]?.attributes['PropertyName'],
+        all(property, 'Value')[0]?.text,
+      ])
+      .filter(([name]) => name?.startsWith('X-') === true);
+
+  it('comes from the header block, which stays as it is', async () => {
+    const carrying = exchangeTransport({
+      ews: client.ews,
+      saveToSentItems: true,
+      carryHeaders: ['X-Fax-ID', 'X-None'],
+    });
+    expect(await carrying.deliver(outgoing(HEADER), signal)).toMatchObject({ outcome: 'relayed' });
+    const last = peer.seen.at(-1);
+    if (!last) throw new Error('nothing arrived');
+    const { root, mime } = requestOf(last);
+    expect(mime.toString()).toBe(`${HEADER}\r\nHello.\r\n`);
+    const text = (name: string): string[] => all(root, name).map((element) => element.text);
+    expect(text('Importance')).toEqual(['High']);
+    expect(text('IsReadReceiptRequested')).toEqual(['true']);
+    expect(text('IsDeliveryReceiptRequested')).toEqual(['true']);
+    expect(text('ItemClass')).toEqual(['REPORT.IPM.Note.IPNRN']);
+    expect(carried(last)).toEqual([
+      ['X-SMTP2Exchange-Hop', 'gw.test'],
+      ['X-Fax-ID', '4ä'],
+    ]);
+  });
+
+  it('is nothing for a message that says nothing', async () => {
+    await arrived(outgoing('To: to@contoso.test\r\nX-Job: 9\r\n'));
+    const last = peer.seen.at(-1);
+    if (!last) throw new Error('nothing arrived');
+    const { root } = requestOf(last);
+    expect(all(root, 'Message')[0]?.children.map(({ name }) => name)).toEqual([
+      'MimeContent',
+      'ExtendedProperty',
+      'ExtendedProperty',
+    ]);
+  });
+
+  it.each(['ErrorItemSave', 'ErrorItemSavePropertyError', 'ErrorPropertyValidationFailure', 'ErrorInvalidPropertySet'])(
+    'goes without X- fields in a second try after %s, and the operator is told',
+    async (code) => {
+      const before = peer.seen.length;
+      peer.answer = (seen, response) => response.end(carried(seen).length > 0 ? messageError(code) : created());
+      const status = await transport.deliver(outgoing(HEADER), signal);
+      expect(status).toMatchObject({ outcome: 'relayed', code: '2.0.0' });
+      expect(status.reason).toContain(code);
+      const [first, second, ...others] = peer.seen.slice(before);
+      expect(others).toEqual([]);
+      expect(first && second && requestOf(first).mime.equals(requestOf(second).mime)).toBe(true);
+      expect(second && all(requestOf(second).root, 'Importance').length).toBe(1);
+      expect(second && all(requestOf(second).root, 'Value').map(({ text }) => text)).toEqual(['item-1', '1']);
+    },
+  );
+
+  it('and fails if that is not it', async () => {
+    const before = peer.seen.length;
+    peer.answer = (_seen, response) => response.end(messageError('ErrorItemSave'));
+    expect(await transport.deliver(outgoing(HEADER), signal)).toMatchObject({
+      outcome: 'failed',
+      cause: 'ErrorItemSave',
+    });
+    expect(peer.seen.length - before).toBe(2);
+    // Nothing to leave out, so nothing to try.
+    const plain = outgoing('To: to@contoso.test\r\n');
+    expect(await transport.deliver(plain, signal)).toMatchObject({ outcome: 'failed', cause: 'ErrorItemSave' });
+    expect(peer.seen.length - before).toBe(3);
+  });
+
+  it.each([
+    ['ErrorMimeContentInvalid', 'failed'],
+    ['ErrorSendAsDenied', 'failed'],
+    ['ErrorTimeoutExpired', 'unknown'],
+    ['ErrorServerBusy', 'delayed'],
+  ])('no second try after %s', async (code, outcome) => {
+    const before = peer.seen.length;
+    peer.answer = (_seen, response) => response.end(messageError(code));
+    expect(await transport.deliver(outgoing(HEADER), signal)).toMatchObject({ outcome, cause: code });
+    expect(peer.seen.length - before).toBe(1);
+  });
+
+  it('an unclear end of the second try stays unclear', async () => {
+    peer.answer = (seen, response) =>
+      carried(seen).length > 0 ? response.end(messageError('ErrorItemSave')) : response.destroy();
+    expect(await transport.deliver(outgoing(HEADER), signal)).toMatchObject({ outcome: 'unknown' });
+  });
+
+  it('no second try once it is given up', async () => {
+    const given = new AbortController();
+    peer.answer = (_seen, response) => response.end(messageError('ErrorItemSave'));
+    const ews: Ews = {
+      find: (search, asked) => client.ews.find(search, asked),
+      send: async (message, asked) => {
+        const status = await client.ews.send(message, asked);
+        given.abort();
+        return status;
+      },
+    };
+    const before = peer.seen.length;
+    const status = await exchangeTransport({ ews, saveToSentItems: true }).deliver(outgoing(HEADER), given.signal);
+    expect(status).toMatchObject({ outcome: 'delayed', reach: 'message' });
+    expect(peer.seen.length - before).toBe(1);
   });
 });
 
