@@ -69,7 +69,7 @@ export interface ListenerConfig {
   readonly tls: 'none' | 'optional' | 'required' | 'implicit';
   /**
    * Absent if tls is none, and possibly if it is optional: one is to be generated then. Holds what the files held at the
-   * start, and where they are.
+   * start, and their absolute paths.
    */
   readonly certificate?: KeyPair & KeyPairFiles;
   readonly minTls: '1.0' | '1.1' | '1.2' | '1.3';

@@ -18,6 +18,8 @@ beforeAll(async () => {
   pems = await makePems();
 });
 
+const HASH = '$scrypt$ln=15,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA';
+
 interface Parts {
   readonly listeners?: string;
   readonly credential?: string;
@@ -152,6 +154,125 @@ describe('a configuration', () => {
     expect(config.users[0]?.passwordHash.reveal()).toMatch(/^\$scrypt\$ln=15/);
     expect(config.exchange.saveToSentItems).toBe(false);
     expect(secretOf(config)).toBe('007');
+  });
+
+  it('has who may do what, complete', async () => {
+    const config = await load(
+      textOf({
+        listeners: `
+  - { name: lan, port: 25, tls: optional, auth: optional, allow: [192.168.1.20], loginFrom: [192.168.0.0/16],
+      lenient: false, proxyProtocol: [10.0.0.5], senders: ["@contoso.com"], recipients: ["*@*.contoso.com"],
+      maxConnectionsPerAddress: 3, maxMessages: 4, maxErrors: 5, sessionTimeout: 6h, minDataRate: 0B }
+  - { name: faxes, port: 26, lfEndOfData: true }`,
+        exchange: '  carryHeaders: [X-Ticket-ID]',
+        more: `
+users:
+  - { name: pbx, passwordHash: "${HASH}", senders: [a@b.c], perMinute: 7 }
+  - { name: erp, passwordHash: "${HASH}", recipients: [d@e.f] }
+clients:
+  - { networks: [10.0.0.1], senders: ["*"], perMinute: 8 }
+  - { networks: [10.0.0.0/8], recipients: ["@b.c"] }
+recipients: { allow: ["@contoso.com"], deny: [ceo@contoso.com], headerOnly: send }
+logins: { failures: 3, within: 1m, ban: 1h, delay: 0ms }`,
+      }),
+    );
+    expect(config.listeners[0]).toMatchObject({
+      allow: ['192.168.1.20/32'],
+      loginFrom: ['192.168.0.0/16'],
+      lenient: false,
+      lfEndOfData: false,
+      proxyProtocol: ['10.0.0.5/32'],
+      senders: ['@contoso.com'],
+      recipients: ['*@*.contoso.com'],
+      maxConnectionsPerAddress: 3,
+      maxMessages: 4,
+      maxErrors: 5,
+      sessionTimeout: 21_600_000,
+      minDataRate: 0,
+    });
+    expect(config.listeners[1]).toMatchObject({ lenient: true, lfEndOfData: true });
+    const secret = expect.any(Secret) as Secret;
+    expect(config.users).toStrictEqual([
+      { name: 'pbx', passwordHash: secret, senders: ['a@b.c'], perMinute: 7 },
+      { name: 'erp', passwordHash: secret, recipients: ['d@e.f'], perMinute: Infinity },
+    ]);
+    expect(config.clients).toStrictEqual([
+      { networks: ['10.0.0.1/32'], senders: ['*'], perMinute: 8 },
+      { networks: ['10.0.0.0/8'], recipients: ['@b.c'], perMinute: Infinity },
+    ]);
+    expect(config.recipients).toEqual({ allow: ['@contoso.com'], deny: ['ceo@contoso.com'], headerOnly: 'send' });
+    expect(config.logins).toEqual({ failures: 3, within: 60_000, ban: 3_600_000, delay: 0 });
+    expect(config.exchange.carryHeaders).toEqual(['X-Ticket-ID']);
+  });
+
+  it('has what is not given absent, not undefined', async () => {
+    const config = await load(textOf());
+    expect(Object.values(config.listeners[0] ?? {})).not.toContain(undefined);
+    expect(Object.keys(config.listeners[0] ?? {})).not.toContain('certificate');
+  });
+
+  it('has rules with the mailbox that sends', async () => {
+    const rules = `
+  rules:
+    - { from: "@pbx.local", mailbox: pbx@contoso.com, header: rewrite, name: Telephones }
+    - { envelope: a@contoso.com, listener: lan, networks: ["fd00::/8"], header: reject }
+    - {}`;
+    const senders = `senders:
+  mailbox: notifications@contoso.com
+  header: rewrite
+  domain: pbx.local
+  nullReversePath: reject
+  allow: ["@contoso.com", "@pbx.local"]${rules}`;
+    const text = textOf().replace(/^senders: .*$/m, () => senders);
+    expect((await load(text)).senders).toStrictEqual({
+      mailbox: 'notifications@contoso.com',
+      allow: ['@contoso.com', '@pbx.local'],
+      header: 'rewrite',
+      domain: 'pbx.local',
+      nullReversePath: 'reject',
+      rules: [
+        { from: '@pbx.local', mailbox: 'pbx@contoso.com', header: 'rewrite', name: 'Telephones' },
+        {
+          envelope: 'a@contoso.com',
+          listener: 'lan',
+          networks: ['fd00::/8'],
+          mailbox: 'notifications@contoso.com',
+          header: 'reject',
+        },
+        { mailbox: 'notifications@contoso.com', header: 'keep' },
+      ],
+    });
+  });
+
+  it('takes rules of which each has mail of its own', async () => {
+    const rules = `
+    - { from: fax@contoso.com }
+    - { from: "@contoso.com", listener: lan }
+    - { from: "@contoso.com" }
+    - { from: "@sub.contoso.com" }
+    - { from: "*@*.contoso.com" }
+    - { networks: [10.1.0.0/16] }
+    - { networks: [10.0.0.0/8, 192.168.0.0/16] }
+    - { networks: [192.168.0.0/16, 172.16.0.0/12] }
+    - { envelope: "scan-*@contoso.com" }
+    - { envelope: "*-scan@contoso.com" }
+    - { from: "*" }`;
+    const text = textOf().replace(/^senders: .*$/m, () => `senders:\n  mailbox: a@contoso.com\n  rules:${rules}`);
+    expect((await load(text)).senders.rules).toHaveLength(11);
+    expect((await load(text)).senders.domain).toBe('contoso.com');
+  });
+
+  it('lets strangers in where they can do no harm', async () => {
+    const listeners = `
+  - { name: login, port: 25, auth: required, allowInsecureAuth: true, allow: [0.0.0.0/0, "::/0"] }
+  - { name: either, port: 26, auth: optional, allowInsecureAuth: true, loginFrom: [0.0.0.0/0, "::/0"] }
+  - { name: exchanger, port: 27, allow: [0.0.0.0/0], recipients: ["@contoso.com", "*@*.contoso.com", "*@*.lan"] }`;
+    const more = `users: [{ name: a, passwordHash: "${HASH}" }]`;
+    expect((await load(textOf({ listeners, more }))).listeners).toHaveLength(3);
+    const open = '[{ name: a, port: 25, allow: ["::/0"] }]';
+    const own = 'recipients: { allow: ["@contoso.com"] }';
+    expect((await load(textOf({ listeners: open, more: own }))).listeners).toHaveLength(1);
+    expect(await faultsOf(textOf({ listeners: open }))).toEqual([expect.stringContaining('open relay')]);
   });
 
   it('takes an empty group for its defaults', async () => {
@@ -299,6 +420,14 @@ describe('files that are named', () => {
     );
     const { credential } = config.exchange;
     const listener = config.listeners[0]?.certificate;
+    // Where a listener's files are stays known: they are read again.
+    expect(listener).toMatchObject({
+      certFile: join(here.folder, 'cert.pem'),
+      keyFile: join(here.folder, 'key.pem'),
+      passphrase: expect.any(Secret),
+    });
+    expect(listener?.passphrase?.reveal()).toBe(pems.passphrase);
+    expect(Object.keys(credential).toSorted()).toEqual(['certificate', 'kind', 'privateKey']);
     for (const pair of [credential.kind === 'certificate' ? credential : undefined, listener]) {
       const key = createPrivateKey(pair?.privateKey.reveal() ?? '');
       expect(new X509Certificate(pair?.certificate ?? '').checkPrivateKey(key)).toBe(true);

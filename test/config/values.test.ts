@@ -2,7 +2,17 @@
 import { describe, expect, it } from 'vitest';
 import { clientId, clientSecret, passwordHash, scope, tenantId } from '../../src/config/entra.ts';
 import { fillIn } from '../../src/config/environment.ts';
-import { hostName, ipAddress, network, proxyChoice, proxyUrl, serverUrl } from '../../src/config/network.ts';
+import { carriedHeader, displayName, mailbox, pattern, userName } from '../../src/config/addresses.ts';
+import {
+  covers,
+  hostName,
+  ipAddress,
+  isMostlyPublic,
+  network,
+  proxyChoice,
+  proxyUrl,
+  serverUrl,
+} from '../../src/config/network.ts';
 import { distance, suggest } from '../../src/config/suggest.ts';
 import { duration, size } from '../../src/config/units.ts';
 import type { Value } from '../../src/config/value.ts';
@@ -122,6 +132,78 @@ describe('a network', () => {
 
   it.each(['10.0.0.0/33', '::/129'])('has a prefix that fits: %s', (text) => {
     expect(outcome(network(text))).toMatch(/prefix length/);
+  });
+});
+
+describe('networks compared', () => {
+  it.each([
+    ['10.0.0.0/8', '10.0.0.0/8', true],
+    ['10.0.0.0/8', '10.255.255.255/32', true],
+    ['10.0.0.0/8', '11.0.0.0/32', false],
+    ['10.1.0.0/16', '10.0.0.0/8', false],
+    ['0.0.0.0/0', '203.0.113.0/24', true],
+    ['0.0.0.0/0', '::/0', false],
+    ['::/0', '0.0.0.0/0', true],
+    ['0.0.0.0/0', '::ffff:0:0/96', true],
+    ['::ffff:10.0.0.0/104', '10.1.2.3/32', true],
+    ['10.0.0.0/8', '::ffff:10.1.2.0/120', true],
+    ['fd00::/8', 'fd12:3456::/32', true],
+    ['fd00::/8', 'fc00::/7', false],
+    ['2001:db8::/32', '2001:db8:ffff::1/128', true],
+  ])('%s has all of %s: %s', (outer, inner, expected) => {
+    expect(covers(outer, inner)).toBe(expected);
+  });
+
+  const stranger = ['0.0.0.0/0', '128.0.0.0/1', '10.0.0.0/7', '::/0', '2000::/3', '2600::/12', '2000::/15'];
+  const mapped = ['::ffff:0:0/96', '::/80', '::/16', '::ffff:0:0/103'];
+  const own = ['10.0.0.0/8', '11.0.0.0/8', '127.0.0.0/8', '192.168.0.0/16', '100.64.0.0/10', '203.0.113.9/32'];
+  const ownIpv6 = ['::1/128', 'fc00::/7', 'fd00::/8', 'fe80::/10', '2001::/16', '2001:db8::/32', '::ffff:0:0/104'];
+
+  it.each([...stranger, ...mapped])('%s is mostly public', (text) => expect(isMostlyPublic(text)).toBe(true));
+  it.each([...own, ...ownIpv6])("%s may be one's own", (text) => expect(isMostlyPublic(text)).toBe(false));
+});
+
+describe('mail', () => {
+  it.each([
+    [
+      mailbox,
+      ['notifications@contoso.com', '+39055@fax.example', "o'neil@contoso.com", 'jürgen@bücher.example'],
+      ['', 'pbx', '@contoso.com', '*@contoso.com', 'a@b@c', 'a b@contoso.com', 'PBX <pbx@contoso.com>', 'a@b..c'],
+    ],
+    [
+      pattern,
+      ['*', '@contoso.com', '*@contoso.com', 'fax@contoso.com', '*@*.contoso.com', 'scan-*@contoso.com', '*@*'],
+      ['', '@', 'contoso.com', '*.contoso.com', '**', '*contoso.com', 'a@contoso.com,b@contoso.com', '<a@contoso.com>'],
+    ],
+    [userName, ['pbx', 'Telephone system', 'pbx@contoso.com', 'Jürgen'], ['', 'a\tb', 'a\u200bb', 'x'.repeat(256)]],
+    [displayName, ['Telephone system', '"Fax", 2nd floor', 'Büro'], ['', 'a\r\nBcc: b', 'a\0', 'x'.repeat(101)]],
+    [
+      carriedHeader,
+      ['X-Ticket-ID', 'x-a', `X-${'a'.repeat(62)}`, 'X-Mailer'],
+      [
+        'X-',
+        'X',
+        'Ticket',
+        'X-Ticket:',
+        'X-A B',
+        'X-Ü',
+        `X-${'a'.repeat(63)}`,
+        'x-ms-exchange-x',
+        'X-SMTP2Exchange-Hop',
+      ],
+    ],
+  ])('%o', (read, right, wrong) => {
+    expect(accepted(read, [...right, ...wrong])).toEqual(right);
+  });
+
+  it.each([
+    ['contoso.com', /@ before it/],
+    ['*.contoso.com', /@ before it/],
+    ['a@contoso.com; b@contoso.com', /entry of its own/],
+    ['Fax <fax@contoso.com>', /display name/],
+  ])('says what is meant by %s', (text, hint) => {
+    const read = pattern(text);
+    expect(read.ok ? '' : read.hint).toMatch(hint);
   });
 });
 
