@@ -93,7 +93,7 @@ function configText(sandbox: Sandbox, caFile: string, spool: string, smtpPort: n
   return JSON.stringify(
     {
       hostname: 'gateway.demo',
-      listeners: [{ name: 'demo', address: '127.0.0.1', port: smtpPort, tls: 'none' }],
+      listeners: [{ name: 'demo', address: '127.0.0.1', port: smtpPort, tls: 'optional' }],
       senders: { mailbox: PEOPLE.sender },
       exchange: {
         tenantId: sandbox.tenantId,
