@@ -105,11 +105,10 @@ export function createPolicy(rules: PolicyRules): Policy {
     return found;
   };
 
-  /** The first list that does not hold the address. */
-  const missing = (kind: 'senders' | 'recipients', client: Client, address: string): List | undefined => {
+  const listsFor = (kind: 'senders' | 'recipients', client: Client): List[] => {
     const ofUser = client.user === undefined ? undefined : users.get(client.user)?.[kind];
-    const ofNetwork = clients.find(({ holds }) => holds(client.peer))?.[kind];
-    return [ofAll[kind], listenerOf(client)[kind], ofUser ?? ofNetwork].find((list) => list?.holds(address) === false);
+    const own = ofUser ?? clients.find(({ holds }) => holds(client.peer))?.[kind];
+    return [ofAll[kind], listenerOf(client)[kind], own].filter((list) => list !== undefined);
   };
 
   return {
@@ -133,7 +132,7 @@ export function createPolicy(rules: PolicyRules): Policy {
 
     mail(client, reversePath) {
       if (reversePath === '') return undefined;
-      const list = missing('senders', client, reversePath);
+      const list = missing(listsFor('senders', client), reversePath);
       return list && refused('sender', `Sender ${shown(reversePath)}`, `it is not in ${list.name}`);
     },
 
@@ -143,21 +142,22 @@ export function createPolicy(rules: PolicyRules): Policy {
       if (denies && !isSendable(address)) {
         return refused('recipient', what, 'it cannot be compared with recipients.deny');
       }
-      const list = missing('recipients', client, address);
+      const list = missing(listsFor('recipients', client), address);
       return list && refused('recipient', what, `it is not in ${list.name}`);
     },
 
     header(client, { from, sender }) {
+      const lists = listsFor('senders', client);
       for (const [field, mailboxes] of [['From', from] as const, ['Sender', sender] as const]) {
         for (const { name, address } of mailboxes) {
-          const list = missing('senders', client, address);
+          const list = missing(lists, address);
           if (list !== undefined) {
             return address === ''
               ? refused('sender', `A ${field} of the header that is no address`, `it is not in ${list.name}`, name)
               : refused('sender', `${field} ${shown(address)} of the header`, `it is not in ${list.name}`);
           }
           const claimed = claimedAddress(name);
-          const other = claimed === undefined ? undefined : missing('senders', client, claimed);
+          const other = claimed === undefined ? undefined : missing(lists, claimed);
           if (claimed !== undefined && other !== undefined) {
             const what = `${field} ${shown(address)} of the header under the name ${shown(claimed)}`;
             return refused('sender', what, `that address is not in ${other.name}`);
@@ -187,6 +187,11 @@ function listsOf(
     senders: senders && listOf(`senders ${whose}`, senders),
     recipients: recipients && listOf(`recipients ${whose}`, recipients),
   };
+}
+
+/** The first list that does not hold the address. */
+function missing(lists: readonly List[], address: string): List | undefined {
+  return lists.find((list) => !list.holds(address));
 }
 
 /** What cannot be read as an address may be read as another one elsewhere: only `*` holds it. */

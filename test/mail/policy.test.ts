@@ -7,6 +7,7 @@ import { splitHeader } from '../../src/mail/header.ts';
 import { matcher } from '../../src/mail/pattern.ts';
 import { createPolicy } from '../../src/mail/policy.ts';
 import type { Client, PolicyRules, Reply } from '../../src/mail/policy.ts';
+import { cost, LARGE, LINEAR } from './cost.ts';
 
 fc.configureGlobal({ seed: 571 });
 
@@ -481,5 +482,17 @@ describe('whatever the input', () => {
       }),
       { numRuns: 500 },
     );
+  });
+
+  it('a header full of senders costs linear time, however many rules there are', async () => {
+    const networks = Array.from({ length: 200 }, (_, n) => `192.0.2.${n}`);
+    const asked = createPolicy({
+      ...OPEN,
+      clients: networks.map((network) => ({ networks: [network], senders: [] })),
+      senders: { allow: ['*a@x.test', 'b@y.test'] },
+    });
+    const quotes = `${'"'.repeat(199)}x`.repeat(2);
+    const from = Array.from({ length: LARGE / 2 }, (_, n) => ({ name: n % 100 ? '' : quotes, address: 'a@x.test' }));
+    expect(await cost(() => asked.header(CLIENT, { from, sender: [] }))).toBeLessThan(LINEAR);
   });
 });
