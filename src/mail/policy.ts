@@ -88,9 +88,9 @@ export function createPolicy(rules: PolicyRules): Policy {
     ]),
   );
   const users = new Map(rules.users.map((user) => [user.name, listsOf(user, `of user "${user.name}"`)]));
-  const clients = rules.clients.map((entry) => ({
+  const clients = rules.clients.map((entry, index) => ({
     holds: networkList(entry.networks),
-    ...listsOf(entry, `of clients ${entry.networks.join(', ')}`),
+    ...listsOf(entry, `of clients[${index}] (${entry.networks.join(', ')})`),
   }));
   const ofAll = {
     senders: listOf('senders.allow', rules.senders.allow),

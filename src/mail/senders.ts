@@ -46,7 +46,7 @@ export interface SenderFacts {
 export function senderMap(rules: SenderRules): (facts: SenderFacts) => Sending | Reply {
   const ordered = rules.rules.map((rule, index) => ({
     applies: condition(rule),
-    decide: decision(rule, `rule ${index + 1} of senders.rules`),
+    decide: decision(rule, `senders.rules[${index}]`),
   }));
   const otherwise = decision(rules, 'senders.header, as no rule of senders.rules matches');
   return (facts) => (ordered.find(({ applies }) => applies(facts))?.decide ?? otherwise)(facts);

@@ -146,7 +146,7 @@ describe('several rules', () => {
       refusal: 'sender',
       code: 550,
       enhanced: '5.7.1',
-      text: 'Mail from ceo@contoso.com is refused by rule 1 of senders.rules',
+      text: 'Mail from ceo@contoso.com is refused by senders.rules[0]',
     });
   });
 });
