@@ -67,7 +67,8 @@ export function applyEnvelope(header: readonly HeaderField[], recipients: readon
       fields.push(field);
       continue;
     }
-    const named = mailboxesOf(field);
+    const hasControls = field.raw.some(isControl);
+    const named = mailboxesOf(hasControls ? withoutControls(field) : field);
     const inEnvelope = named.filter(({ address }) => address !== '' && envelope.has(canonicalAddress(address)));
     const fresh = inEnvelope.filter(({ address }) => {
       const canonical = canonicalAddress(address);
@@ -81,7 +82,7 @@ export function applyEnvelope(header: readonly HeaderField[], recipients: readon
       } else {
         const isWhole =
           fresh.length === named.length &&
-          !field.raw.some(isControl) &&
+          !hasControls &&
           atSigns(field.raw) === atSigns(Buffer.from(named.map(({ address }) => address).join()));
         kept.set(field.name, { at: fields.length, mailboxes: fresh, raw: isWhole ? field : undefined });
         fields.push(undefined);
@@ -101,13 +102,16 @@ export function applyEnvelope(header: readonly HeaderField[], recipients: readon
   };
 }
 
-/** Whether the text holds one of these addresses, whatever the field's grammar. */
+/** Whether the text holds one of these addresses, whatever the field's grammar. @param addresses by canonical form */
 function names(field: HeaderField, addresses: ReadonlyMap<string, string>): boolean {
   if (addresses.size === 0) return false;
-  // Taken apart at what an address cannot hold unquoted; one pass, however many addresses are looked for.
-  const words = fieldValue(field).split(/[\s<>(),;:"]+/);
   // Some parsers skip control characters.
-  return words.some((word) => word.includes('@') && addresses.has(canonicalAddress(word.replace(/\p{Cc}+/gu, ''))));
+  const text = fieldValue(field).replace(/[^\P{Cc}\t]+/gu, '');
+  // Taken apart at what an address cannot hold unquoted: one pass, however many addresses are looked for.
+  const words = text.split(/[\s<>(),;:"]+/);
+  if (words.some((word) => word.includes('@') && addresses.has(canonicalAddress(word)))) return true;
+  const lower = text.toLowerCase();
+  return [...addresses.keys()].some((address) => address.startsWith('"') && lower.includes(address));
 }
 
 const CR = 0x0d;
@@ -131,6 +135,10 @@ function withoutBareCr(field: HeaderField): HeaderField {
 
 function isControl(octet: number): boolean {
   return (octet < SPACE && octet !== TAB && octet !== CR && octet !== LF) || octet === DELETE;
+}
+
+function withoutControls({ name, raw }: HeaderField): HeaderField {
+  return { name, raw: Buffer.from(raw.filter((octet) => !isControl(octet))) };
 }
 
 function atSigns(octets: Buffer): number {
