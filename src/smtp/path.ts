@@ -39,6 +39,8 @@ const LONGEST = 254;
 const UNSAFE = /[\x00-\x1f\x7f-\x9f\u200b\u2060\ufeff]/;
 // oxlint-disable-next-line no-control-regex -- they are meant
 const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
+/** RFC 5321 section 4.1.2. */
+const KEYWORD = /^[A-Z\d][A-Z\d-]*$/;
 const DOT_ATOM = /^[\w!#$%&'*+\-/=?^`{|}~\u{a0}-\u{10ffff}]+(?:\.[\w!#$%&'*+\-/=?^`{|}~\u{a0}-\u{10ffff}]+)*$/u;
 const ODD_LOCAL = /^[\w!#$%&'*+\-/=?^`{|}~.\u{a0}-\u{10ffff}]+$/u;
 /** RFC 5321 section 4.1.1.3, appendix C: a source route is accepted and ignored. */
@@ -52,7 +54,8 @@ const SOURCE_ROUTE = /^@[^\s,:@]+(?:,@[^\s,:@]+)*:/;
 export function readPath(verb: Verb, line: string, mode: PathMode): PathCommand | undefined {
   const begin = mode.lenient ? LENIENT_BEGIN[verb] : STRICT_BEGIN[verb];
   const text = begin.exec(line);
-  const cut = text === null ? undefined : cutPath(line.slice(text[0].length).trimEnd(), mode.lenient);
+  const cut =
+    text === null ? undefined : cutPath(line.slice(text[0].length).replaceAll('\t', ' ').trimEnd(), mode.lenient);
   if (cut === undefined || (cut.rest !== '' && !/^\s/.test(cut.rest))) return undefined;
   const address = readAddress(verb, cut.path.replace(SOURCE_ROUTE, ''), mode);
   const parameters = readParameters(cut.rest, mode.lenient ? KNOWN[verb] : undefined);
@@ -72,18 +75,21 @@ const LENIENT_BEGIN: Readonly<Record<Verb, RegExp>> = {
 
 function cutPath(text: string, lenient: boolean): { path: string; rest: string } | undefined {
   const open = lenient ? beginOfBrackets(text) : 0;
-  const isBare = lenient && text[open] !== '<';
-  if (!isBare && text[open] !== '<') return undefined;
-  const from = isBare ? 0 : open + 1;
-  const end = endOfPath(text, from, isBare);
-  if (text[end] === '>') {
-    const rest = text.slice(end + 1);
-    // Doubled brackets.
-    if (lenient && text[from] === '<' && rest.startsWith('>'))
-      return { path: text.slice(from + 1, end), rest: rest.slice(1) };
-    return { path: text.slice(from, end), rest };
-  }
-  return isBare || lenient ? { path: text.slice(from, end), rest: text.slice(end) } : undefined;
+  if (text[open] !== '<') return lenient ? cutBare(text, 0) : undefined;
+  const end = findOutsideQuotes(text, open + 1, '>');
+  if (end < 0) return lenient ? cutBare(text, open + 1) : undefined;
+  const path = text.slice(open + 1, end);
+  const rest = text.slice(end + 1);
+  if (!lenient) return { path, rest };
+  const isDoubled = path.startsWith('<') && rest.startsWith('>');
+  return isDoubled ? { path: path.slice(1), rest: rest.slice(1) } : { path: path.trim(), rest };
+}
+
+/** Up to a blank or the end of the line; a closing bracket may stand there. */
+function cutBare(text: string, from: number): { path: string; rest: string } | undefined {
+  const blank = findOutsideQuotes(text, from, ' ');
+  const path = text.slice(from, blank < 0 ? text.length : blank).replace(/>$/, '');
+  return path === '' ? undefined : { path, rest: blank < 0 ? '' : text.slice(blank) };
 }
 
 /** Of `"Scan Station" <scan@x>` and `Scan Station <scan@x>`; 0 if nothing of the kind stands there. */
@@ -92,16 +98,15 @@ function beginOfBrackets(text: string): number {
   return name === null ? 0 : name[0].length;
 }
 
-/** Where the bracket closes, or a blank or the end of the line. Not inside quotes. */
-function endOfPath(text: string, from: number, isBare: boolean): number {
+function findOutsideQuotes(text: string, from: number, wanted: string): number {
   let isQuoted = false;
   for (let at = from; at < text.length; at++) {
     const character = text[at];
     if (isQuoted && character === '\\') at++;
     else if (character === '"') isQuoted = !isQuoted;
-    else if (!isQuoted && (character === '>' || (isBare ? /\s/ : /[ \t]/).test(character ?? ''))) return at;
+    else if (!isQuoted && character === wanted) return at;
   }
-  return text.length;
+  return -1;
 }
 
 function readAddress(verb: Verb, path: string, mode: PathMode): string | undefined {
@@ -157,7 +162,10 @@ function readParameters(text: string, known?: ReadonlySet<string>): Omit<PathCom
   for (const parameter of text.split(/\s+/)) {
     const equals = parameter.indexOf('=');
     const name = (equals < 0 ? parameter : parameter.slice(0, equals)).toUpperCase();
-    if (name === '' || (known !== undefined && !known.has(name))) continue;
+    if (name === '') continue;
+    // A piece of an address is no parameter to overlook.
+    if (!KEYWORD.test(name)) return undefined;
+    if (known !== undefined && !known.has(name)) continue;
     const value = equals < 0 ? '' : fromXtext(parameter.slice(equals + 1));
     if (CONTROL.test(value)) return undefined;
     if (Object.hasOwn(args, name)) duplicate = name;
