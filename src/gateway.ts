@@ -130,7 +130,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     undo.push(async () => token.close());
     const ews = await createEws({ url: exchange.ewsUrl, http, token, version: options.version });
-    const transport = exchangeTransport({ ews, saveToSentItems: exchange.saveToSentItems });
+    const { saveToSentItems, carryHeaders } = exchange;
+    const transport = exchangeTransport({ ews, saveToSentItems, carryHeaders });
     undo.push(() => transport.close());
 
     // queue

@@ -28,8 +28,8 @@ export interface MessageProperties {
 
 /** The gateway's own field that counts its passes; always carried, or a loop through a mailbox would not be seen. */
 export const HOP_FIELD = 'X-SMTP2Exchange-Hop';
-/** Every name takes a place of the mailbox's quota of named properties for good. */
-const MAX_HEADERS = 20;
+/** Names that are carried beside it: each takes a place of the mailbox's quota of named properties for good. */
+const MAX_CARRIED = 20;
 /** Characters of a value. A longer one is left to the MIME: a cut one would take its place. */
 const MAX_VALUE = 1_000;
 /** Octets of a field that is read at all; an encoded character takes up to a dozen. */
@@ -40,7 +40,7 @@ const READ_NOTIFICATION = 'REPORT.IPM.Note.IPNRN';
 
 /**
  * @param fields the block as it is sent
- * @param carryHeaders names of further fields to carry; those that do not begin with `X-` are passed over
+ * @param carryHeaders names of fields to carry, 20 at most; those that do not begin with `X-` are passed over
  */
 export async function readProperties(
   fields: readonly HeaderField[],
@@ -111,9 +111,8 @@ async function internetHeaders(
 ): Promise<InternetHeader[]> {
   const found: InternetHeader[] = [];
   const seen = new Set<string>();
-  for (const name of [HOP_FIELD, ...carryHeaders]) {
+  for (const name of [HOP_FIELD, ...carryHeaders.slice(0, MAX_CARRIED)]) {
     const key = name.toLowerCase();
-    if (found.length === MAX_HEADERS) break;
     if (!/^x-[!-9;-~]+$/.test(key) || seen.has(key)) continue;
     seen.add(key);
     const named = fields.filter((field) => field.name === key);

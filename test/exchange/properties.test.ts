@@ -154,11 +154,11 @@ describe('X- fields as properties', () => {
     expect(await carried(block, ...carry)).toEqual(found.map(([name, value]) => ({ name, value })));
   });
 
-  it('twenty at most', async () => {
+  it('twenty at most beside that', async () => {
     const names = Array.from({ length: 30 }, (_, n) => `X-Number-${n}`);
     const header = `${names.map((name) => `${name}: 1\r\n`).join('')}X-SMTP2Exchange-Hop: gw.test\r\n\r\n`;
     const found = (await read(header, names)).internetHeaders ?? [];
-    expect(found.map(({ name }) => name)).toEqual(['X-SMTP2Exchange-Hop', ...names.slice(0, 19)]);
+    expect(found.map(({ name }) => name)).toEqual(['X-SMTP2Exchange-Hop', ...names.slice(0, 20)]);
   });
 
   it('reads raw octets as UTF-8 or Latin-1', async () => {
