@@ -32,9 +32,8 @@ export function repairedLine(line: Buffer, peer: string): Buffer {
 const BARE = new Set(['DATA', 'RSET', 'QUIT', 'NOOP', 'STARTTLS']);
 
 function heloName(rest: string, peer: string): string {
-  // oxlint-disable-next-line no-control-regex -- they are meant
   const [name = ''] = rest
-    .replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')
+    .replace(/\p{Cc}/gu, ' ')
     .trim()
     .split(/\s+/);
   if (name !== '') return name.slice(0, LONGEST_NAME);

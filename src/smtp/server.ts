@@ -9,22 +9,20 @@ import type { Socket } from 'node:net';
 import { SMTPServer } from 'smtp-server';
 import type { SMTPServerAddress, SMTPServerAuthentication, SMTPServerSession } from 'smtp-server';
 import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js';
-import type { Origin } from '../mail/envelope.ts';
 import type { Refusal } from '../mail/event.ts';
 import { networkList } from '../mail/network.ts';
-import type { Client } from '../mail/policy.ts';
 import { isStrictHelo, repairedLine } from './dialog.ts';
+import { EarlyGuard } from './early.ts';
 import { frame } from './framing.ts';
-import { Gatekeeper } from './gatekeeper.ts';
 import { connectionCount } from './limits.ts';
 import type { ListenerOptions, SmtpParts } from './options.ts';
 import { readPath } from './path.ts';
 import { takeProxyHeader } from './proxy.ts';
-import { receive } from './receive.ts';
+import { Reception, userOf } from './reception.ts';
+import type { Line } from './reception.ts';
 import { ENHANCED, readOwn, Refused, STARTTLS_FIRST, stopping } from './reply.ts';
 import type { Told } from './reply.ts';
 import { handshake, isKnock, negotiated, tlsSettings } from './tls.ts';
-import { envelopeOf, protocolOf } from './transaction.ts';
 import { Watchdog } from './watchdog.ts';
 import type { Watched } from './watchdog.ts';
 
@@ -35,21 +33,22 @@ const FAREWELL = 500;
 const RATE_WINDOW = 60_000;
 const JOKES = ['WIZ', 'SHELL', 'KILL'];
 
+type Done = (error?: Error | null) => void;
+
 const clock = (): number => performance.now();
 
 export class Server extends SMTPServer {
   readonly listener: ListenerOptions;
-  readonly #parts: SmtpParts;
-  readonly #now: () => number;
-  readonly #gate: Gatekeeper;
+  readonly completeDomain: string;
+  readonly #reception: Reception;
   readonly #isBalancer: (address: string) => boolean;
   readonly #sessions = new WeakMap<SMTPServerSession, Connection>();
   /** Until their socket is closed; the package forgets them when it has said its last word. */
   readonly #live = new Set<Connection>();
   readonly #watchdog: Watchdog;
-  /** By client address: sessions, and connections before the PROXY header or the TLS handshake. */
+  /** By client address. */
   readonly #open = connectionCount();
-  readonly #early = connectionCount();
+  readonly #early: EarlyGuard;
   #ended: Promise<void> | undefined;
 
   constructor(options: ListenerOptions, parts: SmtpParts) {
@@ -77,15 +76,15 @@ export class Server extends SMTPServer {
       closeTimeout: NEVER,
     });
     this.listener = options;
-    this.#parts = parts;
-    this.#now = parts.now ?? Date.now;
-    this.#gate = new Gatekeeper(options, parts);
+    this.completeDomain = parts.completeDomain;
+    this.#reception = new Reception(options, parts);
+    this.#early = new EarlyGuard(options.maxConnectionsPerAddress, 2 * options.idleTimeout);
     this.#isBalancer = networkList(options.proxyProtocol);
     this.#watchdog = new Watchdog(this.#live, { ...options, rateWindow: parts.rateWindow ?? RATE_WINDOW, clock });
     this.on('error', (error: Parameters<typeof isKnock>[0]) => {
       // Of implicit TLS: there is no session yet. What has no peer concerns the port.
       const peer = error.meta?.remoteAddress;
-      if (peer !== undefined && !isKnock(error)) this.#tell(plain(peer), handshake(error));
+      if (peer !== undefined && !isKnock(error)) this.#reception.tell(plain(peer), handshake(error));
     });
     options.certificate?.onChange((pair) => this.updateSecureContext({ ...pair }));
   }
@@ -97,10 +96,6 @@ export class Server extends SMTPServer {
 
   get isEnding(): boolean {
     return this.#ended !== undefined;
-  }
-
-  get completeDomain(): string {
-    return this.#parts.completeDomain;
   }
 
   /** STARTTLS is waited for: without TLS there is no mail. */
@@ -123,7 +118,7 @@ export class Server extends SMTPServer {
     const peer = plain(socket.remoteAddress ?? '');
     const failed = (error: Error): void => {
       if (!isKnock(error))
-        this.#tell(peer, { refusal: 'syntax', reply: 'PROXY header refused', detail: error.message });
+        this.#reception.tell(peer, { refusal: 'syntax', reply: 'PROXY header refused', detail: error.message });
       callback(error);
     };
     takeProxyHeader(socket, (error, source) => {
@@ -136,31 +131,23 @@ export class Server extends SMTPServer {
     });
   }
 
-  /** Before the PROXY header or the TLS handshake; the package bounds it by silence and in all only. */
-  override _acceptSocket(socket: Socket, handshaking: boolean): (() => void) | false {
-    if (!handshaking && !this._expectsProxyHeader(socket)) return super._acceptSocket(socket, handshaking);
+  override _acceptSocket(socket: Socket, isSecuring: boolean): (() => void) | false {
+    const isBalancer = this._expectsProxyHeader(socket);
+    if (!isSecuring && !isBalancer) return super._acceptSocket(socket, isSecuring);
     const peer = plain(socket.remoteAddress ?? '');
-    const { maxConnectionsPerAddress, idleTimeout } = this.listener;
-    const isMany = !this._expectsProxyHeader(socket) && this.#early.of(peer) >= maxConnectionsPerAddress;
-    const release = !isMany && super._acceptSocket(socket, handshaking);
+    const release = (isBalancer || !this.#early.isCrowded(peer)) && super._acceptSocket(socket, isSecuring);
     if (release === false) {
       socket.on('error', () => undefined).destroy();
-      this.#tell(peer, { refusal: 'connections', reply: 'closed', detail: 'too many before their TLS handshake' });
+      this.#reception.tell(peer, {
+        refusal: 'connections',
+        reply: 'closed',
+        detail: 'too many that have not begun yet',
+      });
       return false;
     }
-    this.#early.add(peer);
-    const deadline = setTimeout(() => {
-      (this._pendingSockets.get(socket) ?? socket).destroy(new Error('The handshake takes too long'));
-    }, 2 * idleTimeout).unref();
-    let isReleased = false;
-    const over = (): void => {
-      if (!isReleased) this.#early.remove(peer);
-      isReleased = true;
-      clearTimeout(deadline);
-      release();
-    };
-    socket.once('close', over);
-    return over;
+    return this.#early.watch(socket, peer, release, (error) =>
+      (this._pendingSockets.get(socket) ?? socket).destroy(error),
+    );
   }
 
   override connect(socket: Socket, socketOptions?: ConstructorParameters<typeof SMTPConnection>[2]): void {
@@ -193,109 +180,46 @@ export class Server extends SMTPServer {
 
   /** Every reply that refuses something is told here, exactly once. */
   refused({ remoteAddress, session }: Connection, told: Told): void {
-    this.#tell(remoteAddress, told, userOf(session));
+    this.#reception.tell(remoteAddress, told, userOf(session));
   }
 
-  #tell(peer: string, { refusal, reply, detail }: Told, user?: string): void {
-    this.#parts.report({
-      event: 'session.refused',
-      listener: this.listener.name,
-      peer,
-      refusal,
-      reply,
-      ...(user === undefined ? {} : { user }),
-      ...(detail === undefined ? {} : { detail }),
-    });
-  }
-
-  override onConnect(session: SMTPServerSession, callback: (error?: Error | null) => void): void {
-    const client = this.#clientOf(session);
-    this.#parts.report({ event: 'session.opened', listener: client.listener, peer: client.peer });
-    const connection = this.#sessions.get(session);
-    if (connection !== undefined) connection.openedAt = this.#now();
-    this.#answer(session, callback, this.#gate.connect(client));
+  override onConnect(session: SMTPServerSession, done: Done): void {
+    this.#reception.connect(session, this.#lineOf(session), done);
   }
 
   override onClose(session: SMTPServerSession): void {
-    const connection = this.#sessions.get(session);
-    if (connection === undefined || !this.#live.delete(connection)) return;
+    const connection = this.#lineOf(session);
+    if (!this.#live.delete(connection)) return;
     this.#open.remove(connection.remoteAddress);
-    if (connection.openedAt === undefined) return;
-    const { listener, peer } = this.#clientOf(session);
-    const seconds = Math.max(0, this.#now() - connection.openedAt) / 1000;
-    this.#parts.report({ event: 'session.closed', listener, peer, seconds, messages: connection.messages });
+    this.#reception.closed(session, connection);
   }
 
   override onAuth(
-    { method, username, password }: SMTPServerAuthentication,
+    { method, username: user = '', password }: SMTPServerAuthentication,
     session: SMTPServerSession,
     callback: Parameters<SMTPServer['onAuth']>[2],
   ): void {
-    const login = { user: username ?? '', password: password ?? '', mechanism: method };
-    void this.#gate.login(this.#clientOf(session), login).then(
-      (refused) => {
-        if (refused === undefined) callback(null, { user: username });
-        else this.#answer(session, callback, refused);
-        this.sayGoodbye(this.#sessions.get(session));
-      },
-      (error: unknown) => {
-        const answer = new Refused('auth', 454, '4.7.0', 'The mail gateway cannot check logins, try again later');
-        this.#bug('AUTH', session, callback, error, answer);
-        this.sayGoodbye(this.#sessions.get(session));
-      },
-    );
+    const connection = this.#lineOf(session);
+    const login = { user, password: password ?? '', mechanism: method };
+    const done: Done = (error) => (error ? callback(error) : callback(null, { user }));
+    void this.#reception.login(session, connection, login, done).then(() => this.sayGoodbye(connection));
   }
 
-  override onMailFrom(
-    mail: SMTPServerAddress,
-    session: SMTPServerSession,
-    callback: (error?: Error | null) => void,
-  ): void {
-    const messages = this.#sessions.get(session)?.messages ?? 0;
-    this.#answer(session, callback, this.#gate.mail(this.#clientOf(session), mail, messages));
+  override onMailFrom(command: SMTPServerAddress, session: SMTPServerSession, done: Done): void {
+    this.#reception.mail(session, this.#lineOf(session), command, done);
   }
 
-  override onRcptTo(
-    recipient: SMTPServerAddress,
-    session: SMTPServerSession,
-    callback: (error?: Error | null) => void,
-  ): void {
-    this.#answer(session, callback, this.#gate.recipient(this.#clientOf(session), recipient));
+  override onRcptTo(command: SMTPServerAddress, session: SMTPServerSession, done: Done): void {
+    this.#reception.recipient(session, this.#lineOf(session), command, done);
   }
 
   override onData(
     stream: Parameters<SMTPServer['onData']>[0],
     session: SMTPServerSession,
-    callback: Parameters<SMTPServer['onData']>[2],
+    done: Parameters<SMTPServer['onData']>[2],
   ): void {
-    const connection = this.#sessions.get(session);
-    const client = this.#clientOf(session);
-    const { mailFrom, rcptTo } = session.envelope;
-    const envelope = envelopeOf(mailFrom, rcptTo);
-    receive(stream, {
-      ...this.#parts,
-      ...this.listener,
-      envelope,
-      origin: this.#originOf(session),
-      protocol: protocolOf(session.transmissionType, envelope),
-      judge: (header) => this.#gate.judge(client, envelope.reversePath, header),
-      mayReceive: (address) => this.#gate.mayReceive(client, address),
-      now: this.#now,
-      cutOff: () => connection?.cutOff(),
-    }).then(
-      ({ id }) => {
-        connection?.carried();
-        callback(null, `2.0.0 queued as ${id}`);
-        this.sayGoodbye(connection);
-      },
-      (error: unknown) => {
-        if (!(error instanceof Refused)) this.#bug('DATA', session, callback, error);
-        else if (error.refusal === 'aborted')
-          connection?.lost({ refusal: error.refusal, reply: `421 ${error.message}`, detail: error.detail });
-        else this.#answer(session, callback, error);
-        this.sayGoodbye(connection);
-      },
-    );
+    const connection = this.#lineOf(session);
+    void this.#reception.data(stream, session, connection, done).then(() => this.sayGoodbye(connection));
   }
 
   /** Takes nothing new; what is in DATA may finish until `signal` aborts. */
@@ -316,54 +240,21 @@ export class Server extends SMTPServer {
   }
 
   /** If we are going down. */
-  sayGoodbye(connection: Connection | undefined): void {
-    if (!this.isEnding || connection === undefined) return;
-    connection.send(421, stopping(this.#parts.hostname), false);
+  sayGoodbye(connection: Connection): void {
+    if (!this.isEnding) return;
+    connection.send(421, stopping(connection.name), false);
     connection.cutOffSoon();
   }
 
-  #answer(session: SMTPServerSession, callback: (error?: Error | null) => void, refused: Refused | undefined): void {
+  #lineOf(session: SMTPServerSession): Connection {
     const connection = this.#sessions.get(session);
-    if (refused === undefined) return callback();
-    if (connection !== undefined) connection.refusal = refused;
-    callback(refused);
-  }
-
-  #bug(
-    where: string,
-    session: SMTPServerSession,
-    callback: (error?: Error | null) => void,
-    cause: unknown,
-    answer = new Refused('spool', 451, '4.3.0', 'An internal error of the mail gateway, try again later'),
-  ): void {
-    const error = cause instanceof Error ? cause : new Error(String(cause));
-    this.#parts.report({ event: 'bug', where: `smtp ${where}`, error });
-    this.#answer(session, callback, answer);
-  }
-
-  #clientOf(session: SMTPServerSession): Client {
-    const user = userOf(session);
-    const facts = { listener: this.listener.name, peer: session.remoteAddress, tls: session.secure };
-    return user === undefined ? facts : { ...facts, user };
-  }
-
-  #originOf(session: SMTPServerSession): Origin {
-    const { hostNameAppearsAs } = session;
-    const user = userOf(session);
-    const tls = this.#sessions.get(session)?.negotiated();
-    return {
-      source: 'smtp',
-      name: this.listener.name,
-      peer: session.remoteAddress,
-      ...(hostNameAppearsAs ? { helo: hostNameAppearsAs } : {}),
-      ...(user === undefined ? {} : { user }),
-      ...(tls === undefined ? {} : { tls }),
-    };
+    if (connection === undefined) throw new Error('a session without a connection');
+    return connection;
   }
 }
 
 /** One session. */
-class Connection extends SMTPConnection implements Watched {
+class Connection extends SMTPConnection implements Line, Watched {
   readonly #server: Server;
   openedAt: number | undefined;
   messages = 0;
@@ -561,10 +452,6 @@ class Connection extends SMTPConnection implements Watched {
   cutOff(): void {
     this._socket.destroy();
   }
-}
-
-function userOf({ user }: SMTPServerSession): string | undefined {
-  return typeof user === 'string' && user !== '' ? user : undefined;
 }
 
 /** An IPv4 client of an IPv6 socket is an IPv4 client. */

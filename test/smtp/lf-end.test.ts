@@ -38,7 +38,7 @@ describe('LfEnd', () => {
       const read = readIn(text, size);
       expect(becomes.startsWith(read.text)).toBe(true);
       expect(read.ended).toBe(ended);
-      if (ended) expect(read.text).toBe(becomes);
+      expect(read.text.length === becomes.length || !ended).toBe(true);
     }
   });
 });
