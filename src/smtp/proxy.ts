@@ -1,7 +1,7 @@
 /**
  * The PROXY protocol, version 2, binary (haproxy.org/download/2.9/doc/proxy-protocol.txt section 2.2), in front of a
- * connection that a balancer hands on. Version 1 is the package's. What cannot be read ends in an Error for the log; the
- * socket is then the caller's to close.
+ * connection that a balancer hands on. Version 1 is the package's. What cannot be read ends in an Error for the log, and
+ * the socket is closed.
  */
 import type { Socket } from 'node:net';
 
@@ -63,7 +63,7 @@ export function takeProxyHeader(
   const finish = (error: Error | undefined, source?: ProxySource | 'other'): void => {
     socket.off('readable', read).off('error', finish).off('end', gone).off('close', gone);
     // Whatever still goes wrong with the socket is nobody's news.
-    if (error !== undefined) socket.on('error', () => undefined);
+    if (error !== undefined) socket.on('error', () => undefined).destroy();
     done(error, source);
   };
   const gone = (): void => finish(new Error('Socket closed before the PROXY header'));

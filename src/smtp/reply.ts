@@ -77,3 +77,22 @@ export function readOwn(sentence: string): Reading {
 export function stopping(hostname: string): string {
   return `4.3.2 ${hostname} is shutting down, try again`;
 }
+
+/** A refusal in its final words. */
+export interface Spoken {
+  readonly refusal: Refusal;
+  readonly text: string;
+}
+
+/**
+ * One of the package's own refusals, made precise.
+ * @param codes enhanced codes to choose from, the best first; undefined: none is to be said yet. The package takes the
+ * client's own words for a context: then a code may be of another class than the reply.
+ */
+export function preciseReply(data: string, codes: readonly string[] | undefined, code: number): Spoken {
+  const { refusal, sentence, enhanced } = readOwn(data);
+  if (ENHANCED.test(data)) return { refusal, text: data };
+  if (codes === undefined) return { refusal, text: sentence };
+  const own = codes.find((one) => one.startsWith(`${Math.floor(code / 100)}.`)) ?? codes.at(-1);
+  return { refusal, text: `${enhanced ?? own} ${sentence}` };
+}

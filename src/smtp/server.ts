@@ -9,7 +9,6 @@ import type { Socket } from 'node:net';
 import { SMTPServer } from 'smtp-server';
 import type { SMTPServerAddress, SMTPServerAuthentication, SMTPServerSession } from 'smtp-server';
 import { SMTPConnection } from 'smtp-server/lib/smtp-connection.js';
-import type { Refusal } from '../mail/event.ts';
 import { networkList } from '../mail/network.ts';
 import { isStrictHelo, repairedLine } from './dialog.ts';
 import { EarlyGuard } from './early.ts';
@@ -20,18 +19,16 @@ import { readPath } from './path.ts';
 import { takeProxyHeader } from './proxy.ts';
 import { Reception, userOf } from './reception.ts';
 import type { Line } from './reception.ts';
-import { ENHANCED, readOwn, Refused, STARTTLS_FIRST, stopping } from './reply.ts';
-import type { Told } from './reply.ts';
-import { handshake, isKnock, negotiated, tlsSettings } from './tls.ts';
+import { ENHANCED, preciseReply, Refused, STARTTLS_FIRST, stopping } from './reply.ts';
+import type { Spoken, Told } from './reply.ts';
+import { packageSettings } from './settings.ts';
+import { handshake, isKnock, negotiated } from './tls.ts';
 import { Watchdog } from './watchdog.ts';
 import type { Watched } from './watchdog.ts';
 
-/** The package's own close time-out does not serve: the end is bounded by the caller's signal. Milliseconds, never reached. */
-const NEVER = 2 ** 31 - 1;
 /** How long a client may take to close its side after a 421 of ours, milliseconds. */
 const FAREWELL = 500;
 const RATE_WINDOW = 60_000;
-const JOKES = ['WIZ', 'SHELL', 'KILL'];
 
 type Done = (error?: Error | null) => void;
 
@@ -52,29 +49,7 @@ export class Server extends SMTPServer {
   #ended: Promise<void> | undefined;
 
   constructor(options: ListenerOptions, parts: SmtpParts) {
-    super({
-      name: parts.hostname,
-      banner: 'smtp2exchange',
-      logger: false,
-      secure: options.tls === 'implicit',
-      ...tlsSettings(options),
-      authMethods: ['PLAIN', 'LOGIN'],
-      authOptional: options.auth !== 'required',
-      allowInsecureAuth: options.allowInsecureAuth,
-      disabledCommands: [
-        ...JOKES,
-        ...(options.tls === 'none' ? ['STARTTLS'] : []),
-        ...(options.auth === 'none' ? ['AUTH'] : []),
-      ],
-      disableReverseLookup: true,
-      hideDSN: false,
-      hideENHANCEDSTATUSCODES: false,
-      size: options.maxMessageSize,
-      maxRecipients: options.maxRecipients,
-      maxClients: options.maxConnections,
-      socketTimeout: options.idleTimeout,
-      closeTimeout: NEVER,
-    });
+    super(packageSettings(options, parts.hostname));
     this.listener = options;
     this.completeDomain = parts.completeDomain;
     this.#reception = new Reception(options, parts);
@@ -116,18 +91,14 @@ export class Server extends SMTPServer {
   override _handleProxy(socket: Socket, callback: Parameters<SMTPServer['_handleProxy']>[1]): void {
     if (!this._expectsProxyHeader(socket)) return super._handleProxy(socket, callback);
     const peer = plain(socket.remoteAddress ?? '');
-    const failed = (error: Error): void => {
-      if (!isKnock(error))
+    const done: typeof callback = (error, options) => {
+      if (error && !isKnock(error))
         this.#reception.tell(peer, { refusal: 'syntax', reply: 'PROXY header refused', detail: error.message });
-      callback(error);
+      callback(error, options);
     };
     takeProxyHeader(socket, (error, source) => {
-      if (error !== undefined) {
-        socket.destroy();
-        failed(error);
-      } else if (source === 'other') {
-        super._handleProxy(socket, (trouble, more) => (trouble ? failed(trouble) : callback(null, more)));
-      } else callback(null, { id: randomUUID(), ...source });
+      if (source === 'other') super._handleProxy(socket, done);
+      else done(error ?? null, { id: randomUUID(), ...source });
     });
   }
 
@@ -369,21 +340,13 @@ class Connection extends SMTPConnection implements Line, Watched {
   }
 
   /** For one of the package's own refusals. */
-  #precise(code: number, data: string, context: string | false | undefined): { refusal: Refusal; text: string } {
+  #precise(code: number, data: string, context: string | false | undefined): Spoken {
     if (code === 530 && this.#server.needsTls && !this.secure)
       return { refusal: 'tls', text: `5.7.0 ${STARTTLS_FIRST}` };
-    const { refusal, sentence, enhanced } = readOwn(data);
-    if (ENHANCED.test(data)) return { refusal, text: data };
     // The client has not said yet that it knows these codes.
     const isEarly = context === false && this.hostNameAppearsAs === false;
-    const text = isEarly ? sentence : `${enhanced ?? this.#enhanced(code, context)} ${sentence}`;
-    return { refusal, text };
-  }
-
-  /** The package takes the client's own words for a context: then the code may be of another class. */
-  #enhanced(code: number, context: string | false | undefined): string {
-    const contextual = context === false ? '' : this._getEnhancedStatusCode(code, context);
-    return contextual.startsWith(`${Math.floor(code / 100)}.`) ? contextual : this._getEnhancedStatusCode(code);
+    const offered = context === false ? '' : this._getEnhancedStatusCode(code, context);
+    return preciseReply(data, isEarly ? undefined : [offered, this._getEnhancedStatusCode(code)], code);
   }
 
   /** A line of the answer to EHLO. Who is offered a login in the clear takes it, and everybody hears the password. */
