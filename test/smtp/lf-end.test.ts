@@ -1,5 +1,6 @@
 /** LF.LF as the end of a message: exactly that, however the octets are cut, and one message only. */
 import { Buffer } from 'node:buffer';
+import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LfEnd } from '../../src/smtp/lf-end.ts';
 import { TestListener } from './listener.ts';
@@ -41,6 +42,30 @@ describe('LfEnd', () => {
       expect(read.text.length === becomes.length || !ended).toBe(true);
     }
   });
+});
+
+it('LfEnd finds what a search through the whole text finds, however it is cut', () => {
+  const text = fc.array(fc.constantFrom('\r', '\n', '\n', '.', 'a'), { maxLength: 14 }).map((all) => all.join(''));
+  fc.assert(
+    fc.property(text, fc.integer({ min: 1, max: 5 }), (octets, size) => {
+      const whole = `\r\n${octets}`;
+      const other = whole.indexOf('\r\n.\r\n');
+      const found = /(?<!\r)\n\.\n|^\r\n\.\n/.exec(whole);
+      // The first end is the end.
+      const ends = found !== null && (other < 0 || found.index < other);
+      fc.pre(other < 0 || ends);
+      const read = readIn(octets, size);
+      expect(read.ended).toBe(ends);
+      const at = (found?.index ?? 0) + (found?.[0].length ?? 0);
+      const before = found?.index === 0 ? '' : whole.slice(2, found?.index);
+      const becomes = found?.index === 0 ? '.\r\n' : `${before}\r\n.\r\n`;
+      expect(ends ? read.text : '').toBe(ends ? becomes + whole.slice(at) : '');
+      expect(ends || octets.startsWith(read.text)).toBe(true);
+      // What is held back could still be the begin of an end.
+      expect(ends ? '' : octets.slice(read.text.length)).toMatch(/^(?:\n\.?|\.)?$/);
+    }),
+    { seed: 2_026, numRuns: 20_000 },
+  );
 });
 
 describe('a listener with lfEndOfData', () => {

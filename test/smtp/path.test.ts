@@ -1,4 +1,5 @@
 /** Paths and parameters of MAIL and RCPT: what a strict listener takes, and what only a lenient one does. */
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readPath, unknownParameter } from '../../src/smtp/path.ts';
 import type { Verb } from '../../src/smtp/path.ts';
@@ -150,4 +151,39 @@ it('costs linear time', () => {
     read(`RCPT TO:<${text}>`, true);
     expect(performance.now() - begun).toBeLessThan(500);
   }
+});
+
+it('gives an address one form: read again it is the same, and nothing of it could be taken for more', () => {
+  const piece = fc.constantFrom(
+    'a',
+    'b.c',
+    '@',
+    '.',
+    '"',
+    '\\',
+    '<',
+    '>',
+    ' ',
+    ',',
+    ':',
+    'x.example',
+    '[192.0.2.1]',
+    '\r',
+    'ü',
+    'SIZE=1',
+  );
+  const line = fc.array(piece, { maxLength: 9 }).map((all) => all.join(''));
+  let read = 0;
+  fc.assert(
+    fc.property(line, fc.boolean(), (path, lenient) => {
+      const mode = { lenient, completeDomain: 'contoso.com' };
+      const { address } = readPath('RCPT TO', `RCPT TO:${path}`, mode) ?? {};
+      if (address === undefined) return;
+      read++;
+      expect(readPath('RCPT TO', `RCPT TO:<${address}>`, mode)?.address).toBe(address);
+      expect(address).toMatch(/^(?:[^\s"<>\\@,:]+|"(?:[^"\\]|\\.)*")@[^\s"<>@,]+$/u);
+    }),
+    { seed: 2_026, numRuns: 30_000 },
+  );
+  expect(read).toBeGreaterThan(100);
 });
