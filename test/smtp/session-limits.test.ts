@@ -113,6 +113,24 @@ describe('time', () => {
     expect(listener.refusals).toMatchObject([{ refusal: 'tls', reply: 'TLS handshake failed' }]);
   });
 
+  it('nor does one behind STARTTLS', async () => {
+    await listener.start({ tls: 'optional', idleTimeout: 150 });
+    const session = await listener.session();
+    expect(await session.say('STARTTLS')).toMatch(/^220 /);
+    const begun = performance.now();
+    session.write(Buffer.from('1603010200', 'hex'));
+    while (!session.isClosed && performance.now() - begun < 5_000) {
+      session.write(Buffer.from([1]));
+      await pause(20);
+    }
+    expect(session.isClosed).toBe(true);
+    expect(performance.now() - begun).toBeLessThan(4_000);
+    expect(session.unread).toEqual([]);
+    await allClosed();
+    expect(listener.refusals).toMatchObject([{ refusal: 'timeout' }]);
+    expect(await (await listener.session()).send(MESSAGE)).toMatch(/^250 /);
+  });
+
   it('counts from the last reply: a client that works is never cut off', async () => {
     await listener.start({ idleTimeout: 150 });
     listener.inject.onCommit = () => pause(400);
