@@ -151,7 +151,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     undo.push(async () => clearInterval(purge));
 
     // sources
-    const inject = injectInto(opened, queue, config.senders.mailbox, report);
+    const inject = injectInto(opened, queue, report);
     const shared = { ...rulesOf(config), inject, report };
     const sources: Source[] = [];
     const certificates: CertificateSource[] = [];
@@ -247,7 +247,7 @@ async function unwind(undo: (() => Promise<unknown>)[]): Promise<void> {
 }
 
 /** Makes what a source brings durable as an item of the route, tells it, and wakes the queue. */
-function injectInto(spool: Spool, queue: Queue, mailbox: string, report: Report): Inject {
+function injectInto(spool: Spool, queue: Queue, report: Report): Inject {
   return {
     room: (size) => spool.room(size),
     begin() {
@@ -257,9 +257,9 @@ function injectInto(spool: Spool, queue: Queue, mailbox: string, report: Report)
         id: draft.id,
         write: (chunk) => draft.write(chunk),
         abort: () => draft.abort(),
-        async commit({ envelope, origin, messageId, headerSize, repairs }: Arrival) {
+        async commit({ envelope, origin, mailbox, messageId, headerSize, repairs }: Arrival) {
           const items = await draft.commit([
-            { route: ROUTE, mailbox: mailbox.toLowerCase(), envelope, origin, messageId, headerSize },
+            { route: ROUTE, mailbox: mailbox.toLowerCase(), envelope, origin, messageId, headerSize, repairs },
           ]);
           report({
             event: 'message.accepted',

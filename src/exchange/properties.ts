@@ -6,6 +6,7 @@
 import { mailboxesOf, parseHeader } from '../mail/addresses.ts';
 import { fieldValue } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';
+import { HOP_FIELD } from '../mail/hop.ts';
 
 export type Importance = 'low' | 'normal' | 'high';
 
@@ -27,7 +28,6 @@ export interface MessageProperties {
 }
 
 /** The gateway's own field that counts its passes; always carried, or a loop through a mailbox would not be seen. */
-export const HOP_FIELD = 'X-SMTP2Exchange-Hop';
 /** Names that are carried beside it: each takes a place of the mailbox's quota of named properties for good. */
 const MAX_CARRIED = 20;
 /** Characters of a value. A longer one is left to the MIME: a cut one would take its place. */

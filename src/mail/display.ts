@@ -22,7 +22,8 @@ function phrase(name: string): string {
 /** Octets that fit into one encoded word of 75 characters as `=?utf-8?B?...?=`. */
 const WORD = 45;
 
-function encodedWords(text: string): string {
+/** Encoded words of at most 75 characters (RFC 2047 section 2), UTF-8 and base64, with blanks between them. */
+export function encodedWords(text: string): string {
   const words: string[] = [];
   let word = '';
   for (const character of text.toWellFormed()) {

@@ -35,6 +35,12 @@ export interface NewItem extends LaneKey {
   readonly headerSize: number;
 }
 
+/** An item to be, and what its history begins with. */
+export interface ArrivingItem extends NewItem {
+  /** What was changed in the message, in words. */
+  readonly repairs?: readonly string[];
+}
+
 export interface QueueItem extends NewItem {
   readonly id: SpoolId;
   /** The id of the message (of its body); equal to `id` for the first item of a message. */

@@ -1,13 +1,18 @@
 /**
- * What the top header of a message lacks is added: Received always, Date, Message-ID and From where they are missing
- * (RFC 5322 section 3.6, RFC 5321 section 4.4). Nothing else is touched: fields that are there keep their octets. Pure;
- * never fails.
+ * What the top header of a message lacks is added, and what Exchange or a reader would stumble over is mended: Received
+ * and our own hop always; Date, Message-ID, From, MIME-Version where they are missing (RFC 5322 section 3.6, RFC 5321
+ * section 4.4); 8-bit text and endless lines (ascii.ts); an undeclared charset (charset.ts). Marks of the inside world go:
+ * they would be wrong after Exchange has rebuilt the message. Fields without fault keep their octets. Pure; never fails.
  */
 import type { ParsedHeader } from './addresses.ts';
 import { isSendable } from './addresses.ts';
+import { asciiField, titleOf } from './ascii.ts';
+import type { Charset } from './charset.ts';
+import { declareCharset } from './charset.ts';
 import type { Origin, ReversePath } from './envelope.ts';
+import { fieldValue, headerField } from './header.ts';
 import type { HeaderField } from './header.ts';
-import { headerField } from './header.ts';
+import { hopField } from './hop.ts';
 
 export interface RepairContext {
   /** Epoch milliseconds. */
@@ -21,45 +26,90 @@ export interface RepairContext {
   readonly origin: Origin;
   /** `ESMTP`, `ESMTPS`, `ESMTPA`, `ESMTPSA`, `SMTP` or their UTF8 forms (RFC 3848, RFC 6531). */
   readonly protocol: string;
+  /** Of a body with 8-bit octets that the header does not declare. */
+  readonly charset?: Charset;
 }
 
 export interface Repaired {
   readonly fields: readonly HeaderField[];
   /** With its angle brackets. */
   readonly messageId: string;
-  /** In words; the Received field is not named. */
+  /** In words; Received and our own hop are not named. */
   readonly repairs: readonly string[];
 }
 
+/** Signatures over octets that Exchange will not keep, and what only Exchange itself may say. */
+const INSIDE =
+  /^(?:dkim-signature|arc-(?:seal|message-signature|authentication-results)|x-ms-exchange-(?:organization|forest)-.+)$/;
+
 export function repairHeader(header: readonly HeaderField[], parsed: ParsedHeader, context: RepairContext): Repaired {
   const repairs: string[] = [];
+  const { hostname, spoolId, reversePath, defaultFrom, now } = context;
   // Left there by mbox tools: no field, and no server knows what to make of it.
-  const fields = header.filter(
-    (field, index) => !(index === 0 && field.name === '' && field.raw.toString('latin1', 0, 5) === 'From '),
+  const isMboxLine = ({ name, raw }: HeaderField, index: number): boolean =>
+    index === 0 && name === '' && raw.toString('latin1', 0, 5) === 'From ';
+  let fields = without(header, isMboxLine, () => repairs.push('removed an mbox From line'));
+  fields = without(
+    fields,
+    ({ name }) => INSIDE.test(name),
+    (gone) => repairs.push(`removed ${titles(gone)}`),
   );
-  if (fields.length < header.length) repairs.push('removed an mbox From line');
+
+  let messageId = parsed.messageId !== undefined && /^[!-~]+$/.test(parsed.messageId) ? parsed.messageId : undefined;
+  const ids = fields.filter(({ name }) => name === 'message-id');
+  const kept = ids.find((field) => messageId !== undefined && fieldValue(field).includes(messageId.slice(1, -1)));
+  fields = fields.filter((field) => field.name !== 'message-id' || field === kept);
+  if (kept !== undefined && ids.length > 1) repairs.push('removed a second Message-ID');
+
+  const mended: HeaderField[] = [];
+  fields = fields.map((field) => {
+    const ascii = asciiField(field);
+    if (ascii !== field) mended.push(field);
+    return ascii;
+  });
+  if (mended.length > 0) repairs.push(`encoded or folded ${titles(mended)}`);
+
   const has = (name: string): boolean => fields.some((field) => field.name === name);
   const added: HeaderField[] = [];
-  const { hostname, spoolId, reversePath, defaultFrom, now } = context;
-
-  if (!has('date')) {
-    added.push(headerField('Date', rfc5322Date(now)));
-    repairs.push('added Date');
-  }
-  if (!has('from')) {
-    const from = isSendable(reversePath) ? reversePath : defaultFrom;
-    added.push(headerField('From', from));
-    repairs.push('added From');
-  }
-  let { messageId } = parsed;
+  const add = (title: string, value: string, how = `added ${title}`): void => {
+    added.push(headerField(title, value));
+    repairs.push(how);
+  };
+  if (!has('date')) add('Date', rfc5322Date(now));
+  if (!has('from')) add('From', isSendable(reversePath) ? reversePath : defaultFrom);
   if (messageId === undefined) {
     messageId = `<${spoolId}@${hostname}>`;
-    const unusable = has('message-id');
-    added.push(headerField('Message-ID', messageId));
-    repairs.push(unusable ? 'replaced an unusable Message-ID' : 'added Message-ID');
+    add('Message-ID', messageId, ids.length > 0 ? 'replaced an unusable Message-ID' : 'added Message-ID');
   }
-  const kept = parsed.messageId === undefined ? fields.filter((field) => field.name !== 'message-id') : fields;
-  return { fields: [received(context), ...kept, ...added], messageId, repairs };
+  if (context.charset !== undefined) {
+    fields = declareCharset(fields, context.charset);
+    repairs.push(`declared the body as 8-bit ${context.charset}`);
+  }
+  if (!has('mime-version') && fields.some(({ name }) => name.startsWith('content-'))) add('MIME-Version', '1.0');
+  const isAutomatic = reversePath === '' || fields.some(isAutoSubmitted);
+  if (isAutomatic && !has('x-auto-response-suppress')) add('X-Auto-Response-Suppress', 'All');
+  return { fields: [received(context), hopField(hostname), ...fields, ...added], messageId, repairs };
+}
+
+/** RFC 3834 section 5. */
+function isAutoSubmitted(field: HeaderField): boolean {
+  return field.name === 'auto-submitted' && !/^no\b/i.test(fieldValue(field));
+}
+
+function without(
+  fields: readonly HeaderField[],
+  goes: (field: HeaderField, index: number) => boolean,
+  tell: (gone: readonly HeaderField[]) => void,
+): readonly HeaderField[] {
+  const gone = fields.filter(goes);
+  if (gone.length === 0) return fields;
+  tell(gone);
+  return fields.filter((field) => !gone.includes(field));
+}
+
+/** Each once. */
+function titles(fields: readonly HeaderField[]): string {
+  return [...new Set(fields.map(titleOf))].join(', ');
 }
 
 /** RFC 5321 section 4.4. Names no recipient: one of several would see the others, a blind one among them. */

@@ -7,6 +7,8 @@ import type { Room } from './spool.ts';
 export interface Arrival {
   readonly envelope: Envelope;
   readonly origin: Origin;
+  /** The mailbox that sends it. */
+  readonly mailbox: string;
   /** Message-ID with its angle brackets. */
   readonly messageId: string;
   /** Octets of the header block as written to the draft, the empty line that ends it included. */

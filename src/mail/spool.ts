@@ -3,7 +3,7 @@
  * the engines are in spool/. Every method that returns a promise settles only when its effect is durable.
  * Errors: SpoolError, and nothing else, is thrown for trouble with the store itself.
  */
-import type { HistoryEntry, ItemState, LaneKey, NewItem, QueueItem, SpoolId } from './item.ts';
+import type { HistoryEntry, ItemState, LaneKey, ArrivingItem, QueueItem, SpoolId } from './item.ts';
 import type { DeliveryStatus } from './status.ts';
 
 /** What became of the disk: which reply a client gets, and what the operator reads. */
@@ -34,7 +34,7 @@ export interface Draft {
   /** Resolves when more may be written (back-pressure, a bounded amount is in flight); rejects with SpoolError. Chunks of any size. The chunk must not be changed afterwards. */
   write(chunk: Uint8Array): Promise<void>;
   /** Makes the message exist, durably, as one item per entry (at least one). */
-  commit(items: readonly NewItem[]): Promise<readonly QueueItem[]>;
+  commit(items: readonly ArrivingItem[]): Promise<readonly QueueItem[]>;
   /** Forgets what was written. Never rejects. */
   abort(): Promise<void>;
 }

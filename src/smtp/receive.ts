@@ -1,16 +1,23 @@
 /**
- * DATA: the header block is peeled off within its bound, read and repaired; the body streams on untouched. Resolves with
- * the spool id once the message is durable. Rejects with Refused; the stream is always read to its end, because the
- * reply may only come after it, but a client that goes on without end is cut off.
+ * DATA: line ends are made CRLF, the header block is peeled off within its bound, read, judged and repaired; the body
+ * streams on. Resolves with the spool id once the message is durable. Rejects with Refused; the stream is always read to
+ * its end, because the reply may only come after it, but a client that goes on without end is cut off.
  */
-import { parseHeader } from '../mail/addresses.ts';
+import { mailboxesOf } from '../mail/addresses.ts';
+import type { ParsedHeader } from '../mail/addresses.ts';
 import type { Envelope, Origin } from '../mail/envelope.ts';
+import { charsetOf, needsDeclaration, PEEK } from '../mail/charset.ts';
 import { HeaderPeeler, joinHeader, splitHeader } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';
 import type { SpoolId } from '../mail/item.ts';
+import { LineEnds } from '../mail/lines.ts';
+import type { Reply } from '../mail/policy.ts';
 import { repairHeader } from '../mail/repair.ts';
-import type { Incoming, Inject } from '../mail/source.ts';
+import type { Sending } from '../mail/senders.ts';
+import type { Arrival, Incoming, Inject } from '../mail/source.ts';
 import { SpoolError } from '../mail/spool.ts';
+import { judgeHeader } from './judge.ts';
+import type { Judged } from './judge.ts';
 import { Refused } from './reply.ts';
 
 export interface ReceiveOptions {
@@ -26,6 +33,17 @@ export interface ReceiveOptions {
   readonly maxHeaderSize: number;
   /** Received fields from which on the message counts as looping. */
   readonly maxHops: number;
+  readonly maxRecipients: number;
+  /** Bare line ends are mended, and not refused. */
+  readonly lenient: boolean;
+  /** Domain of addresses without one. */
+  readonly completeDomain: string;
+  readonly headerOnly: 'drop' | 'reject' | 'send';
+  readonly nullReversePath: 'suppress' | 'reject';
+  /** Whether From and Sender may be used, and which mailbox sends. */
+  readonly judge: (header: ParsedHeader) => Sending | Reply;
+  /** For addressees who are named in the header only. */
+  readonly mayReceive: (address: string) => Reply | undefined;
   readonly now: () => number;
   /** Ends the connection at once. */
   readonly cutOff: () => void;
@@ -40,7 +58,7 @@ export interface Received {
 
 /** How much more than allowed a client may send before it is cut off, octets. */
 const MARGIN = 1024 * 1024;
-const ADDRESS_FIELDS = new Set(['from', 'message-id']);
+const CRLF_MISSING = 'Bare CR or LF in the message: lines end with CRLF (RFC 5321 section 2.3.8)';
 
 export async function receive(stream: AsyncIterable<Buffer>, options: ReceiveOptions): Promise<Received> {
   const { maxMessageSize, inject, cutOff } = options;
@@ -100,25 +118,56 @@ class Message {
   readonly #incoming: Incoming;
   readonly #options: ReceiveOptions;
   readonly #peeler: HeaderPeeler;
-  #header:
-    | {
-        readonly size: number;
-        readonly messageId: string;
-        readonly from: readonly string[];
-        readonly repairs: readonly string[];
-      }
-    | undefined;
+  readonly #lines = new LineEnds();
+  /** The header block has been judged, and waits for the beginning of the body. */
+  #waiting: { readonly judged: Judged; readonly peeked: Buffer[]; size: number } | undefined;
+  #written: Omit<Arrival, 'envelope' | 'origin'> | undefined;
+  #envelope: Envelope;
   #size = 0;
 
   constructor(incoming: Incoming, options: ReceiveOptions) {
     this.#incoming = incoming;
     this.#options = options;
+    this.#envelope = options.envelope;
     this.#peeler = new HeaderPeeler(options.maxHeaderSize);
   }
 
   async write(chunk: Buffer): Promise<void> {
-    if (this.#header !== undefined) return this.#pass(chunk);
-    const peeled = this.#peeler.push(chunk);
+    const octets = this.#lines.push(chunk);
+    this.#checkLines();
+    await this.#take(octets);
+  }
+
+  async finish(): Promise<Received> {
+    const octets = this.#lines.end();
+    this.#checkLines();
+    await this.#take(octets);
+    if (this.#waiting === undefined && this.#written === undefined) await this.#judge(this.#peeler.end());
+    await this.#begin(false);
+    if (this.#written === undefined) throw new Error('a message without a header block');
+    const { bareLf, bareCr } = this.#lines;
+    const repairs = [
+      ...this.#written.repairs,
+      ...(bareLf + bareCr > 0 ? [`made CRLF of ${bareLf} bare LF and ${bareCr} bare CR`] : []),
+    ];
+    await this.#incoming.commit({
+      ...this.#written,
+      repairs,
+      envelope: this.#envelope,
+      origin: this.#options.origin,
+    });
+    return { id: this.#incoming.id, messageId: this.#written.messageId, size: this.#size, repairs };
+  }
+
+  #checkLines(): void {
+    if (!this.#options.lenient && this.#lines.bareLf + this.#lines.bareCr > 0)
+      throw new Refused('syntax', 550, '5.6.11', CRLF_MISSING);
+  }
+
+  async #take(octets: Buffer): Promise<void> {
+    if (this.#written !== undefined) return this.#pass(octets);
+    if (this.#waiting !== undefined) return this.#peek(octets);
+    const peeled = this.#peeler.push(octets);
     if (this.#peeler.overflow) {
       throw new Refused(
         'header',
@@ -127,34 +176,36 @@ class Message {
         `The header of the message is larger than ${this.#options.maxHeaderSize} octets`,
       );
     }
-    if (peeled !== undefined) await this.#begin(peeled);
+    if (peeled !== undefined) await this.#judge(peeled);
   }
 
-  async finish(): Promise<Received> {
-    if (this.#header === undefined) await this.#begin(this.#peeler.end());
-    if (this.#header === undefined) throw new Error('a message without a header block');
-    const { size: headerSize, messageId, from, repairs } = this.#header;
-    const { envelope, origin } = this.#options;
-    await this.#incoming.commit({ envelope, origin, messageId, headerSize, from, repairs });
-    return { id: this.#incoming.id, messageId, size: this.#size, repairs };
-  }
-
-  async #pass(octets: Buffer): Promise<void> {
-    if (octets.length === 0) return;
-    this.#size += octets.length;
-    await this.#incoming.write(octets);
-  }
-
-  async #begin({ header, rest }: { header: Buffer; rest: Buffer }): Promise<void> {
-    const options = this.#options;
+  async #judge({ header, rest }: { header: Buffer; rest: Buffer }): Promise<void> {
     const { fields, body } = taken(header);
-    const hops = fields.filter((field) => field.name === 'received').length;
-    if (hops >= options.maxHops) {
-      throw new Refused('loop', 554, '5.4.6', `The message has passed ${hops} servers: it is going round in circles`);
-    }
-    const parsed = await parseHeader(fields.filter((field) => ADDRESS_FIELDS.has(field.name)));
-    const { now, hostname, envelope, defaultFrom, origin, protocol } = options;
-    const repaired = repairHeader(fields, parsed, {
+    const judged = await judgeHeader(fields, this.#options);
+    this.#envelope = judged.envelope;
+    const repairs = [...judged.repairs, ...(body.length > 0 ? ['put an empty line before the body'] : [])];
+    this.#waiting = { judged: { ...judged, repairs }, peeked: [], size: 0 };
+    await this.#peek(body);
+    await this.#peek(rest);
+  }
+
+  /** Holds the body back until it shows whether the header has to say more of it. */
+  async #peek(octets: Buffer): Promise<void> {
+    if (this.#waiting === undefined) return this.#pass(octets);
+    this.#waiting.peeked.push(octets);
+    this.#waiting.size += octets.length;
+    if (this.#waiting.size >= PEEK || !needsDeclaration(this.#waiting.judged.fields)) await this.#begin(true);
+  }
+
+  /** @param isCut more of the body follows */
+  async #begin(isCut: boolean): Promise<void> {
+    if (this.#waiting === undefined) return;
+    const { judged, peeked } = this.#waiting;
+    this.#waiting = undefined;
+    const body = peeked.length === 1 ? (peeked[0] ?? Buffer.alloc(0)) : Buffer.concat(peeked);
+    const charset = needsDeclaration(judged.fields) ? charsetOf(body.subarray(0, PEEK), isCut) : undefined;
+    const { now, hostname, envelope, defaultFrom, origin, protocol } = this.#options;
+    const repaired = repairHeader(judged.fields, judged.parsed, {
       now: now(),
       hostname,
       spoolId: this.#incoming.id,
@@ -162,19 +213,33 @@ class Message {
       defaultFrom,
       origin,
       protocol,
+      ...(charset === undefined ? {} : { charset }),
     });
-    const { from } = await parseHeader(repaired.fields.filter((field) => field.name === 'from'));
     const block = joinHeader(repaired.fields);
-    this.#header = {
-      size: block.length,
+    this.#written = {
+      mailbox: judged.mailbox,
       messageId: repaired.messageId,
-      from: from.map(({ address }) => address).filter((address) => address !== ''),
-      repairs: body.length > 0 ? [...repaired.repairs, 'put an empty line before the body'] : repaired.repairs,
+      headerSize: block.length,
+      from: authors(repaired.fields),
+      repairs: [...judged.repairs, ...repaired.repairs],
     };
     await this.#pass(block);
     await this.#pass(body);
-    await this.#pass(rest);
   }
+
+  async #pass(octets: Buffer): Promise<void> {
+    if (octets.length === 0) return;
+    this.#size += octets.length;
+    await this.#incoming.write(octets);
+  }
+}
+
+function authors(fields: readonly HeaderField[]): string[] {
+  return fields
+    .filter(({ name }) => name === 'from')
+    .flatMap(mailboxesOf)
+    .map(({ address }) => address)
+    .filter((address) => address !== '');
 }
 
 /**

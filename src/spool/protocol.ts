@@ -1,5 +1,5 @@
 /** What the engine asks its worker thread, and how that answers. Plain data; octets are transferred, not copied. */
-import type { HistoryEntry, ItemState, NewItem, SpoolId } from '../mail/item.ts';
+import type { HistoryEntry, ItemState, ArrivingItem, SpoolId } from '../mail/item.ts';
 import type { ListFilter, SpoolTrouble } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 
@@ -15,7 +15,7 @@ export type Order =
       readonly message: SpoolId;
       readonly chunk?: Chunk;
       readonly size: number;
-      readonly items: readonly NewItem[];
+      readonly items: readonly ArrivingItem[];
       readonly now: number;
     }
   | { readonly do: 'abort'; readonly message: SpoolId }

@@ -7,7 +7,7 @@ import { mkdir, open, stat, statfs } from 'node:fs/promises';
 import { dirname, extname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Report } from '../mail/event.ts';
-import type { HistoryEntry, LaneKey, NewItem, QueueItem, SpoolId } from '../mail/item.ts';
+import type { HistoryEntry, LaneKey, ArrivingItem, QueueItem, SpoolId } from '../mail/item.ts';
 import type { Draft, Lane, ListFilter, Room, Spool, SpoolStats } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
@@ -460,7 +460,7 @@ class SqliteDraft implements Draft {
     }
   }
 
-  async commit(items: readonly NewItem[]): Promise<readonly QueueItem[]> {
+  async commit(items: readonly ArrivingItem[]): Promise<readonly QueueItem[]> {
     this.#check();
     if (items.length === 0) throw new TypeError('a message needs at least one item');
     await Promise.all(this.#underWay);

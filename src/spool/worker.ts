@@ -8,7 +8,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
-import type { HistoryEntry, ItemState, NewItem, QueueItem } from '../mail/item.ts';
+import type { HistoryEntry, ItemState, ArrivingItem, QueueItem } from '../mail/item.ts';
 import { ITEM_STATES } from '../mail/item.ts';
 import type { Lane, ListFilter } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
@@ -169,7 +169,7 @@ class Store {
     );
   }
 
-  #add(item: NewItem, id: string, message: string, size: number, now: number): QueueItem {
+  #add(item: ArrivingItem, id: string, message: string, size: number, now: number): QueueItem {
     const { route, mailbox, envelope, origin, messageId, headerSize } = item;
     this.#run(
       `INSERT INTO item (id, message, lane, state, due, arrived, size, header_size, message_id, envelope, origin) VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)`,
@@ -184,7 +184,7 @@ class Store {
       JSON.stringify(envelope),
       JSON.stringify(origin),
     );
-    this.#remember(id, now, 'accepted');
+    this.#remember(id, now, 'accepted', undefined, item.repairs?.length ? item.repairs.join('; ') : undefined);
     return {
       id,
       message,

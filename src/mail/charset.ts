@@ -1,0 +1,57 @@
+/** A body with 8-bit octets that nobody declared (RFC 2045 section 6.1 takes it for 7-bit US-ASCII). Pure; never fails. */
+import { isAscii, isUtf8 } from 'node:buffer';
+import { fieldValue, headerField } from './header.ts';
+import type { HeaderField } from './header.ts';
+
+export type Charset = 'utf-8' | 'iso-8859-1';
+
+/** Octets of the body that are looked at. */
+export const PEEK = 64 * 1024;
+
+/** Whether the header leaves open what 8-bit octets of the body would mean. */
+export function needsDeclaration(fields: readonly HeaderField[]): boolean {
+  const { type, encoding } = declared(fields);
+  if (type === undefined) return true;
+  if (!/^text\//i.test(type)) return false;
+  return !/;\s*charset\s*=/i.test(type) || encoding === undefined || /^7bit$/i.test(encoding);
+}
+
+/**
+ * @param body its beginning
+ * @param isCut more of it follows, so that it may end in the middle of a character
+ * @returns undefined for plain ASCII. Latin-1 is a guess: what is not valid UTF-8 is text of an old device
+ */
+export function charsetOf(body: Buffer, isCut: boolean): Charset | undefined {
+  if (isAscii(body)) return undefined;
+  if (isUtf8(body)) return 'utf-8';
+  for (let rest = 1; isCut && rest <= 3 && rest < body.length; rest++) {
+    const isLead = (body[body.length - rest] ?? 0) >= 0xc0;
+    if (isLead) return isUtf8(body.subarray(0, body.length - rest)) ? 'utf-8' : 'iso-8859-1';
+  }
+  return 'iso-8859-1';
+}
+
+export function declareCharset(fields: readonly HeaderField[], charset: Charset): HeaderField[] {
+  const { type, encoding } = declared(fields);
+  const kept = fields.filter(
+    ({ name }) =>
+      name !== 'content-type' && !(name === 'content-transfer-encoding' && /^7bit$/i.test(encoding ?? '7bit')),
+  );
+  const isComplete = type !== undefined && /;\s*charset\s*=/i.test(type);
+  const wanted = isComplete ? type : `${type ?? 'text/plain'}; charset=${charset}`;
+  const isEncoded = encoding !== undefined && !/^7bit$/i.test(encoding);
+  return [
+    ...kept,
+    headerField('Content-Type', wanted),
+    ...(isEncoded ? [] : [headerField('Content-Transfer-Encoding', '8bit')]),
+  ];
+}
+
+function declared(fields: readonly HeaderField[]): { type: string | undefined; encoding: string | undefined } {
+  const value = (name: string): string | undefined => {
+    const field = fields.find((one) => one.name === name);
+    // oxlint-disable-next-line no-control-regex -- those have no place there
+    return field && fieldValue(field).replace(/[\x00-\x08\x0a-\x1f\x7f]/g, ' ');
+  };
+  return { type: value('content-type'), encoding: value('content-transfer-encoding')?.trim() };
+}
