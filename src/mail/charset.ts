@@ -24,7 +24,8 @@ export function needsDeclaration(fields: readonly HeaderField[]): boolean {
 export function charsetOf(body: Buffer, isCut: boolean): Charset | undefined {
   if (isAscii(body)) return undefined;
   if (isUtf8(body)) return 'utf-8';
-  for (let rest = 1; isCut && rest <= 3 && rest < body.length; rest++) {
+  if (!isCut) return 'iso-8859-1';
+  for (let rest = 1; rest <= 3 && rest < body.length; rest++) {
     const isLead = (body[body.length - rest] ?? 0) >= 0xc0;
     if (isLead) return isUtf8(body.subarray(0, body.length - rest)) ? 'utf-8' : 'iso-8859-1';
   }
