@@ -1,4 +1,4 @@
-/** What is added to a header that lacks something, and that nothing else is touched. */
+/** What is added to a header that lacks something, what is mended and what goes, and that nothing else is touched. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseHeader } from '../../src/mail/addresses.ts';
@@ -27,10 +27,11 @@ async function repair(lines: readonly string[] | Buffer, context: Partial<Repair
   return repairHeader(fields, await parseHeader(fields), { ...CONTEXT, ...context });
 }
 
-/** Without the Received field, which is always the first. */
+/** Without Received and our own hop, which always come first. */
 function lines({ fields }: Repaired): string[] {
   expect(fields[0]?.name).toBe('received');
-  return fields.slice(1).map(({ raw }) => raw.toString('latin1').replace(/\r\n$/, ''));
+  expect(fields[1]?.raw.toString()).toBe('X-SMTP2Exchange-Hop: gateway.x.test\r\n');
+  return fields.slice(2).map(({ raw }) => raw.toString('latin1').replace(/\r\n$/, ''));
 }
 
 function received({ fields }: Repaired): string {
@@ -82,8 +83,8 @@ describe('a repaired header', () => {
       what: 'no From and the null reverse-path: the default',
       header: [date, id],
       context: { reversePath: '' },
-      becomes: [date, id, 'From: notifications@x.test'],
-      repairs: ['added From'],
+      becomes: [date, id, 'From: notifications@x.test', 'X-Auto-Response-Suppress: All'],
+      repairs: ['added From', 'added X-Auto-Response-Suppress'],
       messageId: '<1@x.test>',
     },
     {
@@ -178,6 +179,79 @@ describe('a repaired header', () => {
       repairs: ['removed an mbox From line', 'added Date', 'added From', 'replaced an unusable Message-ID'],
     },
     {
+      what: 'marks of the inside world go',
+      header: [
+        'DKIM-Signature: v=1; a=rsa-sha256',
+        'ARC-Seal: i=1',
+        'ARC-Message-Signature: i=1',
+        'ARC-Authentication-Results: i=1',
+        'X-MS-Exchange-Organization-SCL: -1',
+        'X-MS-Exchange-Forest-RulesExecuted: x',
+        'X-MS-Exchange-Else: stays',
+        ...WHOLE,
+      ],
+      becomes: ['X-MS-Exchange-Else: stays', ...WHOLE],
+      repairs: [
+        'removed DKIM-Signature, ARC-Seal, ARC-Message-Signature, ARC-Authentication-Results, X-MS-Exchange-Organization-SCL, X-MS-Exchange-Forest-RulesExecuted',
+      ],
+      messageId: '<1@x.test>',
+    },
+    {
+      what: 'of several Message-IDs the usable one stays',
+      header: [date, from, 'Message-ID: <>', id, 'Message-ID: <2@x.test>'],
+      becomes: [date, from, id],
+      repairs: ['removed a second Message-ID'],
+      messageId: '<1@x.test>',
+    },
+    {
+      what: 'a Message-ID that is not ASCII is replaced',
+      header: [date, from, 'Message-ID: <\u00fc@x.test>'],
+      becomes: [date, from, `Message-ID: ${OUR_ID}`],
+      repairs: ['replaced an unusable Message-ID'],
+    },
+    {
+      what: 'Content-* without MIME-Version',
+      header: [...WHOLE, 'Content-Type: text/plain'],
+      becomes: [...WHOLE, 'Content-Type: text/plain', 'MIME-Version: 1.0'],
+      repairs: ['added MIME-Version'],
+      messageId: '<1@x.test>',
+    },
+    {
+      what: 'raw UTF-8 and Latin-1 text is encoded, the rest keeps its octets',
+      header: [...WHOLE, 'Subject: Gr\u00fc\u00dfe  from  the scanner', 'X-Plain:   kept  as is'],
+      becomes: [...WHOLE, 'Subject: =?utf-8?B?R3LDvMOfZQ==?=  from  the scanner', 'X-Plain:   kept  as is'],
+      repairs: ['encoded or folded Subject'],
+      messageId: '<1@x.test>',
+    },
+    {
+      what: 'an 8-bit body that nobody declared',
+      header: [...WHOLE, 'Subject: x'],
+      context: { charset: 'iso-8859-1' },
+      becomes: [
+        ...WHOLE,
+        'Subject: x',
+        'Content-Type: text/plain; charset=iso-8859-1',
+        'Content-Transfer-Encoding: 8bit',
+        'MIME-Version: 1.0',
+      ],
+      repairs: ['declared the body as 8-bit iso-8859-1', 'added MIME-Version'],
+      messageId: '<1@x.test>',
+    },
+    ...['auto-replied', 'auto-generated (failure)', 'Auto-Notified'].map((value): Case => ({
+      what: `Auto-Submitted: ${value} asks for no answer`,
+      header: [...WHOLE, `Auto-Submitted: ${value}`],
+      becomes: [...WHOLE, `Auto-Submitted: ${value}`, 'X-Auto-Response-Suppress: All'],
+      repairs: ['added X-Auto-Response-Suppress'],
+      messageId: '<1@x.test>',
+    })),
+    {
+      what: 'what asks for no answer already, or is not automatic, stays',
+      header: [...WHOLE, 'Auto-Submitted: no', 'X-Auto-Response-Suppress: OOF'],
+      becomes: [...WHOLE, 'Auto-Submitted: no', 'X-Auto-Response-Suppress: OOF'],
+      repairs: [],
+      messageId: '<1@x.test>',
+    },
+    {
       what: 'nothing there at all',
       header: [],
       becomes: [`Date: ${DATE}`, 'From: fax@pbx.test', `Message-ID: ${OUR_ID}`],
@@ -193,12 +267,12 @@ describe('a repaired header', () => {
   });
 
   it('keeps the octets of every field that was there', async () => {
-    const block = Buffer.from('Subject: caf\xe9\nX: \0\x80\r\n\ty\nTo : b@x.test\r\n', 'latin1');
+    const block = Buffer.from('Subject: cafe\nX: \0\x7f\r\n\ty\nTo : b@x.test\r\n', 'latin1');
     const { fields } = await repair(block);
-    expect(Buffer.concat(fields.slice(1, 4).map(({ raw }) => raw)).equals(block)).toBe(true);
+    expect(Buffer.concat(fields.slice(2, 5).map(({ raw }) => raw)).equals(block)).toBe(true);
   });
 
-  it('lacks nothing any more: a second pass adds only Received, and the same Message-ID is read', async () => {
+  it('lacks nothing any more: a second pass adds only Received and a hop, and the same Message-ID is read', async () => {
     const line = fc.oneof(
       fc.constantFrom(
         ...WHOLE,
@@ -216,7 +290,7 @@ describe('a repaired header', () => {
         const twice = await repair(joinHeader(once.fields), { spoolId: '0002abc' });
         expect(twice.repairs).toEqual([]);
         expect(twice.messageId).toBe(once.messageId);
-        expect(twice.fields.slice(1).map(({ raw }) => raw.toString('latin1'))).toEqual(
+        expect(twice.fields.slice(2).map(({ raw }) => raw.toString('latin1'))).toEqual(
           once.fields.map(({ raw }) => raw.toString('latin1')),
         );
       }),
@@ -319,7 +393,7 @@ describe('Received', () => {
       fc.asyncProperty(helo, fc.oneof(fc.ipV4(), fc.ipV6()), async (helo, peer) => {
         const { fields } = await repair(WHOLE, { origin: { ...origin, helo, peer } });
         const read = splitHeader(joinHeader(fields));
-        expect(read.map(({ name }) => name)).toEqual(['received', 'date', 'from', 'message-id']);
+        expect(read.map(({ name }) => name)).toEqual(['received', 'x-smtp2exchange-hop', 'date', 'from', 'message-id']);
         expect(read[0] && fieldValue(read[0])).toMatch(STAMP);
         // A line may have 998 octets (RFC 5322 section 2.1.1).
         for (const line of fields[0]?.raw.toString().split('\r\n') ?? []) expect(line.length).toBeLessThan(998);
