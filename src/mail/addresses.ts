@@ -84,12 +84,24 @@ export function canonicalAddress(address: string): string {
   return `${lower.slice(0, at)}@${domain ?? lower.slice(at + 1)}`;
 }
 
+/** With its domain in ASCII (RFC 5890 A-labels), where it has such a form; the local part stays as it is. */
+export function asciiAddress(address: string): string {
+  const at = address.lastIndexOf('@');
+  const domain = address.slice(at + 1);
+  // oxlint-disable-next-line no-control-regex -- all of ASCII
+  if (at < 0 || /^[\x00-\x7f]*$/.test(domain)) return address;
+  const ascii = asciiDomain(domain.toLowerCase());
+  return ascii === undefined ? address : `${address.slice(0, at)}@${ascii}`;
+}
+
 /** Whether it is a usable `local@domain`: what may be put into an envelope or a request. Not whether it exists. */
 export function isSendable(address: string): boolean {
   const at = address.lastIndexOf('@');
   if (at < 1 || at === address.length - 1 || address.length > 320) return false;
-  // \p{C}: control, format and unassigned characters, lone surrogates.
-  if (/[\s\p{C}<>]/u.test(address)) return false;
+  // \p{C}: control, format and unassigned characters, lone surrogates. Blanks: in a quoted local part only, as RightFax
+  // and X.400 users have them.
+  if (/[\p{C}<>]|[^\S ]/u.test(address) || / /.test(address.startsWith('"') ? address.slice(at) : address))
+    return false;
   const domain = address.slice(at + 1);
   const isDomain = domain.startsWith('[')
     ? /^\[[\w.:-]+\]$/.test(domain)

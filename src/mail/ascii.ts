@@ -4,7 +4,7 @@
  * need neither keep their octets. Pure; never fails. What cannot be written in ASCII at all, such as a UTF-8 local part,
  * stays as it is.
  */
-import { mailboxesOf } from './addresses.ts';
+import { asciiAddress, mailboxesOf } from './addresses.ts';
 import type { Mailbox } from './addresses.ts';
 import { encodedWords, renderMailbox } from './display.ts';
 import { fieldValue, headerField } from './header.ts';
@@ -52,7 +52,10 @@ function valueOf(field: HeaderField): string {
 
 /** Text that names no address stays readable. */
 function written(mailbox: Mailbox): string {
-  return mailbox.address === '' ? renderMailbox(mailbox).replace(/ <>$/, '') : renderMailbox(mailbox);
+  const { name, address } = mailbox;
+  return address === ''
+    ? renderMailbox(mailbox).replace(/ <>$/, '')
+    : renderMailbox({ name, address: asciiAddress(address) });
 }
 
 /** On one line, without control characters. */

@@ -13,7 +13,7 @@
  * - Envelope recipients that neither To nor Cc names are the blind ones. Trace fields that earlier servers wrote go if they
  *   name one (RFC 5321 section 7.2: `for`, Delivered-To and the like show what the sender did not).
  *
- * A field is also written anew when it holds more @ than its addresses do (in names, comments, routes): another parser could
+ * A field is also written anew when it holds more @ or commas than its addresses need (in names, comments, routes): another parser could
  * find a recipient there that is in no envelope. So is one with control characters, which some parsers stop at or skip, and
  * copies of it show blanks in their place. A bare CR, which some parsers take for a line end, becomes a space everywhere.
  */
@@ -83,6 +83,7 @@ export function applyEnvelope(header: readonly HeaderField[], recipients: readon
         const isWhole =
           fresh.length === named.length &&
           !hasControls &&
+          separators(field) < named.length &&
           atSigns(field.raw) === atSigns(Buffer.from(named.map(({ address }) => address).join()));
         kept.set(field.name, { at: fields.length, mailboxes: fresh, raw: isWhole ? field : undefined });
         fields.push(undefined);
@@ -139,6 +140,13 @@ function isControl(octet: number): boolean {
 
 function withoutControls({ name, raw }: HeaderField): HeaderField {
   return { name, raw: Buffer.from(raw.filter((octet) => !isControl(octet))) };
+}
+
+/** Commas and semicolons outside of quotes: one too many (`Example, Alice <a@x>`) is a recipient of its own for some. */
+function separators(field: HeaderField): number {
+  const bare = fieldValue(field).replace(/"(?:[^"\\]|\\.)*"/g, '');
+  const count = bare.match(/[,;]/g)?.length ?? 0;
+  return /^[^:;,<>]*:[^:;]*;$/.test(bare) ? count - 1 : count;
 }
 
 function atSigns(octets: Buffer): number {

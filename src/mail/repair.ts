@@ -59,6 +59,12 @@ export function repairHeader(header: readonly HeaderField[], parsed: ParsedHeade
   const ids = fields.filter(({ name }) => name === 'message-id');
   const kept = ids.find((field) => messageId !== undefined && fieldValue(field).includes(messageId.slice(1, -1)));
   fields = fields.filter((field) => field.name !== 'message-id' || field === kept);
+  if (kept !== undefined && messageId !== undefined && fieldValue(kept) !== messageId) {
+    // As every reader finds it: the message will be looked for by it.
+    const plain = headerField(titleOf(kept), messageId);
+    fields = fields.map((field) => (field === kept ? plain : field));
+    repairs.push('wrote Message-ID in brackets');
+  }
   if (kept !== undefined && ids.length > 1) repairs.push('removed a second Message-ID');
 
   const mended: HeaderField[] = [];

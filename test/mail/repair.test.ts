@@ -124,10 +124,10 @@ describe('a repaired header', () => {
       repairs: ['replaced an unusable Message-ID'],
     },
     {
-      what: 'a Message-ID without brackets stays, and is told with them',
+      what: 'a Message-ID without brackets gets them',
       header: [date, from, 'Message-ID: 1@x.test'],
-      becomes: [date, from, 'Message-ID: 1@x.test'],
-      repairs: [],
+      becomes: [date, from, 'Message-ID: <1@x.test>'],
+      repairs: ['wrote Message-ID in brackets'],
       messageId: '<1@x.test>',
     },
     {
