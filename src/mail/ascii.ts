@@ -25,6 +25,7 @@ const TOKENS = new Set(
   ),
 );
 const PARAMETERS = new Set(['content-type', 'content-disposition']);
+const NOT_ASCII = /[^ -~\t]/;
 
 /** @returns the field itself where nothing is wrong with it */
 export function asciiField(field: HeaderField): HeaderField {
@@ -45,9 +46,42 @@ function valueOf(field: HeaderField): string {
   const text = textOf(field);
   if (ADDRESSES.has(field.name)) return mailboxesOf(field).map(written).join(', ');
   if (TOKENS.has(field.name)) return text.replace(/[^ -~\t]/g, '?');
-  // Inside the quotes of a parameter, where no standard allows it and every mail program reads it.
-  if (PARAMETERS.has(field.name)) return text.replace(/[^\s"';=]*[^ -~\t][^"';=]*/g, (words) => encodedWords(words));
-  return text.replace(/\S*[^ -~\t]\S*(?:\s+\S*[^ -~\t]\S*)*/g, (words) => encodedWords(words));
+  return PARAMETERS.has(field.name) ? encodedParameters(text) : encodedRuns(text);
+}
+
+/** Runs of words that need it become encoded words, with the blanks inside: readers drop those between encoded words. */
+function encodedRuns(text: string): string {
+  const pieces = text.split(/([ \t]+)/);
+  let out = '';
+  let run = '';
+  // Blanks after the run; part of it only if it goes on.
+  let blanks = '';
+  for (const [index, piece] of pieces.entries()) {
+    if (index % 2 === 1) blanks = piece;
+    else if (NOT_ASCII.test(piece)) {
+      if (run === '') out += blanks;
+      run = run === '' ? piece : run + blanks + piece;
+      blanks = '';
+    } else {
+      out += run === '' ? blanks + piece : `${encodedWords(run)}${blanks}${piece}`;
+      run = '';
+      blanks = '';
+    }
+  }
+  return run === '' ? out + blanks : `${out}${encodedWords(run)}${blanks}`;
+}
+
+/** Inside the quotes of a parameter, where no standard allows it and every mail program reads it. */
+function encodedParameters(text: string): string {
+  return text
+    .split(/(["';=])/)
+    .map((piece) => {
+      if (!NOT_ASCII.test(piece)) return piece;
+      const inner = piece.trim();
+      const at = piece.indexOf(inner);
+      return `${piece.slice(0, at)}${encodedWords(inner)}${piece.slice(at + inner.length)}`;
+    })
+    .join('');
 }
 
 /** Text that names no address stays readable. */

@@ -107,10 +107,10 @@ function without(
   goes: (field: HeaderField, index: number) => boolean,
   tell: (gone: readonly HeaderField[]) => void,
 ): readonly HeaderField[] {
-  const gone = fields.filter(goes);
-  if (gone.length === 0) return fields;
-  tell(gone);
-  return fields.filter((field) => !gone.includes(field));
+  const gone = new Set(fields.filter(goes));
+  if (gone.size === 0) return fields;
+  tell([...gone]);
+  return fields.filter((field) => !gone.has(field));
 }
 
 /** Each once. */

@@ -1,7 +1,7 @@
 /** What every engine of the spool must do: one suite, written against the contract alone. */
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { NewItem, QueueItem } from '../../src/mail/item.ts';
+import type { ArrivingItem, QueueItem } from '../../src/mail/item.ts';
 import type { Spool } from '../../src/mail/spool.ts';
 import type { Delayed, Relayed, Unknown } from '../../src/mail/status.ts';
 
@@ -34,7 +34,7 @@ export const delayed: Delayed = {
 };
 export const unknown: Unknown = { outcome: 'unknown', code: '4.4.2', cause: 'ECONNRESET', text: 'no answer' };
 
-export const entry = (mailbox = 'a@contoso.com', more: Partial<NewItem> = {}): NewItem => ({
+export const entry = (mailbox = 'a@contoso.com', more: Partial<ArrivingItem> = {}): ArrivingItem => ({
   route: 'exchange',
   mailbox,
   envelope: { reversePath: '', recipients: [{ address: 'jürgen@contoso.com', notify: ['failure'] }], ret: 'headers' },
@@ -47,7 +47,7 @@ export const entry = (mailbox = 'a@contoso.com', more: Partial<NewItem> = {}): N
 export async function put(
   spool: Spool,
   body: Uint8Array | string = 'body',
-  items: readonly NewItem[] = [entry()],
+  items: readonly ArrivingItem[] = [entry()],
 ): Promise<readonly QueueItem[]> {
   const draft = spool.begin();
   await draft.write(Buffer.from(body));
@@ -344,6 +344,13 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
       const page = await spool.list({ limit: 2 });
       expect(page.length).toBe(2);
       expect((await spool.list({ after: page[1]?.id ?? '' })).length).toBe(2);
+    });
+
+    it('begins the history with what was changed in the message', async () => {
+      const [item] = await put(spool, 'body', [entry('a@contoso.com', { repairs: ['added Date', 'rewrote From'] })]);
+      expect(await spool.history(item?.id ?? '')).toEqual([
+        { at: T0, what: 'accepted', detail: 'added Date; rewrote From' },
+      ]);
     });
 
     it('adds a line to the history', async () => {
