@@ -44,8 +44,11 @@ const ATTRIBUTE = new RegExp(String.raw`\s+(${NAME})\s*=\s*("[^"<]*"|'[^'<]*')`,
 const START = new RegExp(`<(${NAME})`, 'uy');
 const CLOSE = /\s*(\/?)>/uy;
 const END = new RegExp(String.raw`</(${NAME})\s*>`, 'uy');
-/** Comments, processing instructions (and the XML declaration). */
-const IGNORED = /<!--(?:(?!--)[^])*-->|<\?[A-Za-z][^]*?\?>/uy;
+/** Comments and processing instructions; the name xml is the declaration's (XML 1.0 section 2.6). */
+const IGNORED = /<!--(?:(?!--)[^])*-->|<\?(?![Xx][Mm][Ll][\s?])[\p{L}_:][\p{L}\p{N}_:.-]*(?:\s[^]*?)?\?>/uy;
+/** XML 1.0 section 2.8: only at the very beginning. */
+const DECLARATION =
+  /<\?xml\s+version\s*=\s*(["'])1\.\d+\1(?:\s+encoding\s*=\s*(["'])[A-Za-z][\w.-]*\2)?(?:\s+standalone\s*=\s*(["'])(?:yes|no)\3)?\s*\?>/uy;
 const CDATA = /<!\[CDATA\[([^]*?)\]\]>/uy;
 const DEPTH = 64;
 
@@ -61,6 +64,7 @@ export function parseXml(text: string): XmlElement | undefined {
     if (found) at = pattern.lastIndex;
     return found;
   };
+  match(DECLARATION);
   const finish = (element: XmlElement): boolean => {
     const parent = open.at(-1);
     if (parent) parent.element.children.push(element);

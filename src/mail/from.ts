@@ -47,7 +47,7 @@ export function rewriteFrom(
  * From and Sender such that every reader finds the addresses found here, those that the policy has judged. A field that
  * is plain keeps its octets. Written anew are: comments, routes, text where none belongs, an @ in an unquoted name
  * (`ceo@contoso.com <fax@contoso.com>`), several addresses, several fields of a kind (From becomes one field, of Sender
- * the first address stays). A field that names nobody goes; one with an address that cannot be read stays as it is.
+ * the first address stays). What cannot be read as an address goes, and a field that names nobody.
  */
 export function settleAuthors(fields: readonly HeaderField[]): HeaderField[] {
   return settled(
@@ -65,12 +65,12 @@ function settled(
   const name = title.toLowerCase();
   const mine = fields.filter((field) => field.name === name);
   const [first] = mine;
-  const mailboxes = mine.flatMap(mailboxesOf);
+  const named = mine.flatMap(mailboxesOf);
+  const mailboxes = named.filter(({ address }) => address !== '');
   const [mailbox] = mailboxes;
   const isSettled =
     first === undefined ||
-    mailboxes.some(({ address }) => address === '') ||
-    (mailbox !== undefined && mine.length === 1 && mailboxes.length === 1 && isPlain(first, mailbox));
+    (mailbox !== undefined && named.length === 1 && mine.length === 1 && isPlain(first, mailbox));
   if (isSettled) return [...fields];
   const anew = mailbox === undefined ? [] : [headerField(title, choose(mailboxes).map(renderMailbox).join(', '))];
   return fields.flatMap((field) => (field === first ? anew : field.name === name ? [] : [field]));
