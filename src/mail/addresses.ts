@@ -115,11 +115,18 @@ function append(list: Mailbox[], more: readonly Mailbox[]): void {
   for (const mailbox of more) list.push(mailbox);
 }
 
+/** What was read once: a field is asked for by each step of a message's way. */
+const READ = new WeakMap<HeaderField, readonly Mailbox[]>();
+
 /** What one address field names, in order; groups are flattened. */
-export function mailboxesOf(field: HeaderField): Mailbox[] {
-  return parseAddressHeader(fieldValue(field), { flatten: true, decodePunycode: false }).value.map(
+export function mailboxesOf(field: HeaderField): readonly Mailbox[] {
+  const known = READ.get(field);
+  if (known !== undefined) return known;
+  const mailboxes = parseAddressHeader(fieldValue(field), { flatten: true, decodePunycode: false }).value.map(
     ({ name, address }) => ({ name, address: isReadable(address ?? '') ? (address ?? '') : '' }),
   );
+  READ.set(field, mailboxes);
+  return mailboxes;
 }
 
 /** A mailbox, or a bare local part. Unterminated quotes make the parser produce what is neither. */

@@ -8,12 +8,19 @@ export type Charset = 'utf-8' | 'iso-8859-1';
 /** Octets of the body that are looked at. */
 export const PEEK = 64 * 1024;
 
+const US_ASCII = /;\s*charset\s*=\s*(?:us-ascii|"us-ascii")(?=\s*(?:;|$))/i;
+
+/** US-ASCII says nothing of 8-bit octets. */
+function namesCharset(type: string): boolean {
+  return /;\s*charset\s*=/i.test(type) && !US_ASCII.test(type);
+}
+
 /** Whether the header leaves open what 8-bit octets of the body would mean. */
 export function needsDeclaration(fields: readonly HeaderField[]): boolean {
   const { type, encoding } = declared(fields);
   if (type === undefined) return true;
   if (!/^text\//i.test(type)) return false;
-  return !/;\s*charset\s*=/i.test(type) || encoding === undefined || /^7bit$/i.test(encoding);
+  return !namesCharset(type) || encoding === undefined || /^7bit$/i.test(encoding);
 }
 
 /**
@@ -24,12 +31,17 @@ export function needsDeclaration(fields: readonly HeaderField[]): boolean {
 export function charsetOf(body: Buffer, isCut: boolean): Charset | undefined {
   if (isAscii(body)) return undefined;
   if (isUtf8(body)) return 'utf-8';
-  if (!isCut) return 'iso-8859-1';
-  for (let rest = 1; rest <= 3 && rest < body.length; rest++) {
-    const isLead = (body[body.length - rest] ?? 0) >= 0xc0;
-    if (isLead) return isUtf8(body.subarray(0, body.length - rest)) ? 'utf-8' : 'iso-8859-1';
+  return isCut && isBeginOfUtf8(body) ? 'utf-8' : 'iso-8859-1';
+}
+
+/** Whether it is UTF-8 but for the character at its end. */
+function isBeginOfUtf8(body: Buffer): boolean {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(body, { stream: true });
+    return true;
+  } catch {
+    return false;
   }
-  return 'iso-8859-1';
 }
 
 export function declareCharset(fields: readonly HeaderField[], charset: Charset): HeaderField[] {
@@ -38,8 +50,10 @@ export function declareCharset(fields: readonly HeaderField[], charset: Charset)
     ({ name }) =>
       name !== 'content-type' && !(name === 'content-transfer-encoding' && /^7bit$/i.test(encoding ?? '7bit')),
   );
-  const isComplete = type !== undefined && /;\s*charset\s*=/i.test(type);
-  const wanted = isComplete ? type : `${type ?? 'text/plain'}; charset=${charset}`;
+  const wanted =
+    type !== undefined && namesCharset(type)
+      ? type
+      : `${(type ?? 'text/plain').replace(US_ASCII, '')}; charset=${charset}`;
   const isEncoded = encoding !== undefined && !/^7bit$/i.test(encoding);
   return [
     ...kept,

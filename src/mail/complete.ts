@@ -7,12 +7,12 @@ import { mailboxesOf } from './addresses.ts';
 import type { Mailbox } from './addresses.ts';
 import { titleOf } from './ascii.ts';
 import { renderMailbox } from './display.ts';
-import { headerField } from './header.ts';
+import { fieldValue, headerField } from './header.ts';
 import type { HeaderField } from './header.ts';
 
 const FIELDS = new Set(['from', 'sender', 'reply-to', 'to', 'cc']);
 /** A dot-atom (RFC 5322 section 3.2.3). */
-const LOCAL_PART = /^[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.]{1,64}$/;
+const LOCAL_PART = /^(?=.{1,64}$)[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*$/;
 
 export interface Completed {
   readonly fields: readonly HeaderField[];
@@ -26,7 +26,8 @@ export function completeAddresses(header: readonly HeaderField[], domain: string
   const fields = header.map((field) => {
     if (!FIELDS.has(field.name)) return field;
     const mailboxes = mailboxesOf(field);
-    const completed = mailboxes.map((mailbox) => complete(mailbox, domain));
+    const comment = commentOf(field);
+    const completed = mailboxes.map((mailbox) => complete(mailbox, domain, comment));
     if (completed.every((mailbox, index) => mailbox === mailboxes[index])) return field;
     // Beside text that cannot be read, more would be lost than won.
     if (completed.some(({ address }) => address === '')) return field;
@@ -36,9 +37,16 @@ export function completeAddresses(header: readonly HeaderField[], domain: string
   return { fields, changed };
 }
 
-function complete(mailbox: Mailbox, domain: string): Mailbox {
+/** Cron's `root (Cron Daemon)`: the display name of old (RFC 5322 section A.6.3). */
+function commentOf(field: HeaderField): string {
+  const [, comment = ''] = /^[^\s()<>,;:@"]+[ \t]+\(([^()\\]*)\)$/.exec(fieldValue(field)) ?? [];
+  return comment.includes('=?') ? '' : comment;
+}
+
+/** @param comment beside an address that stands alone */
+function complete(mailbox: Mailbox, domain: string, comment: string): Mailbox {
   const { name, address } = mailbox;
-  if (address === '' && LOCAL_PART.test(name)) return { name: '', address: `${name}@${domain}` };
+  if (address === '' && LOCAL_PART.test(name)) return { name: comment, address: `${name}@${domain}` };
   if (address !== '' && !address.includes('@') && LOCAL_PART.test(address))
     return { name, address: `${address}@${domain}` };
   return mailbox;

@@ -26,12 +26,16 @@ const WORD = 45;
 export function encodedWords(text: string): string {
   const words: string[] = [];
   let word = '';
+  let size = 0;
   for (const character of text.toWellFormed()) {
-    if (Buffer.byteLength(word + character) > WORD) {
+    const octets = Buffer.byteLength(character);
+    if (size + octets > WORD) {
       words.push(word);
       word = '';
+      size = 0;
     }
     word += character;
+    size += octets;
   }
   words.push(word);
   return words.map((one) => `=?utf-8?B?${Buffer.from(one).toString('base64')}?=`).join(' ');

@@ -26,6 +26,11 @@ describe('a body is looked at', () => {
       ['Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: 8bit'],
       false,
     ],
+    [
+      'for text that calls itself US-ASCII',
+      ['Content-Type: text/plain; charset="US-ASCII"; format=flowed', 'Content-Transfer-Encoding: 8bit'],
+      true,
+    ],
     ['not for encoded text', ['Content-Type: text/plain; charset=x', 'Content-Transfer-Encoding: base64'], false],
     ['not for several parts', ['Content-Type: multipart/mixed; boundary=x'], false],
     ['not for what is no text', ['content-type: application/pdf'], false],
@@ -45,6 +50,10 @@ describe('its charset', () => {
     ['UTF-8 cut in a character', utf8.subarray(0, utf8.length - 1), true, 'utf-8'],
     ['UTF-8 cut after two octets of three', utf8.subarray(0, utf8.length - 2), true, 'utf-8'],
     ['UTF-8 that ends in a broken character', utf8.subarray(0, utf8.length - 1), false, 'iso-8859-1'],
+    ['Latin-1, cut right behind its only letter', Buffer.from('x \xe9  ', 'latin1'), true, 'iso-8859-1'],
+    ['Latin-1, cut, with what begins no character', Buffer.from('x \xff', 'latin1'), true, 'iso-8859-1'],
+    ['UTF-8 cut after three octets of four', Buffer.from('\u00fc \u{1f600}').subarray(0, 6), true, 'utf-8'],
+    ['UTF-8 with a byte order mark', Buffer.from('\ufeffx'), true, 'utf-8'],
     ['Latin-1, cut', Buffer.from('\xfcber Gr\xfcn ', 'latin1'), true, 'iso-8859-1'],
   ])('%s', (_what, body, isCut, charset) => {
     expect(charsetOf(body, isCut)).toBe(charset);
@@ -67,6 +76,11 @@ describe('the declaration', () => {
       'believes a charset that is named',
       ['Content-Type: text/plain; charset=windows-1252'],
       ['Content-Type: text/plain; charset=windows-1252', 'Content-Transfer-Encoding: 8bit'],
+    ],
+    [
+      'takes the place of US-ASCII, which has no 8-bit octets',
+      ['Content-Type: text/plain; charset="US-ASCII"; format=flowed', 'Content-Transfer-Encoding: 8bit'],
+      ['Content-Transfer-Encoding: 8bit', 'Content-Type: text/plain; format=flowed; charset=utf-8'],
     ],
     [
       'leaves another encoding',
