@@ -55,7 +55,9 @@ export function repairHeader(header: readonly HeaderField[], parsed: ParsedHeade
     (gone) => repairs.push(`removed ${titles(gone)}`),
   );
 
-  let messageId = parsed.messageId !== undefined && /^[!-~]+$/.test(parsed.messageId) ? parsed.messageId : undefined;
+  // It cannot be folded, and has to fit into a line.
+  const isUsable = parsed.messageId !== undefined && /^[!-~]{1,900}$/.test(parsed.messageId);
+  let messageId = isUsable ? parsed.messageId : undefined;
   const ids = fields.filter(({ name }) => name === 'message-id');
   const kept = ids.find((field) => messageId !== undefined && fieldValue(field).includes(messageId.slice(1, -1)));
   fields = fields.filter((field) => field.name !== 'message-id' || field === kept);
@@ -113,9 +115,11 @@ function without(
   return fields.filter((field) => !gone.has(field));
 }
 
-/** Each once. */
+/** Each once; a client may have sent very many, with very long names. */
 function titles(fields: readonly HeaderField[]): string {
-  return [...new Set(fields.map(titleOf))].join(', ');
+  const all = [...new Set(fields.map(titleOf))];
+  const shown = all.slice(0, 10).map((title) => (title.length > 60 ? `${title.slice(0, 60)}...` : title));
+  return `${shown.join(', ')}${all.length > shown.length ? ` and ${all.length - shown.length} more` : ''}`;
 }
 
 /** RFC 5321 section 4.4. Names no recipient: one of several would see the others, a blind one among them. */

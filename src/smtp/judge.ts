@@ -99,7 +99,7 @@ function withHeaderOnly(options: JudgeOptions, { to, cc }: ParsedHeader): Envelo
       'recipient',
       550,
       '5.7.1',
-      `To or Cc names ${more.length === 1 ? 'an addressee' : `${more.length} addressees`} not given in RCPT TO; recipients.headerOnly refuses that`,
+      `To or Cc names ${shown(more)}, not given in RCPT TO; recipients.headerOnly refuses that`,
       { detail: more.slice(0, 10).join(', ') },
     );
   if (envelope.recipients.length + more.length > maxRecipients)
@@ -109,4 +109,12 @@ function withHeaderOnly(options: JudgeOptions, { to, cc }: ParsedHeader): Envelo
     if (refused !== undefined) throw refusal(refused);
   }
   return { ...envelope, recipients: [...envelope.recipients, ...more.map((address) => ({ address }))] };
+}
+
+/** Some of them, as far as a reply can hold them. */
+function shown(addresses: readonly string[]): string {
+  const named = addresses.filter((address) => /^[!-~]{1,80}$/.test(address)).slice(0, 3);
+  const more = addresses.length - named.length;
+  if (named.length === 0) return more === 1 ? 'an addressee' : `${more} addressees`;
+  return `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }

@@ -120,7 +120,7 @@ class Message {
   readonly #peeler: HeaderPeeler;
   readonly #lines = new LineEnds();
   /** The header block has been judged, and waits for the beginning of the body. */
-  #waiting: { readonly judged: Judged; readonly peeked: Buffer[]; size: number } | undefined;
+  #waiting: { readonly judged: Judged; beginning: Buffer; size: number } | undefined;
   #written: Omit<Arrival, 'envelope' | 'origin'> | undefined;
   #envelope: Envelope;
   #size = 0;
@@ -184,26 +184,37 @@ class Message {
     const judged = await judgeHeader(fields, this.#options);
     this.#envelope = judged.envelope;
     const repairs = [...judged.repairs, ...(body.length > 0 ? ['put an empty line before the body'] : [])];
-    this.#waiting = { judged: { ...judged, repairs }, peeked: [], size: 0 };
+    this.#waiting = { judged: { ...judged, repairs }, beginning: Buffer.alloc(0), size: 0 };
+    if (!needsDeclaration(judged.fields)) await this.#begin(true);
     await this.#peek(body);
     await this.#peek(rest);
   }
 
   /** Holds the body back until it shows whether the header has to say more of it. */
   async #peek(octets: Buffer): Promise<void> {
-    if (this.#waiting === undefined) return this.#pass(octets);
-    this.#waiting.peeked.push(octets);
-    this.#waiting.size += octets.length;
-    if (this.#waiting.size >= PEEK || !needsDeclaration(this.#waiting.judged.fields)) await this.#begin(true);
+    const waiting = this.#waiting;
+    if (waiting === undefined) return this.#pass(octets);
+    const size = Math.min(waiting.size + octets.length, PEEK);
+    // Copied, growing by doubling: a client that sends single octets costs no more than another.
+    if (size > waiting.beginning.length) {
+      const grown = Buffer.allocUnsafe(Math.min(Math.max(size, waiting.beginning.length * 2, 1024), PEEK));
+      waiting.beginning.copy(grown, 0, 0, waiting.size);
+      waiting.beginning = grown;
+    }
+    const rest = octets.subarray(octets.copy(waiting.beginning, waiting.size));
+    waiting.size = size;
+    if (rest.length === 0) return;
+    await this.#begin(true);
+    await this.#pass(rest);
   }
 
   /** @param isCut more of the body follows */
   async #begin(isCut: boolean): Promise<void> {
     if (this.#waiting === undefined) return;
-    const { judged, peeked } = this.#waiting;
+    const { judged, beginning, size } = this.#waiting;
     this.#waiting = undefined;
-    const body = peeked.length === 1 ? (peeked[0] ?? Buffer.alloc(0)) : Buffer.concat(peeked);
-    const charset = needsDeclaration(judged.fields) ? charsetOf(body.subarray(0, PEEK), isCut) : undefined;
+    const body = beginning.subarray(0, size);
+    const charset = charsetOf(body, isCut);
     const { now, hostname, envelope, defaultFrom, origin, protocol } = this.#options;
     const repaired = repairHeader(judged.fields, judged.parsed, {
       now: now(),

@@ -2,6 +2,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LineEnds } from '../../src/mail/lines.ts';
+import { cost, LARGE, LINEAR } from './cost.ts';
 
 fc.configureGlobal({ seed: 5321 });
 
@@ -61,5 +62,18 @@ describe('line ends', () => {
     const out = lines.push(chunk);
     expect(out.buffer).toBe(chunk.buffer);
     expect(out.length).toBe(chunk.length);
+  });
+
+  it('cost no copy where a chunk ends between CR and LF', () => {
+    const chunk = octets('line\r\nline\r');
+    const out = new LineEnds().push(chunk);
+    expect([out.buffer, out.byteOffset, out.length]).toEqual([chunk.buffer, chunk.byteOffset, chunk.length - 1]);
+  });
+
+  it('that are all bare cost no more than octets', async () => {
+    for (const text of ['\n', '\r', '\n\r', '\r\n', 'a\n']) {
+      const chunk = octets(text.repeat(LARGE / text.length));
+      expect(await cost(() => new LineEnds().push(chunk))).toBeLessThan(LINEAR);
+    }
   });
 });

@@ -210,6 +210,12 @@ describe('a repaired header', () => {
       repairs: ['replaced an unusable Message-ID'],
     },
     {
+      what: 'a Message-ID that fits into no line is replaced',
+      header: [date, from, `Message-ID: <${'x'.repeat(995)}@x.test>`],
+      becomes: [date, from, `Message-ID: ${OUR_ID}`],
+      repairs: ['replaced an unusable Message-ID'],
+    },
+    {
       what: 'Content-* without MIME-Version',
       header: [...WHOLE, 'Content-Type: text/plain'],
       becomes: [...WHOLE, 'Content-Type: text/plain', 'MIME-Version: 1.0'],
