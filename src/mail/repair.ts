@@ -101,7 +101,7 @@ export function repairHeader(header: readonly HeaderField[], parsed: ParsedHeade
 
 /** RFC 3834 section 5. */
 function isAutoSubmitted(field: HeaderField): boolean {
-  return field.name === 'auto-submitted' && !/^no\b/i.test(fieldValue(field));
+  return field.name === 'auto-submitted' && !/^no(?![\w-])/i.test(fieldValue(field));
 }
 
 function without(

@@ -58,6 +58,8 @@ export interface Received {
 
 /** How much more than allowed a client may send before it is cut off, octets. */
 const MARGIN = 1024 * 1024;
+/** Far more than any message has; reading that many address fields takes some 50 ms, in which nothing else is done. */
+const MAX_FIELDS = 5_000;
 const CRLF_MISSING = 'Bare CR or LF in the message: lines end with CRLF (RFC 5321 section 2.3.8)';
 
 export async function receive(stream: AsyncIterable<Buffer>, options: ReceiveOptions): Promise<Received> {
@@ -181,6 +183,8 @@ class Message {
 
   async #judge({ header, rest }: { header: Buffer; rest: Buffer }): Promise<void> {
     const { fields, body } = taken(header);
+    if (fields.length > MAX_FIELDS)
+      throw new Refused('header', 552, '5.3.4', `The header of the message has more than ${MAX_FIELDS} fields`);
     const judged = await judgeHeader(fields, this.#options);
     this.#envelope = judged.envelope;
     const repairs = [...judged.repairs, ...(body.length > 0 ? ['put an empty line before the body'] : [])];

@@ -243,7 +243,7 @@ describe('a repaired header', () => {
       repairs: ['declared the body as 8-bit iso-8859-1', 'added MIME-Version'],
       messageId: '<1@x.test>',
     },
-    ...['auto-replied', 'auto-generated (failure)', 'Auto-Notified'].map((value): Case => ({
+    ...['auto-replied', 'auto-generated (failure)', 'Auto-Notified', 'no-one knows'].map((value): Case => ({
       what: `Auto-Submitted: ${value} asks for no answer`,
       header: [...WHOLE, `Auto-Submitted: ${value}`],
       becomes: [...WHOLE, `Auto-Submitted: ${value}`, 'X-Auto-Response-Suppress: All'],
@@ -257,6 +257,13 @@ describe('a repaired header', () => {
       repairs: [],
       messageId: '<1@x.test>',
     },
+    ...['No', 'no (a person)', 'no; x=y'].map((value): Case => ({
+      what: `Auto-Submitted: ${value} is mail of a person`,
+      header: [...WHOLE, `Auto-Submitted: ${value}`],
+      becomes: [...WHOLE, `Auto-Submitted: ${value}`],
+      repairs: [],
+      messageId: '<1@x.test>',
+    })),
     {
       what: 'nothing there at all',
       header: [],

@@ -282,6 +282,20 @@ describe('the sender', () => {
   });
 });
 
+describe('a header of very many fields', () => {
+  it('is refused, for the time that reading them takes', async () => {
+    const fields = (count: number): string => `${WHOLE}${'To:x\r\n'.repeat(count - 3)}\r\nx\r\n`;
+    const inject = new MemoryInject();
+    const refused = receive(cut(Buffer.from(fields(5_001)), [65_536]), options(inject));
+    await expect(refused).rejects.toMatchObject({
+      responseCode: 552,
+      refusal: 'header',
+      message: '5.3.4 The header of the message has more than 5000 fields',
+    });
+    expect((await taken(fields(5_000))).draft.fields('to')).toHaveLength(4_997);
+  });
+});
+
 describe('every change', () => {
   it('is named, in the order in which it was made', async () => {
     const { draft } = await taken(
