@@ -1,10 +1,17 @@
 /** The header against the rules: loops, From and Sender, the sending mailbox, addressees in the header only. */
+import * as fc from 'fast-check';
+import { simpleParser } from 'mailparser';
 import { describe, expect, it } from 'vitest';
-import { splitHeader } from '../../src/mail/header.ts';
+import { canonicalAddress } from '../../src/mail/addresses.ts';
+import type { Mailbox } from '../../src/mail/addresses.ts';
+import { asciiField } from '../../src/mail/ascii.ts';
+import { joinHeader, splitHeader } from '../../src/mail/header.ts';
 import { HOP_FIELD, MAX_PASSES } from '../../src/mail/hop.ts';
 import type { Reply } from '../../src/mail/policy.ts';
 import type { JudgeOptions, Judged } from '../../src/smtp/judge.ts';
 import { judgeHeader } from '../../src/smtp/judge.ts';
+
+fc.configureGlobal({ seed: 5322 });
 
 const OPTIONS: JudgeOptions = {
   envelope: { reversePath: 'fax@contoso.com', recipients: [{ address: 'a@x.test' }] },
@@ -205,6 +212,54 @@ describe('From', () => {
     const judged = await judge(['From: ceo@contoso.com <fax@contoso.com>']);
     expect(text(judged)).toEqual(['From: "ceo@contoso.com" <fax@contoso.com>']);
     expect(judged.repairs).toEqual(['wrote From or Sender anew']);
+  });
+
+  it('says it to every reader whatever it is made of', async () => {
+    const piece = fc.constantFrom(
+      'a@x.test',
+      '<b@x.test>',
+      'ceo@contoso.com',
+      '"',
+      '\\',
+      '(',
+      ')',
+      ',',
+      ';',
+      ':',
+      '<',
+      '>',
+      ' ',
+      '@',
+      '\u00fc',
+      'fax',
+      '=?utf-8?Q?c=40x.test?=',
+      '=?utf-8?B?w7w=?=',
+      '"q, \u00fc" <d@x.test>',
+      'G:',
+      '\0',
+      '\r\n ',
+      '\r\nFrom: ',
+    );
+    const plain = (address: string): string => canonicalAddress(address).replace(/^"([^"\\(),:;@[\]\s]+)"@/, '$1@');
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece, { minLength: 1, maxLength: 9 }), async (pieces) => {
+        let seen: readonly Mailbox[] = [];
+        const judged = await judge([`From: ${pieces.join('')}`], {
+          judge: ({ from }) => {
+            seen = from;
+            return { mailbox: 'm@contoso.com', from: 'keep' };
+          },
+        });
+        // Beside an address that cannot be read, only a policy that allows everybody lets one pass.
+        fc.pre(seen.every(({ address }) => address !== '') || seen.every(({ address }) => address === ''));
+        const block = joinHeader(judged.fields.map(asciiField));
+        const { from = [] } = await simpleParser(block);
+        const read = [from].flat().flatMap(({ value }) => value.flatMap((one) => one.group ?? [one]));
+        const addresses = read.map(({ address = '' }) => plain(address)).filter((address) => address !== '');
+        expect(addresses.filter((address) => !seen.some((one) => plain(one.address) === address))).toEqual([]);
+      }),
+      { numRuns: 2000 },
+    );
   });
 
   it.each(['From:', 'From: <>', 'From: two words'])(
