@@ -60,6 +60,7 @@ export interface Received {
 const MARGIN = 1024 * 1024;
 /** Far more than any message has; reading that many address fields takes some 50 ms, in which nothing else is done. */
 const MAX_FIELDS = 5_000;
+const BYTE_ORDER_MARK = Buffer.from('\ufeff');
 const CRLF_MISSING = 'Bare CR or LF in the message: lines end with CRLF (RFC 5321 section 2.3.8)';
 
 export async function receive(stream: AsyncIterable<Buffer>, options: ReceiveOptions): Promise<Received> {
@@ -182,13 +183,16 @@ class Message {
   }
 
   async #judge({ header, rest }: { header: Buffer; rest: Buffer }): Promise<void> {
-    const { fields, body } = taken(header);
+    const { fields, body, repairs: taking } = taken(header);
     if (fields.length > MAX_FIELDS)
       throw new Refused('header', 552, '5.3.4', `The header of the message has more than ${MAX_FIELDS} fields`);
     const judged = await judgeHeader(fields, this.#options);
     this.#envelope = judged.envelope;
-    const repairs = [...judged.repairs, ...(body.length > 0 ? ['put an empty line before the body'] : [])];
-    this.#waiting = { judged: { ...judged, repairs }, beginning: Buffer.alloc(0), size: 0 };
+    this.#waiting = {
+      judged: { ...judged, repairs: [...taking, ...judged.repairs] },
+      beginning: Buffer.alloc(0),
+      size: 0,
+    };
     if (!needsDeclaration(judged.fields)) await this.#begin(true);
     await this.#peek(body);
     await this.#peek(rest);
@@ -262,11 +266,16 @@ function authors(fields: readonly HeaderField[]): string[] {
  * is header for some readers and body for others, and recipients must not depend on the reader. Only an mbox From line
  * in front of a field may stand there.
  */
-function taken(block: Buffer): { fields: HeaderField[]; body: Buffer } {
+function taken(octets: Buffer): { fields: HeaderField[]; body: Buffer; repairs: readonly string[] } {
+  // Windows scripts put one in front of what they send.
+  const hasMark = octets.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK);
+  const block = hasMark ? octets.subarray(BYTE_ORDER_MARK.length) : octets;
+  const marked = hasMark ? ['removed a byte order mark'] : [];
   const fields = splitHeader(block);
   const isMbox = fields[0]?.raw.toString('latin1', 0, 5) === 'From ' && (fields[1]?.name ?? '') !== '';
   const end = fields.findIndex(({ name }, index) => name === '' && !(index === 0 && isMbox));
-  if (end < 0) return { fields, body: block.subarray(block.length) };
+  if (end < 0) return { fields, body: block.subarray(block.length), repairs: marked };
   const header = fields.slice(0, end);
-  return { fields: header, body: block.subarray(header.reduce((sum, { raw }) => sum + raw.length, 0)) };
+  const body = block.subarray(header.reduce((sum, { raw }) => sum + raw.length, 0));
+  return { fields: header, body, repairs: [...marked, 'put an empty line before the body'] };
 }

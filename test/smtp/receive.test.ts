@@ -322,3 +322,18 @@ describe('every change', () => {
     expect(repairs).toMatch(/^removed X-MS-Exchange-Organization-0x+.*, .* and 1990 more$/);
   });
 });
+
+describe('a byte order mark in front', () => {
+  it('goes, and the header is read', async () => {
+    const { draft, received } = await taken(Buffer.from(`\ufeff${WHOLE}Subject: x\r\n\r\nbody\r\n`));
+    expect(received.repairs).toEqual(['removed a byte order mark']);
+    expect(received.messageId).toBe('<1@client.test>');
+    expect(draft.octets.toString()).toMatch(/\r\nFrom: a@contoso\.com\r\n/);
+    expect(draft.octets.includes(Buffer.from('\ufeff'))).toBe(false);
+  });
+
+  it('in the body stays', async () => {
+    const { draft } = await taken(Buffer.from(`${WHOLE}Content-Type: text/plain; charset=utf-8\r\n\r\n\ufeffbody\r\n`));
+    expect(draft.octets.includes(Buffer.from('\r\n\r\n\ufeffbody'))).toBe(true);
+  });
+});
