@@ -8,6 +8,7 @@ import type { ParsedHeader } from '../mail/addresses.ts';
 import { completeAddresses } from '../mail/complete.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { rewriteFrom, settleAuthors } from '../mail/from.ts';
+import { joinHeader } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';
 import { MAX_PASSES, passesOf } from '../mail/hop.ts';
 import type { Reply } from '../mail/policy.ts';
@@ -52,8 +53,7 @@ export async function judgeHeader(header: readonly HeaderField[], options: Judge
       ? rewriteFrom(completed, sending)
       : settleAuthors(completed.filter((field) => !isEmptyFrom(field)));
   if (sending.from === 'rewrite') repairs.push('rewrote From');
-  else if (fields.length !== completed.length || fields.some((field, index) => field !== completed[index]))
-    repairs.push('wrote From or Sender anew');
+  else if (!joinHeader(fields).equals(joinHeader(completed))) repairs.push('wrote From or Sender anew');
   return { fields, parsed, envelope, mailbox: sending.mailbox, repairs };
 }
 
