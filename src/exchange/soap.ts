@@ -39,16 +39,25 @@ interface OpenElement {
   readonly element: { name: string; attributes: Record<string, string>; children: XmlElement[]; text: string };
 }
 
-const NAME = String.raw`[\p{L}_:][\p{L}\p{N}\p{M}_:.\-]*`;
-const ATTRIBUTE = new RegExp(String.raw`\s+(${NAME})\s*=\s*("[^"<]*"|'[^'<]*')`, 'uy');
+/** XML 1.0 section 2.3. */
+const NAME_START = String.raw`:A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d\u2070-\u218f\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\u{10000}-\u{effff}`;
+const NAME = String.raw`[${NAME_START}][${NAME_START}\-.0-9\u00b7\u0300-\u036f\u203f\u2040]*`;
+/** Less than \\s: a non-breaking space is none. */
+const S = String.raw`[ \t\r\n]`;
+const ATTRIBUTE = new RegExp(String.raw`${S}+(${NAME})${S}*=${S}*("[^"<]*"|'[^'<]*')`, 'uy');
 const START = new RegExp(`<(${NAME})`, 'uy');
-const CLOSE = /\s*(\/?)>/uy;
-const END = new RegExp(String.raw`</(${NAME})\s*>`, 'uy');
+const CLOSE = new RegExp(String.raw`${S}*(\/?)>`, 'uy');
+const END = new RegExp(String.raw`</(${NAME})${S}*>`, 'uy');
 /** Comments and processing instructions; the name xml is the declaration's (XML 1.0 section 2.6). */
-const IGNORED = /<!--(?:(?!--)[^])*-->|<\?(?![Xx][Mm][Ll][\s?])[\p{L}_:][\p{L}\p{N}_:.-]*(?:\s[^]*?)?\?>/uy;
+const IGNORED = new RegExp(
+  String.raw`<!--(?:(?!--)[^])*-->|<\?(?![Xx][Mm][Ll][ \t\r\n?])${NAME}(?:${S}[^]*?)?\?>`,
+  'uy',
+);
 /** XML 1.0 section 2.8: only at the very beginning. */
-const DECLARATION =
-  /<\?xml\s+version\s*=\s*(["'])1\.\d+\1(?:\s+encoding\s*=\s*(["'])[A-Za-z][\w.-]*\2)?(?:\s+standalone\s*=\s*(["'])(?:yes|no)\3)?\s*\?>/uy;
+const DECLARATION = new RegExp(
+  String.raw`<\?xml${S}+version${S}*=${S}*(["'])1\.\d+\1(?:${S}+encoding${S}*=${S}*(["'])[A-Za-z][\w.-]*\2)?(?:${S}+standalone${S}*=${S}*(["'])(?:yes|no)\3)?${S}*\?>`,
+  'uy',
+);
 const CDATA = /<!\[CDATA\[([^]*?)\]\]>/uy;
 const DEPTH = 64;
 
@@ -78,8 +87,8 @@ export function parseXml(text: string): XmlElement | undefined {
       const next = text.indexOf('<', at);
       const raw = text.slice(at, next < 0 ? text.length : next);
       at += raw.length;
-      const value = current ? unescapeXml(raw) : raw.trim();
-      if (value === undefined || (current ? raw.includes(']]>') : value !== '')) return undefined;
+      const value = current ? unescapeXml(raw) : raw;
+      if (value === undefined || (current ? raw.includes(']]>') : /[^ \t\r\n]/.test(raw))) return undefined;
       if (current) current.element.text += value;
       continue;
     }

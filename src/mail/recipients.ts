@@ -13,9 +13,10 @@
  * - Envelope recipients that neither To nor Cc names are the blind ones. Trace fields that earlier servers wrote go if they
  *   name one (RFC 5321 section 7.2: `for`, Delivered-To and the like show what the sender did not).
  *
- * A field is also written anew when it holds more @ or commas than its addresses need (in names, comments, routes): another parser could
- * find a recipient there that is in no envelope. So is one with control characters, which some parsers stop at or skip, and
- * copies of it show blanks in their place. A bare CR, which some parsers take for a line end, becomes a space everywhere.
+ * A field is also written anew when it holds more @ or commas than its addresses need (in names, comments, routes), or
+ * text beside an address that could be part of it: another parser could find a recipient there that is in no envelope.
+ * So is one with control characters, which some parsers stop at or skip, and copies of it show blanks in their place. A
+ * bare CR, which some parsers take for a line end, becomes a space everywhere.
  */
 import { canonicalAddress, mailboxesOf } from './addresses.ts';
 import type { Mailbox } from './addresses.ts';
@@ -84,7 +85,8 @@ export function applyEnvelope(header: readonly HeaderField[], recipients: readon
           fresh.length === named.length &&
           !hasControls &&
           separators(field) < named.length &&
-          atSigns(field.raw) === atSigns(Buffer.from(named.map(({ address }) => address).join()));
+          atSigns(field.raw) === atSigns(Buffer.from(named.map(({ address }) => address).join())) &&
+          standAlone(field, named);
         kept.set(field.name, { at: fields.length, mailboxes: fresh, raw: isWhole ? field : undefined });
         fields.push(undefined);
       }
@@ -109,11 +111,30 @@ function names(field: HeaderField, addresses: ReadonlyMap<string, string>): bool
   // Some parsers skip control characters.
   const text = fieldValue(field).replace(/[^\P{Cc}\t]+/gu, '');
   // Taken apart at what an address cannot hold unquoted: one pass, however many addresses are looked for.
-  const words = text.split(/[\s<>(),;:"]+/);
-  if (words.some((word) => word.includes('@') && addresses.has(canonicalAddress(word)))) return true;
+  if (text.split(/[\s<>(),;:"]+/).some((word) => isAmong(word, addresses))) return true;
   const lower = text.toLowerCase();
-  return [...addresses.keys()].some((address) => address.startsWith('"') && lower.includes(address));
+  return [...addresses.keys()].some((address) => /^"|:/.test(address) && lower.includes(address));
 }
+
+/** Whether an address ends at, or around, one of the word's @: `{a@x}`, `for=a@x` and `a@x|b` name a@x. */
+function isAmong(word: string, addresses: ReadonlyMap<string, string>): boolean {
+  const [first = '', ...others] = word.split('@');
+  let before = first;
+  for (const after of others) {
+    const [domain = ''] = /^(?:\[[\w.:-]*\]?|[\p{L}\p{M}\p{N}._-]*[\p{L}\p{M}\p{N}])/u.exec(after) ?? [];
+    // An = or { may be part of the local part, or not.
+    const local = before.slice(-LONGEST_ADDRESS);
+    for (let at = -1; at < local.length - 1; at++) {
+      if (at >= 0 && !/[^\p{L}\p{M}\p{N}._+-]/u.test(local[at] ?? '')) continue;
+      if (addresses.has(canonicalAddress(`${local.slice(at + 1)}@${domain}`))) return true;
+    }
+    before = after;
+  }
+  return false;
+}
+
+/** Characters; see isSendable(). */
+const LONGEST_ADDRESS = 320;
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -142,11 +163,36 @@ function withoutControls({ name, raw }: HeaderField): HeaderField {
   return { name, raw: Buffer.from(raw.filter((octet) => !isControl(octet))) };
 }
 
+/** To the end where quotes do not close: looked for from each quote anew, that would cost the square of the length. */
+const QUOTED = /"(?:[^"\\]|\\.)*(?:"|\\?$)/gs;
+
 /** Commas and semicolons outside of quotes: one too many (`Example, Alice <a@x>`) is a recipient of its own for some. */
 function separators(field: HeaderField): number {
-  const bare = fieldValue(field).replace(/"(?:[^"\\]|\\.)*"/g, '');
+  const bare = fieldValue(field).replace(QUOTED, '');
   const count = bare.match(/[,;]/g)?.length ?? 0;
   return /^[^:;,<>]*:[^:;]*;$/.test(bare) ? count - 1 : count;
+}
+
+/**
+ * Whether each address is all of its place in the list, comments aside: `<address>` with words before it, or the address
+ * and nothing else. Of `a@x.test. com` some make a@x.test, some a@x.test.com.
+ */
+function standAlone(field: HeaderField, named: readonly Mailbox[]): boolean {
+  const quoted: string[] = [];
+  const bare = fieldValue(field)
+    .replace(QUOTED, (text) => `"${quoted.push(text) - 1}"`)
+    .replace(/\([^()\\]*\)/g, ' ');
+  const last = quoted.at(-1);
+  if (last !== undefined && !/^"(?:[^"\\]|\\.)*"$/s.test(last)) return false;
+  const restored = (text: string): string => text.replace(/"(\d+)"/g, (_all, index) => quoted[Number(index)] ?? '');
+  const addresses = new Set(named.map(({ address }) => address));
+  return bare
+    .split(/[,;:]/)
+    .filter((place) => place.includes('@'))
+    .every((place) => {
+      const [, inBrackets = place.trim()] = /^[^<>@()\\]*<([^<>]*)>[ \t]*$/.exec(place) ?? [];
+      return addresses.has(restored(inBrackets));
+    });
 }
 
 function atSigns(octets: Buffer): number {

@@ -93,6 +93,11 @@ describe('the reader', () => {
     ['a control character', '<a>\u0001</a>'],
     ['a reference to a control character', '<a>&#1;</a>'],
     ['a reference beyond Unicode', '<a>&#x110000;</a>'],
+    ['a name of letters XML has not', '<\u00aa/>'],
+    ['a name that begins with a combining mark', '<a\u0300><\u0300/></a\u0300>'],
+    ['a non-breaking space where a blank belongs', '<a\u00a0b="c"/>'],
+    ['a line separator in front', '\u2028<a/>'],
+    ['a non-breaking space behind', '<a/>\u00a0'],
     ['endless depth', '<a>'.repeat(5000) + '</a>'.repeat(5000)],
   ])('does not take %s', (_what, text) => {
     expect(parseXml(text)).toBeUndefined();

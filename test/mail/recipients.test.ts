@@ -222,6 +222,40 @@ const CASES: readonly Case[] = [
     blind: ['d@Bücher.test'],
   },
   {
+    what: 'a blind recipient is found whatever signs stand around the address',
+    header:
+      "Delivered-To: {s@x.test}\nX-Rcpt-To: [s@x.test]\nX-Receiver: for=s@x.test\nEnvelope-To: s@x.test|a@x.test\nApparently-To: 's@x.test.'\n" +
+      'Delivered-To: bs@x.test\nDelivered-To: s@x.test.com\nDelivered-To: b-s@x.test\nDelivered-To: s@[192.0.2.1]\nDelivered-To: <s@[IPv6:::1]>\n',
+    envelope: ['s@x.test', 's@[192.0.2.1]', 's@[IPv6:::1]'],
+    becomes: 'Delivered-To: bs@x.test\nDelivered-To: s@x.test.com\nDelivered-To: b-s@x.test\n',
+    blind: ['s@x.test', 's@[192.0.2.1]', 's@[IPv6:::1]'],
+  },
+  {
+    what: 'an = in the local part of a blind recipient does not hide it',
+    header: 'Delivered-To: fax=1@x.test\nDelivered-To: for=fax=1@x.test\n',
+    envelope: ['fax=1@x.test'],
+    becomes: '',
+    blind: ['fax=1@x.test'],
+  },
+  {
+    what: 'text behind an address, which some readers take for the rest of it, is not passed on',
+    header: 'To: a@x.test.\n\tcom\nCc: b@x.test c\n',
+    envelope: ['a@x.test', 'b@x.test'],
+    becomes: 'To: ". com" <a@x.test>\nCc: c <b@x.test>\n',
+  },
+  {
+    what: 'quotes without an end hide no addressee: the field is written anew',
+    header: 'To: <a@x.test>, b@x.test "c\n',
+    envelope: ['a@x.test', 'b@x.test'],
+    becomes: 'To: a@x.test, c <b@x.test>\n',
+  },
+  {
+    what: 'comments, quoted names and quoted local parts change nothing',
+    header: 'To: a@x.test (Bob "B" Brown), "C, (D)" <c@x.test>, "e f"@x.test, <b@x.test> (x)\n',
+    envelope: ['a@x.test', 'b@x.test', 'c@x.test', '"e f"@x.test'],
+    becomes: 'To: a@x.test (Bob "B" Brown), "C, (D)" <c@x.test>, "e f"@x.test, <b@x.test> (x)\n',
+  },
+  {
     what: 'one transaction per recipient with the same header: each copy names its own recipient',
     header: 'To: a@x.test, b@x.test\nCc: c@x.test\n',
     envelope: ['c@x.test'],
@@ -250,6 +284,22 @@ describe('the envelope against the header', () => {
     'a group of %j and no end of it costs no more than others',
     async (piece) => {
       const header = splitHeader(Buffer.from(`To: x:${piece.repeat(LARGE / piece.length)};;\r\n`));
+      expect(await cost(() => applyEnvelope(header, ['a@x.test']))).toBeLessThan(LINEAR);
+    },
+  );
+
+  it.each(['<a@x.test> "', '"', 'a@x.test ('])(
+    '%j and no end of escaped quotes cost no more than others',
+    async (begin) => {
+      const header = splitHeader(Buffer.from(`To: ${begin}${'\\"'.repeat(LARGE / 2)}\r\n`));
+      expect(await cost(() => applyEnvelope(header, ['a@x.test']))).toBeLessThan(LINEAR);
+    },
+  );
+
+  it.each(['=', '={@', '@', `${'='.repeat(300)}@`])(
+    'a trace field of no end of %j costs no more than others',
+    async (piece) => {
+      const header = splitHeader(Buffer.from(`Delivered-To: ${piece.repeat(LARGE / piece.length)}@x\r\n`));
       expect(await cost(() => applyEnvelope(header, ['a@x.test']))).toBeLessThan(LINEAR);
     },
   );
