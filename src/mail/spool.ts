@@ -28,6 +28,17 @@ export class SpoolError extends Error {
 /** Whether a new message may come in. */
 export type Room = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
+/**
+ * What a message of our own tells about an item that is being sent. `bounced` ends that item, its body goes; `warned` is
+ * a line of its history.
+ */
+export interface Told {
+  readonly id: SpoolId;
+  readonly what: 'bounced' | 'warned';
+  readonly status: DeliveryStatus;
+  readonly detail?: string;
+}
+
 /** A message being written. Nothing of it exists until commit() resolves; a crash before leaves chunks that the next start sweeps. */
 export interface Draft {
   readonly id: SpoolId;
@@ -35,6 +46,11 @@ export interface Draft {
   write(chunk: Uint8Array): Promise<void>;
   /** Makes the message exist, durably, as one item per entry (at least one). */
   commit(items: readonly ArrivingItem[]): Promise<readonly QueueItem[]>;
+  /**
+   * The same, and what it tells is noted in the one transaction: no crash tells anybody twice or not at all.
+   * @returns undefined, and nothing has come to exist: the item told about is no longer being sent
+   */
+  commitTelling(items: readonly ArrivingItem[], told: Told): Promise<readonly QueueItem[] | undefined>;
   /** Forgets what was written. Never rejects. */
   abort(): Promise<void>;
 }
@@ -105,7 +121,7 @@ export interface Spool {
   list(filter: ListFilter): Promise<readonly QueueItem[]>;
   history(id: SpoolId): Promise<readonly HistoryEntry[]>;
   stats(): Promise<SpoolStats>;
-  /** Ends relayed and dropped items (with their history) that ended before `before`, epoch milliseconds. Returns how many. */
+  /** Ends relayed, bounced and dropped items (with their history) that ended before `before`, epoch milliseconds. Returns how many. */
   purge(before: number): Promise<number>;
   /** Finishes what was begun and lets go of the store. Idempotent. */
   close(): Promise<void>;

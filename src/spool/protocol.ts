@@ -1,6 +1,6 @@
 /** What the engine asks its worker thread, and how that answers. Plain data; octets are transferred, not copied. */
 import type { HistoryEntry, ItemState, ArrivingItem, SpoolId } from '../mail/item.ts';
-import type { ListFilter, SpoolTrouble } from '../mail/spool.ts';
+import type { ListFilter, SpoolTrouble, Told } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 
 export interface Chunk {
@@ -16,6 +16,7 @@ export type Order =
       readonly chunk?: Chunk;
       readonly size: number;
       readonly items: readonly ArrivingItem[];
+      readonly told?: Told;
       readonly now: number;
     }
   | { readonly do: 'abort'; readonly message: SpoolId }

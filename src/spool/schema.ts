@@ -1,6 +1,11 @@
 /** The tables of the SQLite engine. docs/spool.md explains them; a change raises VERSION and adds a migration. */
 
-export const VERSION = 1;
+export const VERSION = 2;
+
+/** From the version of that number to the next. */
+export const MIGRATIONS: Readonly<Record<number, string>> = {
+  1: `INSERT INTO tally VALUES ('bounced', 0);`,
+};
 
 export const SCHEMA = `
 -- A message's body; users counts the items that still need it.
@@ -39,7 +44,7 @@ CREATE INDEX history_item ON history (item);
 
 -- Counts that would otherwise need a walk through every row.
 CREATE TABLE tally (what TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO tally VALUES ('queued', 0), ('sending', 0), ('parked', 0), ('relayed', 0), ('dropped', 0), ('bytes', 0), ('probe', 0);
+INSERT INTO tally VALUES ('queued', 0), ('sending', 0), ('parked', 0), ('relayed', 0), ('bounced', 0), ('dropped', 0), ('bytes', 0), ('probe', 0);
 CREATE TRIGGER item_added AFTER INSERT ON item BEGIN
   UPDATE tally SET count = count + 1 WHERE what = new.state;
 END;

@@ -8,7 +8,7 @@ import { dirname, extname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Report } from '../mail/event.ts';
 import type { HistoryEntry, LaneKey, ArrivingItem, QueueItem, SpoolId } from '../mail/item.ts';
-import type { Draft, Lane, ListFilter, Room, Spool, SpoolStats } from '../mail/spool.ts';
+import type { Draft, Lane, ListFilter, Room, Spool, SpoolStats, Told } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { spoolIds } from './id.ts';
@@ -461,6 +461,17 @@ class SqliteDraft implements Draft {
   }
 
   async commit(items: readonly ArrivingItem[]): Promise<readonly QueueItem[]> {
+    return (await this.#commit(items, {})) ?? [];
+  }
+
+  async commitTelling(items: readonly ArrivingItem[], told: Told): Promise<readonly QueueItem[] | undefined> {
+    return await this.#commit(items, { told });
+  }
+
+  async #commit(
+    items: readonly ArrivingItem[],
+    telling: { readonly told?: Told },
+  ): Promise<readonly QueueItem[] | undefined> {
     this.#check();
     if (items.length === 0) throw new TypeError('a message needs at least one item');
     await Promise.all(this.#underWay);
@@ -472,11 +483,12 @@ class SqliteDraft implements Draft {
       message: this.id,
       size: this.#size,
       items,
+      ...telling,
       now: this.#now(),
       ...(rest === undefined ? {} : { chunk: rest }),
     };
     try {
-      return (await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer])) as QueueItem[];
+      return (await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer])) as QueueItem[] | undefined;
     } catch (error) {
       this.#failure = error;
       this.#isOver = false;

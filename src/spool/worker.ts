@@ -10,13 +10,13 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import type { MessagePort } from 'node:worker_threads';
 import type { HistoryEntry, ItemState, ArrivingItem, QueueItem } from '../mail/item.ts';
 import { ITEM_STATES } from '../mail/item.ts';
-import type { Lane, ListFilter } from '../mail/spool.ts';
+import type { Lane, ListFilter, Told } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
 import { letGo } from './memory.ts';
 import { laneKey, laneName } from './protocol.ts';
 import type { Chunk, FromWorker, Order, Reply, Request, Trouble, WorkerData } from './protocol.ts';
-import { SCHEMA, VERSION } from './schema.ts';
+import { MIGRATIONS, SCHEMA, VERSION } from './schema.ts';
 
 /** Orders of one transaction: bounds how long the first of them waits for the last. */
 const BATCH = 512;
@@ -161,7 +161,11 @@ class Store {
     this.#run('INSERT INTO chunk (message, number, octets) VALUES (?, ?, ?)', message, number, octets);
   }
 
-  #commit({ message, chunk, size, items, now }: Extract<Order, { do: 'commit' }>): QueueItem[] {
+  #commit({ message, chunk, size, items, told, now }: Extract<Order, { do: 'commit' }>): QueueItem[] | undefined {
+    if (told !== undefined && !this.#tell(told, now)) {
+      this.#run('DELETE FROM chunk WHERE message = ?', message);
+      return undefined;
+    }
     if (chunk !== undefined) this.#write(message, chunk);
     this.#run('INSERT INTO message (id, size, users) VALUES (?, ?, ?)', message, size, items.length);
     return items.map((item, index) =>
@@ -259,6 +263,21 @@ class Store {
     if (changed !== 1) return;
     this.#remember(id, now, state, status);
     if (state === 'relayed') this.#bodyNotNeeded(id);
+  }
+
+  /** @returns false: the item is no longer being sent */
+  #tell({ id, what, status, detail }: Told, now: number): boolean {
+    if (this.#row(`SELECT 1 AS found FROM item WHERE id = ? AND state = 'sending'`, id) === undefined) return false;
+    this.#remember(id, now, what, status, detail);
+    if (what === 'warned') return true;
+    this.#run(
+      `UPDATE item SET state = 'bounced', lease = NULL, ended = ?, status = ? WHERE id = ?`,
+      now,
+      JSON.stringify(status),
+      id,
+    );
+    this.#bodyNotNeeded(id);
+    return true;
   }
 
   #bodyNotNeeded(id: string): void {
@@ -396,6 +415,9 @@ function open(path: string): { store: Store; lock: DatabaseSync } {
       );
     }
     if (version === 0) db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${VERSION}; COMMIT;`);
+    else
+      for (let from = version; from < VERSION; from++)
+        db.exec(`BEGIN; ${MIGRATIONS[from] ?? ''} PRAGMA user_version = ${from + 1}; COMMIT;`);
     if (statSync(path).size <= CHECKED) checkWhole(db, path);
     return { store: new Store(db), lock };
   } catch (error) {

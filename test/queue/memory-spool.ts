@@ -1,6 +1,6 @@
 /** A spool in memory, for tests of the queue under simulated time. It keeps the whole contract but durability. */
 import type { HistoryEntry, ItemState, LaneKey, NewItem, QueueItem, SpoolId } from '../../src/mail/item.ts';
-import type { Draft, Lane, ListFilter, Room, Spool, SpoolStats } from '../../src/mail/spool.ts';
+import type { Draft, Lane, ListFilter, Room, Spool, SpoolStats, Told } from '../../src/mail/spool.ts';
 import { SpoolError } from '../../src/mail/spool.ts';
 import type { DeliveryStatus } from '../../src/mail/status.ts';
 
@@ -27,19 +27,22 @@ export class MemorySpool implements Spool {
   begin(): Draft {
     const id = String(++this.#counter).padStart(10, '0');
     const chunks: Uint8Array[] = [];
+    const commit = async (entries: readonly NewItem[]): Promise<QueueItem[]> => {
+      await this.#disk();
+      const body = Buffer.concat(chunks);
+      this.#bodies.set(id, body);
+      return entries.map((entry, index) => this.#add(entry, index === 0 ? id : `${id}-${index + 1}`, id, body.length));
+    };
     return {
       id,
       write: async (chunk) => {
         await this.#disk();
         chunks.push(chunk);
       },
-      commit: async (entries) => {
+      commit,
+      commitTelling: async (entries, told) => {
         await this.#disk();
-        const body = Buffer.concat(chunks);
-        this.#bodies.set(id, body);
-        return entries.map((entry, index) =>
-          this.#add(entry, index === 0 ? id : `${id}-${index + 1}`, id, body.length),
-        );
+        return this.#tell(told) ? await commit(entries) : undefined;
       },
       abort: async () => undefined,
     };
@@ -168,7 +171,7 @@ export class MemorySpool implements Spool {
   }
 
   async stats(): Promise<SpoolStats> {
-    const items: Record<ItemState, number> = { queued: 0, sending: 0, parked: 0, relayed: 0, dropped: 0 };
+    const items: Record<ItemState, number> = { queued: 0, sending: 0, parked: 0, relayed: 0, bounced: 0, dropped: 0 };
     for (const item of this.items.values()) items[item.state]++;
     return { items, bytes: 0 };
   }
@@ -181,6 +184,16 @@ export class MemorySpool implements Spool {
 
   #in(state: ItemState): Mutable<QueueItem>[] {
     return [...this.items.values()].filter((item) => item.state === state);
+  }
+
+  #tell({ id, what, status, detail }: Told): boolean {
+    const item = this.items.get(id);
+    if (item?.state !== 'sending') return false;
+    this.#remember(id, { what, status, ...(detail === undefined ? {} : { detail }) });
+    if (what === 'warned') return true;
+    item.state = 'bounced';
+    item.lastStatus = status;
+    return true;
   }
 
   async #sending(id: SpoolId): Promise<Mutable<QueueItem>> {

@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { NewItem, QueueItem } from '../../src/mail/item.ts';
 import type { Spool } from '../../src/mail/spool.ts';
-import type { Delayed, Relayed, Unknown } from '../../src/mail/status.ts';
+import { SpoolError } from '../../src/mail/spool.ts';
+import type { Delayed, Failed, Relayed, Unknown } from '../../src/mail/status.ts';
 
 export interface SpoolUnderTest {
   /** An empty spool. */
@@ -33,6 +34,12 @@ export const delayed: Delayed = {
   reach: 'message',
 };
 export const unknown: Unknown = { outcome: 'unknown', code: '4.4.2', cause: 'ECONNRESET', text: 'no answer' };
+export const failed: Failed = {
+  outcome: 'failed',
+  code: '5.1.1',
+  cause: 'ErrorInvalidRecipients',
+  text: 'no such user',
+};
 
 export const entry = (mailbox = 'a@contoso.com', more: Partial<NewItem> = {}): NewItem => ({
   route: 'exchange',
@@ -315,6 +322,53 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
       });
     });
 
+    describe('a message that tells about another', () => {
+      const told = { what: 'bounced', status: failed, detail: 'told anna@contoso.com' } as const;
+
+      it('comes to exist as the other ends', async () => {
+        await first('refused');
+        const [item] = await spool.claim(lane, claim);
+        const draft = spool.begin();
+        await draft.write(Buffer.from('the bounce'));
+        const [bounce] = (await draft.commitTelling([entry('a@contoso.com')], { ...told, id: item?.id ?? '' })) ?? [];
+        expect(await spool.get(item?.id ?? '')).toMatchObject({ state: 'bounced', lastStatus: failed });
+        expect((await spool.history(item?.id ?? '')).at(-1)).toMatchObject({
+          what: 'bounced',
+          detail: 'told anna@contoso.com',
+        });
+        expect((await get(spool, bounce?.id ?? '')).toString()).toBe('the bounce');
+        await expect(get(spool, item?.id ?? '')).rejects.toThrow(SpoolError);
+        expect((await spool.stats()).items).toMatchObject({ queued: 1, sending: 0, bounced: 1 });
+      });
+
+      it('leaves the item as it is for a warning', async () => {
+        await first('slow');
+        const [item] = await spool.claim(lane, claim);
+        const draft = spool.begin();
+        await draft.commitTelling([entry('a@contoso.com')], { ...told, what: 'warned', id: item?.id ?? '' });
+        expect(await spool.get(item?.id ?? '')).toMatchObject({ state: 'sending' });
+        expect((await spool.history(item?.id ?? '')).at(-1)).toMatchObject({ what: 'warned' });
+        expect((await get(spool, item?.id ?? '')).toString()).toBe('slow');
+      });
+
+      it('is nothing if the other is not being sent', async () => {
+        const item = await first('waits');
+        const draft = spool.begin();
+        await draft.write(randomBytes(600_000));
+        expect(await draft.commitTelling([entry('a@contoso.com')], { ...told, id: item.id })).toBeUndefined();
+        expect((await spool.list({})).map(({ id, state }) => `${id} ${state}`)).toEqual([`${item.id} queued`]);
+        expect((await spool.stats()).bytes).toBe(5);
+      });
+
+      it('goes after the time of retention as relayed items do', async () => {
+        await first('refused');
+        const [item] = await spool.claim(lane, claim);
+        await spool.begin().commitTelling([entry('a@contoso.com')], { ...told, id: item?.id ?? '' });
+        expect(await spool.purge(T0 + 1_000_000)).toBe(1);
+        expect(await spool.get(item?.id ?? '')).toBeUndefined();
+      });
+    });
+
     it('keeps the books', async () => {
       for (let n = 0; n < 6; n++) {
         under.setTime(T0 + n);
@@ -325,7 +379,7 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
       await spool.park(b?.id ?? '', delayed);
       await spool.defer(c?.id ?? '', { doubtful: true, status: unknown });
       expect(await spool.stats()).toMatchObject({
-        items: { queued: 3, sending: 1, parked: 1, relayed: 1, dropped: 0 },
+        items: { queued: 3, sending: 1, parked: 1, relayed: 1, bounced: 0, dropped: 0 },
         bytes: 25,
         oldest: T0 + 2,
       });

@@ -22,7 +22,7 @@ import type { Spool } from '../../src/mail/spool.ts';
 import { SCHEMA } from '../../src/spool/schema.ts';
 import type { SqliteOptions } from '../../src/spool/sqlite.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
-import { delayed, entry, get, put, relayed, spoolContract, T0, unknown } from './contract.ts';
+import { delayed, entry, failed, get, put, relayed, spoolContract, T0, unknown } from './contract.ts';
 
 const { threads } = vi.hoisted(() => ({ threads: [] as { terminate(): Promise<number> }[] }));
 vi.mock('node:worker_threads', async (importOriginal) => {
@@ -221,6 +221,21 @@ describe('opening', () => {
     database.exec('PRAGMA user_version = 99');
     database.close();
     await expect(open()).rejects.toMatchObject({ trouble: 'newer' });
+  });
+
+  it('is brought up from version 1', async () => {
+    await (await open()).close();
+    const database = new DatabaseSync(path);
+    database.exec(`DELETE FROM tally WHERE what = 'bounced'; PRAGMA user_version = 1`);
+    database.close();
+    const spool = await open();
+    await put(spool);
+    const [item] = await spool.claim(entry(), { now: Date.now(), limit: 1, leaseUntil: Date.now() });
+    const told = { id: item?.id ?? '', what: 'bounced', status: failed } as const;
+    expect(await spool.begin().commitTelling([entry()], told)).toHaveLength(1);
+    expect((await spool.stats()).items.bounced).toBe(1);
+    await spool.close();
+    await (await open()).close();
   });
 
   it('counts what a crash left', async () => {

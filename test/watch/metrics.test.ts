@@ -13,7 +13,7 @@ import { changes, series } from './exposition.ts';
 const root = join(import.meta.dirname, '../..');
 
 const STATS: SpoolStats = {
-  items: { queued: 3, sending: 1, parked: 2, relayed: 40, dropped: 5 },
+  items: { queued: 3, sending: 1, parked: 2, relayed: 40, bounced: 0, dropped: 5 },
   oldest: NOW - 90_000,
   bytes: 123_456,
   free: 9_000_000_000,
