@@ -39,7 +39,7 @@ const channel = section('Who is told of an alarm: one of webhook, command and ma
 
 export const alarms = section('Trouble that somebody must know of, and that it is over.', {
   to: orElse(list('Who is told, each in one way. Without any, alarms show in log and metrics only.', channel), []),
-  repeat: orElse(time('How long after a notice the next one follows, while the trouble lasts.', '1m', '30d'), '4h'),
+  repeat: orElse(time('How long after a notice the next one follows, while the trouble lasts.', '1s', '30d'), '4h'),
   oldestAfter: orElse(time('Age of the oldest waiting message that is an alarm.', '1s', '30d'), '1h'),
   expiresWithin: orElse(time('Time left to a client secret or certificate that is an alarm.', '1h', '3650d'), '14d'),
   heartbeat: optional(

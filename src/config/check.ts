@@ -4,7 +4,7 @@
  */
 import { checkAccess } from './access.ts';
 import type { Path } from './fault.ts';
-import { checkAlarms } from './operator.ts';
+import { checkAlarms } from './channels.ts';
 import { checkRules } from './rules.ts';
 import type { Context, SoundListener, SoundSettings } from './sound.ts';
 

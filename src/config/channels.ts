@@ -1,6 +1,5 @@
 /**
- * What the settings of the operator's side demand of each other and of the rest: alarms must have a way, and one that
- * does not lead back here. Looks at what could be read; never fails.
+ * What alarms demand: each has one way to whom it tells, which does not lead back to this gateway. Looks at what could be read; never fails.
  */
 import type { Path } from './fault.ts';
 import { isLoopback } from './network.ts';
@@ -9,9 +8,8 @@ import type { Context, SoundListener, SoundSettings } from './sound.ts';
 type Channel = NonNullable<NonNullable<NonNullable<SoundSettings['alarms']>['to']>[number]>;
 
 export function checkAlarms(settings: SoundSettings, context: Context): void {
-  const { alarms, retry } = settings;
   const first = new Map<string, number>();
-  alarms?.to?.forEach((channel, index) => {
+  settings.alarms?.to?.forEach((channel, index) => {
     if (channel === undefined) return;
     const path = ['alarms', 'to', index];
     checkWay(path, context);
@@ -21,15 +19,6 @@ export function checkAlarms(settings: SoundSettings, context: Context): void {
       context.fault([...path, 'name'], `is the name of to[${before}] already`, 'each needs its own');
     } else if (channel.name !== undefined) first.set(channel.name, index);
   });
-  // A default is no promise of the file.
-  if (!context.wasGiven(['alarms', 'oldestAfter'])) return;
-  if (alarms?.oldestAfter !== undefined && retry?.giveUpAfter !== undefined && alarms.oldestAfter > retry.giveUpAfter) {
-    context.fault(
-      ['alarms', 'oldestAfter'],
-      'is longer than retry.giveUpAfter',
-      'no message waits that long: the alarm would never be raised',
-    );
-  }
 }
 
 const WAYS = ['webhook', 'command', 'mail'] as const;
