@@ -1,5 +1,6 @@
 /**
- * What alarms demand: each has one way to whom it tells, which does not lead back to this gateway. Looks at what could be read; never fails.
+ * What alarms demand: each has one way to whom it tells, which does not lead back to this gateway. Looks at what could be
+ * read; never fails.
  */
 import type { Path } from './fault.ts';
 import { isLoopback } from './network.ts';

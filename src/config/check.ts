@@ -3,8 +3,8 @@
  * had its fault reported and causes no second one. Never fails.
  */
 import { checkAccess } from './access.ts';
-import type { Path } from './fault.ts';
 import { checkAlarms } from './channels.ts';
+import type { Path } from './fault.ts';
 import { checkRules } from './rules.ts';
 import type { Context, SoundListener, SoundSettings } from './sound.ts';
 
