@@ -122,6 +122,8 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
     ['verifications_total{found="delayed",route="exchange"} +1'],
     ['verifications_total{found="unknowable",route="exchange"} +1'],
   ],
+  'delivery.bounced': [['items_bounced_total{route="exchange"} +1']],
+  'delivery.warned': [['items_warned_total{route="exchange"} +1']],
   'item.parked': [['items_parked_total{route="exchange"} +1']],
   'route.held': [
     [
