@@ -18,6 +18,7 @@ import { senderMap } from './mail/senders.ts';
 import type { Arrival, Inject, Source } from './mail/source.ts';
 import type { Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
+import { createBouncer } from './queue/bounce.ts';
 import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
 import type { CertificateSource } from './smtp/certificate.ts';
@@ -140,6 +141,13 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       transports: new Map([[ROUTE, transport]]),
       report,
       schedule: { intervals: config.retry.intervals, giveUpAfter: config.retry.giveUpAfter },
+      bouncer: createBouncer({
+        spool: opened,
+        ...config.bounces,
+        hostname: config.hostname,
+        recipients: config.recipients,
+      }),
+      warnAfter: config.retry.warnAfter,
       pace: config.pacing.perMailbox,
       concurrency: config.pacing.concurrency,
       verifyAfter: config.retry.verifyAfter,

@@ -430,9 +430,10 @@ class DeliveryQueue implements Queue {
         if (why !== undefined) return this.#park(item, status, why);
         // Mail is never given up for a fault of our own configuration.
         if (!isNewDoubt && status.code !== MISCONFIGURED && isExpired(this.#options.schedule, item.arrivedAt, due))
-          return this.#giveUp(item, status, EXPIRED);
+          // What may have been delivered is not called undelivered.
+          return doubtful ? this.#park(item, status, EXPIRED) : this.#giveUp(item, status, EXPIRED);
         // What holds up the route or the mailbox would hold up the warning too.
-        if (status.reach === 'message' && !tries.warned) await this.#warn(item, status);
+        if (status.reach === 'message' && !doubtful && !tries.warned) await this.#warn(item, status);
         const next = wait === undefined ? { doubtful, status } : { due, doubtful, status };
         await this.#write(() => spool.defer(item.id, next));
         lane.due = Math.min(lane.due, wait === undefined ? item.due : due);
