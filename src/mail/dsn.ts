@@ -58,11 +58,14 @@ export interface Dsn {
 
 /** Octets of a header block that are given back; what comes after is left out, field by field. */
 const RETURNED_HEADER = 64 * 1024;
-/** Characters of a text from outside. */
-const LONGEST = 500;
+/** Characters of a text from outside: without a blank, they still fit into a line of 998 octets. */
+const LONGEST = 300;
+/** Characters of an address in the form that Unicode takes in ASCII. */
+const LONGEST_ADDRESS = 900;
 /** Message-IDs in References, the latest. */
 const REFERENCES = 10;
 const LINE = 76;
+const QUESTION_MARK = 0x3f;
 
 export function renderDsn(facts: DsnFacts): Dsn {
   const { hostname, id, now, mailbox, to, action, original, returned } = facts;
@@ -173,9 +176,10 @@ function originally(originalRecipient: string): string {
 }
 
 function unitext(address: string): string {
-  return plain(address).replace(/[^!-~]|[\\+=]/gu, (character) => {
+  const written = plain(address).replace(/[^!-~]|[\\+=]/gu, (character) => {
     return `\\x{${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(2, '0')}}`;
   });
+  return written.length > LONGEST_ADDRESS ? ascii(address) : written;
 }
 
 function isAscii(text: string): boolean {
@@ -216,7 +220,16 @@ function headersOf(header: readonly HeaderField[]): Buffer {
     if (octets > RETURNED_HEADER) break;
     kept.push(field);
   }
-  return joinHeader(kept).subarray(0, -2);
+  // None of the octets that no part of a message may have (RFC 2045 section 2.7).
+  return Buffer.from(
+    joinHeader(kept)
+      .subarray(0, -2)
+      .map((octet) => (isControl(octet) ? QUESTION_MARK : octet)),
+  );
+}
+
+function isControl(octet: number): boolean {
+  return octet < 0x20 && octet !== 0x09 && octet !== 0x0a && octet !== 0x0d;
 }
 
 /** At blanks, to lines of 76 characters where there are blanks. */
