@@ -150,6 +150,16 @@ export type Event =
       readonly why: string;
       readonly status: DeliveryStatus;
     } & LaneKey)
+  /** Parked for too long or too much of it: ended, its body is gone. */
+  | ({
+      readonly event: 'item.dropped';
+      readonly id: SpoolId;
+      readonly messageId: string;
+      readonly why: 'age' | 'size';
+      readonly size: number;
+      /** Seconds since it was parked. */
+      readonly age: number;
+    } & LaneKey)
   /** Given up, and its sender told: the notice is durable as an item of its own. */
   | ({ readonly event: 'delivery.bounced'; readonly why: string } & Told)
   /** Its sender was told that it is late. */

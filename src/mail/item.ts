@@ -41,6 +41,8 @@ export interface NewItem extends LaneKey {
 export interface ArrivingItem extends NewItem {
   /** What was changed in the message, in words. */
   readonly repairs?: readonly string[];
+  /** Its header says that it is of high importance. */
+  readonly isImportant?: boolean;
 }
 
 export interface QueueItem extends NewItem {

@@ -71,6 +71,14 @@ export interface SpoolStats {
   readonly free?: number;
 }
 
+/** A parked item that was ended without an operator. */
+export interface DroppedItem {
+  readonly item: QueueItem;
+  readonly why: 'age' | 'size';
+  /** Epoch milliseconds. */
+  readonly parkedAt: number;
+}
+
 export interface ListFilter {
   readonly states?: readonly ItemState[];
   readonly route?: string;
@@ -95,7 +103,8 @@ export interface Spool {
   lanes(): Promise<readonly Lane[]>;
   /**
    * Takes up to `limit` due items of one lane in order of due time, then arrival: state sending, attempts + 1, leased
-   * until `leaseUntil` (epoch milliseconds).
+   * until `leaseUntil` (epoch milliseconds). Those that go first (decided when they came to exist) go before the others,
+   * but after three of them in a row one of the others has its turn.
    */
   claim(
     lane: LaneKey,
@@ -123,6 +132,11 @@ export interface Spool {
   stats(): Promise<SpoolStats>;
   /** Ends relayed, bounced and dropped items (with their history) that ended before `before`, epoch milliseconds. Returns how many. */
   purge(before: number): Promise<number>;
+  /**
+   * Ends parked items, oldest first: those parked before `before` (epoch milliseconds), then as many as it takes until
+   * those left, each counted with its message's octets, are at most `size`. Their bodies go; their histories say why.
+   */
+  dropParked(limits: { readonly before: number; readonly size: number }): Promise<readonly DroppedItem[]>;
   /** Finishes what was begun and lets go of the store. Idempotent. */
   close(): Promise<void>;
 }

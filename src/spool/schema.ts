@@ -1,10 +1,20 @@
 /** The tables of the SQLite engine. docs/spool.md explains them; a change raises VERSION and adds a migration. */
 
-export const VERSION = 2;
+export const VERSION = 3;
+
+const INDEXES = `CREATE INDEX item_due ON item (lane, first, due, id) WHERE state = 'queued';
+CREATE INDEX item_parked ON item (parked, id, size) WHERE state = 'parked';
+`;
 
 /** From the version of that number to the next. */
 export const MIGRATIONS: Readonly<Record<number, string>> = {
   1: `INSERT INTO tally VALUES ('bounced', 0);`,
+  2: `
+ALTER TABLE item ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE item ADD COLUMN parked INTEGER;
+UPDATE item SET parked = coalesce((SELECT max(at) FROM history WHERE history.item = item.id AND what = 'parked'), arrived) WHERE state = 'parked';
+DROP INDEX item_due;
+${INDEXES}`,
 };
 
 export const SCHEMA = `
@@ -33,10 +43,13 @@ CREATE TABLE item (
   message_id TEXT NOT NULL,
   envelope TEXT NOT NULL,
   origin TEXT NOT NULL,
-  status TEXT
+  status TEXT,
+  -- 1: goes before those of its lane that have 0
+  first INTEGER NOT NULL DEFAULT 0,
+  -- since when it is parked
+  parked INTEGER
 ) WITHOUT ROWID;
-CREATE INDEX item_due ON item (lane, due, id) WHERE state = 'queued';
-CREATE INDEX item_state ON item (state, arrived, id);
+${INDEXES}CREATE INDEX item_state ON item (state, arrived, id);
 CREATE INDEX item_ended ON item (ended) WHERE ended IS NOT NULL;
 
 CREATE TABLE history (item TEXT NOT NULL, at INTEGER NOT NULL, what TEXT NOT NULL, detail TEXT, status TEXT);

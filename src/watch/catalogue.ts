@@ -89,6 +89,12 @@ export const CATALOGUE = {
   age: histogram('delivery_age_seconds', 'From arrival to delivery.', AGE, 'route'),
   inFlight: gauge('deliveries_in_flight', 'Delivery attempts under way.', 'route'),
   parked: counter('items_parked_total', 'Items given up and kept for an operator.', 'route'),
+  dropped: counter(
+    'items_dropped_total',
+    'Parked items that nobody took care of: ended for their age (spool.parkedRetention) or their size (spool.parkedSize).',
+    'route',
+    'why',
+  ),
   bounced: counter('items_bounced_total', 'Items given up whose sender was told by a bounce.', 'route'),
   warned: counter('items_warned_total', 'Items whose sender was told that they are late.', 'route'),
   unknownOutcomes: counter('unknown_outcomes_total', 'Attempts that were fully sent and got no clear answer.', 'route'),

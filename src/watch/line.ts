@@ -194,6 +194,16 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         outcome: event.status.outcome,
         ...outcome(event.status, event.messageId, redact),
       });
+    case 'item.dropped':
+      return line('error', `Gone with its body: ${DROPPED[event.why]}`, {
+        id: id(event.id),
+        messageId: id(event.messageId),
+        route: id(event.route),
+        mailbox: address(event.mailbox),
+        why: event.why,
+        size: event.size,
+        age: event.age,
+      });
     case 'delivery.bounced':
       return line(
         'error',
@@ -329,6 +339,11 @@ function accepted(event: Extract<Event, { event: 'message.accepted' }>, redact: 
 function expiry(at: number, now: number): string {
   return at > now ? `good until ${instant(at)}` : `expired since ${instant(at)}`;
 }
+
+const DROPPED = {
+  age: 'it was parked for longer than spool.parkedRetention allows',
+  size: 'more was parked than spool.parkedSize allows, and it was the oldest',
+} as const satisfies Record<Extract<Event, { event: 'item.dropped' }>['why'], string>;
 
 const FOUND = {
   relayed: 'it was sent, done',

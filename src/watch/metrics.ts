@@ -183,6 +183,8 @@ class GatewayMetrics implements Metrics {
         m.parked.inc({ route: event.route });
         this.#running.get(event.route)?.delete(event.id);
         return this.#showRunning();
+      case 'item.dropped':
+        return m.dropped.inc({ route: event.route, why: event.why });
       case 'delivery.bounced':
         m.bounced.inc({ route: event.route });
         this.#running.get(event.route)?.delete(event.id);
@@ -299,6 +301,7 @@ class GatewayMetrics implements Metrics {
     const m = this.#meters;
     for (const counter of [m.delivered, m.deliveredBytes, m.parked, m.bounced, m.warned, m.unknownOutcomes])
       counter.inc({ route }, 0);
+    for (const why of ['age', 'size']) m.dropped.inc({ route, why }, 0);
     for (const gauge of [m.inFlight, m.routeHeld, m.routeMisconfigured]) gauge.set({ route }, 0);
     for (const outcome of OUTCOMES) {
       m.attempts.inc({ route, outcome, cause: OTHER }, 0);

@@ -234,6 +234,18 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       status: failed,
     },
   ],
+  'item.dropped': [
+    {
+      event: 'item.dropped',
+      id: attempt.id,
+      messageId: attempt.messageId,
+      route: attempt.route,
+      mailbox: attempt.mailbox,
+      why: 'age',
+      size: 12_345,
+      age: 2_592_000,
+    },
+  ],
   'route.held': [
     {
       event: 'route.held',

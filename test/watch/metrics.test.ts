@@ -124,6 +124,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   ],
   'delivery.bounced': [['items_bounced_total{route="exchange"} +1']],
   'delivery.warned': [['items_warned_total{route="exchange"} +1']],
+  'item.dropped': [['items_dropped_total{route="exchange",why="age"} +1']],
   'item.parked': [['items_parked_total{route="exchange"} +1']],
   'route.held': [
     [
