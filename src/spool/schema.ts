@@ -3,6 +3,7 @@
 export const VERSION = 3;
 
 const INDEXES = `CREATE INDEX item_due ON item (lane, first, due, id) WHERE state = 'queued';
+CREATE INDEX item_state ON item (state, id, arrived);
 CREATE INDEX item_parked ON item (parked, id, size) WHERE state = 'parked';
 `;
 
@@ -14,6 +15,7 @@ ALTER TABLE item ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE item ADD COLUMN parked INTEGER;
 UPDATE item SET parked = coalesce((SELECT max(at) FROM history WHERE history.item = item.id AND what = 'parked'), arrived) WHERE state = 'parked';
 DROP INDEX item_due;
+DROP INDEX item_state;
 ${INDEXES}`,
 };
 
@@ -49,8 +51,7 @@ CREATE TABLE item (
   -- since when it is parked
   parked INTEGER
 ) WITHOUT ROWID;
-${INDEXES}CREATE INDEX item_state ON item (state, arrived, id);
-CREATE INDEX item_ended ON item (ended) WHERE ended IS NOT NULL;
+${INDEXES}CREATE INDEX item_ended ON item (ended) WHERE ended IS NOT NULL;
 
 CREATE TABLE history (item TEXT NOT NULL, at INTEGER NOT NULL, what TEXT NOT NULL, detail TEXT, status TEXT);
 CREATE INDEX history_item ON history (item);

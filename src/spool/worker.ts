@@ -35,6 +35,8 @@ const NEVER = Number.MAX_SAFE_INTEGER;
 /** When the next such item of the lane `step.lane` is due. */
 const dueIn = (first: 0 | 1): string =>
   `coalesce((SELECT min(due) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = step.lane AND first = ${first}), ${NEVER})`;
+/** Items of a state looked at for the oldest: more than arrive while one message is being received. */
+const OLDEST_AMONG = 2_000;
 /** For the history. */
 const DROPPED: Readonly<Record<DroppedItem['why'], string>> = {
   age: 'parked for longer than spool.parkedRetention allows',
@@ -336,10 +338,6 @@ class Store {
   #list({ states, route, mailbox, after, limit = 100 }: ListFilter): QueueItem[] {
     const where = ['id > ?'];
     const values: SQLInputValue[] = [after ?? ''];
-    if (states !== undefined) {
-      where.push(`state IN (${states.map(() => '?').join(', ')})`);
-      values.push(...states);
-    }
     if (route !== undefined) {
       where.push('lane >= ? AND lane < ?');
       values.push(`${route}\n`, `${route}\u{b}`);
@@ -348,18 +346,24 @@ class Store {
       where.push(`substr(lane, instr(lane, char(10)) + 1) = ?`);
       values.push(mailbox);
     }
-    return this.#rows(`SELECT * FROM item WHERE ${where.join(' AND ')} ORDER BY id LIMIT ?`, ...values, limit).map(
-      itemOf,
-    );
+    const sql = (more: string): string => `SELECT * FROM item ${more} ${where.join(' AND ')} ORDER BY id LIMIT ?`;
+    if (states === undefined) return this.#rows(sql('WHERE'), ...values, limit).map(itemOf);
+    // State by state, because only then the index gives them in order and nothing that is not shown is read.
+    const byState = sql('INDEXED BY item_state WHERE state = ? AND');
+    return states
+      .flatMap((state) => this.#rows(byState, state, ...values, limit).map(itemOf))
+      .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+      .slice(0, limit);
   }
 
   #stats(): unknown {
     const counts = new Map(
       this.#rows('SELECT what, count FROM tally').map((row) => [String(row['what']), Number(row['count'])]),
     );
-    const oldest = this.#row(
-      `SELECT min(least) AS oldest FROM (SELECT min(arrived) AS least FROM item WHERE state = 'queued' UNION ALL SELECT min(arrived) FROM item WHERE state = 'sending')`,
-    );
+    // Ids sort by when a message began to arrive: the oldest by its end is among the first of them.
+    const among = (state: ItemState): string =>
+      `SELECT arrived FROM (SELECT arrived FROM item INDEXED BY item_state WHERE state = '${state}' ORDER BY id LIMIT ${OLDEST_AMONG})`;
+    const oldest = this.#row(`SELECT min(arrived) AS oldest FROM (${among('queued')} UNION ALL ${among('sending')})`);
     return {
       items: Object.fromEntries(ITEM_STATES.map((state) => [state, counts.get(state) ?? 0])),
       bytes: counts.get('bytes') ?? 0,

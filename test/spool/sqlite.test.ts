@@ -408,6 +408,9 @@ describe('plans', () => {
       ),
     ).toMatch(/^SEARCH item USING INDEX item_due \(lane=\? AND first=\? AND due<\?\)$/);
     expect(
+      plan(`SELECT * FROM item INDEXED BY item_state WHERE state = 'queued' AND id > 'x' ORDER BY id LIMIT 3`),
+    ).toMatch(/^SEARCH item USING INDEX item_state \(state=\? AND id>\?\)$/);
+    expect(
       plan(`SELECT * FROM item INDEXED BY item_parked WHERE state = 'parked' ORDER BY parked, id LIMIT 3`),
     ).toMatch(/^SCAN item USING INDEX item_parked$/);
     expect(plan(`SELECT min(lane) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane > 'x'`)).toMatch(
