@@ -3,6 +3,7 @@
  * had its fault reported and causes no second one. Never fails.
  */
 import { checkAccess } from './access.ts';
+import { checkAlarms } from './channels.ts';
 import type { Path } from './fault.ts';
 import { checkRules } from './rules.ts';
 import type { Context, SoundListener, SoundSettings } from './sound.ts';
@@ -21,6 +22,8 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkCredential(settings, context);
   checkRetry(settings, context);
   checkCarried(settings, context);
+  checkFirst(settings, context);
+  checkAlarms(settings, context);
 }
 
 function checkTls(listener: SoundListener, path: Path, { fault, wasGiven }: Context): void {
@@ -116,6 +119,13 @@ function checkCarried({ exchange }: SoundSettings, { fault }: Context): void {
   });
 }
 
+function checkFirst({ pacing }: SoundSettings, { fault }: Context): void {
+  pacing?.first?.forEach((word, index, words) => {
+    const before = words.indexOf(word);
+    if (word !== undefined && before < index) fault(['pacing', 'first', index], `is first[${before}] already`);
+  });
+}
+
 const CREDENTIALS = ['clientSecret', 'clientSecretFile', 'certificate'] as const;
 
 function checkCredential({ exchange }: SoundSettings, { fault, wasGiven }: Context): void {
@@ -127,6 +137,13 @@ function checkCredential({ exchange }: SoundSettings, { fault, wasGiven }: Conte
   for (const key of more) {
     fault(['exchange', key], `is given, and ${first} too`, 'one credential is needed; remove the other');
   }
+  if (given.length === 1 && first === 'certificate' && wasGiven(['exchange', 'expires'])) {
+    fault(
+      ['exchange', 'expires'],
+      'is given, but the credential is a certificate',
+      'it holds its own date; expires is for a client secret',
+    );
+  }
   if (exchange?.clientId !== undefined && exchange.clientId.toLowerCase() === exchange.tenantId?.toLowerCase()) {
     fault(
       ['exchange', 'clientId'],
@@ -136,7 +153,7 @@ function checkCredential({ exchange }: SoundSettings, { fault, wasGiven }: Conte
   }
 }
 
-function checkRetry({ retry }: SoundSettings, { fault }: Context): void {
+function checkRetry({ retry }: SoundSettings, { fault, wasGiven }: Context): void {
   const intervals = retry?.intervals ?? [];
   intervals.forEach((interval, index) => {
     const before = intervals[index - 1];
@@ -150,6 +167,15 @@ function checkRetry({ retry }: SoundSettings, { fault }: Context): void {
       ['retry', 'giveUpAfter'],
       'is shorter than the first of intervals',
       'a message would be given up before its second try',
+    );
+  }
+  // The default may be beyond a short giveUpAfter: whoever has not asked for warnings misses none.
+  const { warnAfter = Infinity, giveUpAfter = Infinity } = retry ?? {};
+  if (wasGiven(['retry', 'warnAfter']) && warnAfter !== Infinity && warnAfter > giveUpAfter) {
+    fault(
+      ['retry', 'warnAfter'],
+      'is longer than giveUpAfter',
+      'a message would be given up before its sender is warned; never turns warnings off',
     );
   }
 }
