@@ -1,15 +1,17 @@
 /**
  * `npm run bench`: what the gateway costs, each figure as a ratio to a control of the same run, because machines differ
- * and are noisy. Loopback only, bounded in count; ends by itself.
+ * and are noisy. Loopback only, bounded in count; ends by itself. With names (`npm run bench -- queued cpu`), only those:
+ * accepts, deliveries, queued, cpu, standing.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { startSandbox } from '../src/sandbox/sandbox.ts';
+import { openSqliteSpool } from '../src/spool/sqlite.ts';
 
 const root = resolve(import.meta.dirname, '..');
 // As it runs in production: compiled.
@@ -46,11 +48,13 @@ interface Gateway {
   readonly console: string;
   /** Seconds from the process' start until it was ready. */
   readonly startup: number;
+  /** Epoch milliseconds of the process' start. */
+  readonly begun: number;
   stop(): Promise<void>;
 }
 
 let spools = 0;
-async function gateway(ewsUrl: string, concurrency: number, entry = COMPILED): Promise<Gateway> {
+async function gateway(ewsUrl: string, concurrency: number, entry = COMPILED, queued?: string): Promise<Gateway> {
   const config = join(folder, `config-${++spools}.yaml`);
   writeFileSync(
     config,
@@ -70,6 +74,8 @@ console: { address: 127.0.0.1, port: 0 }
 log: { level: info }
 `,
   );
+  if (queued !== undefined) copyFileSync(queued, join(folder, `spool-${spools}.db`));
+  const begunAt = Date.now();
   const begun = performance.now();
   const child = start([entry, 'run', '--config', config]);
   if (child.stdout === null) throw new Error('no output');
@@ -85,7 +91,8 @@ log: { level: info }
     });
     child.once('close', () => failed(new Error('the gateway ended')));
   });
-  return { port, console: url, startup: (performance.now() - begun) / 1000, stop: () => end(child) };
+  const startup = (performance.now() - begun) / 1000;
+  return { port, console: url, startup, begun: begunAt, stop: () => end(child) };
 }
 
 async function load(port: number, connections: number, messages: number, octets: number): Promise<number> {
@@ -243,11 +250,88 @@ async function standing(): Promise<void> {
   }
 }
 
+/** A spool with so many messages of 1 kB waiting in one mailbox. @returns milliseconds to list a page of 100 from its middle */
+async function fill(path: string, count: number): Promise<number> {
+  const spool = await openSqliteSpool({ path, report: () => undefined, maxItems: count * 2 });
+  const header = Buffer.from(
+    'From: notifications@contoso.com\r\nTo: b@contoso.com\r\nDate: Tue, 24 Nov 2026 08:00:00 +0000\r\nMessage-ID: <1@bench>\r\n\r\n',
+  );
+  const body = Buffer.alloc(1_000, 'x'.repeat(76) + '\r\n');
+  let middle = '';
+  let left = count;
+  const put = async (): Promise<void> => {
+    while (left-- > 0) {
+      const draft = spool.begin();
+      if (left === Math.floor(count / 2)) middle = draft.id;
+      await draft.write(Buffer.concat([header, body]));
+      await draft.commit([
+        {
+          route: 'exchange',
+          mailbox: 'notifications@contoso.com',
+          envelope: { reversePath: 'notifications@contoso.com', recipients: [{ address: 'b@contoso.com' }] },
+          origin: { source: 'smtp', name: 'bench', peer: '127.0.0.1' },
+          messageId: '<1@bench>',
+          headerSize: header.length,
+        },
+      ]);
+    }
+  };
+  await Promise.all(Array.from({ length: 100 }, put));
+  const times = [];
+  for (let turn = 0; turn < 20; turn++) {
+    const begun = performance.now();
+    await spool.list({ states: ['queued'], mailbox: 'notifications@contoso.com', after: middle });
+    times.push(performance.now() - begun);
+  }
+  await spool.close();
+  return median(times);
+}
+
+/** What a long queue costs, against a short one: the same gateway, the same stub, in turns. */
+async function queued(): Promise<void> {
+  const sizes = [100, 100_000] as const;
+  const paths = sizes.map((count) => join(folder, `queued-${count}.db`));
+  const listing: number[] = [];
+  for (const [index, count] of sizes.entries()) listing.push(await fill(paths[index] ?? '', count));
+  const figures = sizes.map(() => ({ first: [] as number[], rate: [] as number[], resident: [] as number[] }));
+  for (let turn = 0; turn < 3; turn++) {
+    for (const [index, path] of paths.entries()) {
+      const stub = start(['bench/stub.ts', '0']);
+      const url = `http://127.0.0.1:${await firstLine(stub)}/EWS/Exchange.asmx`;
+      const ours = await gateway(url, 8, COMPILED, path);
+      const state = async () =>
+        (await fetch(url)).json() as Promise<{ taken: number; first: number; hundredth: number }>;
+      await until('delivery', async () => (await state()).taken >= 100);
+      const { first, hundredth } = await state();
+      figures[index]?.first.push((first - ours.begun) / 1000);
+      figures[index]?.rate.push(99_000 / (hundredth - first));
+      figures[index]?.resident.push((await metric(ours.console, 'process_resident_memory_bytes')) / 1e6);
+      await ours.stop();
+      await end(stub);
+    }
+  }
+  row('messages queued', '100', '100000', 'ratio');
+  const compare = (name: string, [short = NaN, long = NaN]: readonly number[]): void =>
+    row(`  ${name}`, short, long, long / short);
+  compare(
+    'process start to first delivery, s',
+    figures.map(({ first }) => median(first)),
+  );
+  compare(
+    'deliveries /s, the first 100',
+    figures.map(({ rate }) => median(rate)),
+  );
+  compare(
+    'resident MB then',
+    figures.map(({ resident }) => median(resident)),
+  );
+  compare('listing a page of 100 from the middle, ms', listing);
+}
+
+const all = { accepts, deliveries, queued, cpu, standing };
 try {
-  await accepts();
-  await deliveries();
-  await cpu();
-  await standing();
+  for (const [name, measure] of Object.entries(all))
+    if (process.argv.length === 2 || process.argv.includes(name, 2)) await measure();
 } finally {
   for (const child of children) child.kill('SIGKILL');
   await sandbox.close();

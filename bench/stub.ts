@@ -1,18 +1,21 @@
 /**
  * An EWS that takes every CreateItem after a given wait and looks at nothing: what is left is the gateway's own cost.
- * Usage: stub.ts MILLISECONDS; prints its port. GET answers how many requests it took and when the last one came.
+ * Usage: stub.ts MILLISECONDS; prints its port. GET answers how many requests it took, and when the first, the
+ * hundredth and the last one came (epoch milliseconds).
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 const wait = Number(process.argv[2] ?? 0);
 let taken = 0;
+let first = 0;
+let hundredth = 0;
 let last = 0;
 const answer = `<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header><h:ServerVersionInfo MajorVersion="15" MinorVersion="20" MajorBuildNumber="1" MinorBuildNumber="1" xmlns:h="http://schemas.microsoft.com/exchange/services/2006/types"/></s:Header><s:Body><m:CreateItemResponse xmlns:m="http://schemas.microsoft.com/exchange/services/2006/messages" xmlns:t="http://schemas.microsoft.com/exchange/services/2006/types"><m:ResponseMessages><m:CreateItemResponseMessage ResponseClass="Success"><m:ResponseCode>NoError</m:ResponseCode><m:Items/></m:CreateItemResponseMessage></m:ResponseMessages></m:CreateItemResponse></s:Body></s:Envelope>`;
 
 const server = createServer((request, response) => {
   if (request.method === 'GET') {
-    response.end(JSON.stringify({ taken, last }));
+    response.end(JSON.stringify({ taken, first, hundredth, last }));
     return;
   }
   request.resume();
@@ -20,6 +23,8 @@ const server = createServer((request, response) => {
     setTimeout(() => {
       taken++;
       last = Date.now();
+      if (taken === 1) first = last;
+      if (taken === 100) hundredth = last;
       response.writeHead(200, {
         'content-type': 'text/xml; charset=utf-8',
         'content-length': Buffer.byteLength(answer),

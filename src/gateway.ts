@@ -18,6 +18,7 @@ import { senderMap } from './mail/senders.ts';
 import type { Arrival, Inject, Source } from './mail/source.ts';
 import type { Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
+import { createBouncer } from './queue/bounce.ts';
 import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
 import type { CertificateSource } from './smtp/certificate.ts';
@@ -26,6 +27,7 @@ import type { ListenerOptions, SmtpParts } from './smtp/options.ts';
 import { clientRates } from './smtp/rates.ts';
 import { loginGuard } from './smtp/limits.ts';
 import { smtpSource } from './smtp/listener.ts';
+import { forgetOld } from './spool/forget.ts';
 import { openSqliteSpool } from './spool/sqlite.ts';
 import { createLog } from './watch/log.ts';
 import { createMetrics } from './watch/metrics.ts';
@@ -110,6 +112,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       maxItems: config.spool.maxItems,
       minFree: config.spool.minFree,
       verifyAfter: config.retry.verifyAfter,
+      first: config.pacing.first,
       report,
     });
     const opened = spool;
@@ -140,6 +143,13 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       transports: new Map([[ROUTE, transport]]),
       report,
       schedule: { intervals: config.retry.intervals, giveUpAfter: config.retry.giveUpAfter },
+      bouncer: createBouncer({
+        spool: opened,
+        ...config.bounces,
+        hostname: config.hostname,
+        recipients: config.recipients,
+      }),
+      warnAfter: config.retry.warnAfter,
       pace: config.pacing.perMailbox,
       concurrency: config.pacing.concurrency,
       verifyAfter: config.retry.verifyAfter,
@@ -147,7 +157,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     queue.start();
     undo.push(() => queue.stop(AbortSignal.abort()));
-    const purge = setInterval(() => void forgetOld(opened, config.spool.retention), PURGE_INTERVAL);
+    const purge = setInterval(() => void forgetOld(opened, config.spool, report, Date.now()), PURGE_INTERVAL);
     undo.push(async () => clearInterval(purge));
 
     // sources
@@ -257,9 +267,18 @@ function injectInto(spool: Spool, queue: Queue, report: Report): Inject {
         id: draft.id,
         write: (chunk) => draft.write(chunk),
         abort: () => draft.abort(),
-        async commit({ envelope, origin, mailbox, messageId, headerSize, repairs }: Arrival) {
+        async commit({ envelope, origin, mailbox, messageId, headerSize, isImportant = false, repairs }: Arrival) {
           const items = await draft.commit([
-            { route: ROUTE, mailbox: mailbox.toLowerCase(), envelope, origin, messageId, headerSize, repairs },
+            {
+              route: ROUTE,
+              mailbox: mailbox.toLowerCase(),
+              envelope,
+              origin,
+              messageId,
+              headerSize,
+              isImportant,
+              repairs,
+            },
           ]);
           report({
             event: 'message.accepted',
@@ -324,11 +343,6 @@ function listenerOptions(
   certificate: CertificateSource | undefined,
 ): ListenerOptions {
   return { ...listener, ...(certificate === undefined ? {} : { certificate }) };
-}
-
-async function forgetOld(spool: Spool, retention: number): Promise<void> {
-  // A store in trouble has said so itself; the next round comes.
-  await spool.purge(Date.now() - retention).catch(() => undefined);
 }
 
 function asStartError(error: unknown): unknown {

@@ -21,6 +21,7 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkCredential(settings, context);
   checkRetry(settings, context);
   checkCarried(settings, context);
+  checkFirst(settings, context);
 }
 
 function checkTls(listener: SoundListener, path: Path, { fault, wasGiven }: Context): void {
@@ -116,6 +117,13 @@ function checkCarried({ exchange }: SoundSettings, { fault }: Context): void {
   });
 }
 
+function checkFirst({ pacing }: SoundSettings, { fault }: Context): void {
+  pacing?.first?.forEach((word, index, words) => {
+    const before = words.indexOf(word);
+    if (word !== undefined && before < index) fault(['pacing', 'first', index], `is first[${before}] already`);
+  });
+}
+
 const CREDENTIALS = ['clientSecret', 'clientSecretFile', 'certificate'] as const;
 
 function checkCredential({ exchange }: SoundSettings, { fault, wasGiven }: Context): void {
@@ -136,7 +144,7 @@ function checkCredential({ exchange }: SoundSettings, { fault, wasGiven }: Conte
   }
 }
 
-function checkRetry({ retry }: SoundSettings, { fault }: Context): void {
+function checkRetry({ retry }: SoundSettings, { fault, wasGiven }: Context): void {
   const intervals = retry?.intervals ?? [];
   intervals.forEach((interval, index) => {
     const before = intervals[index - 1];
@@ -150,6 +158,15 @@ function checkRetry({ retry }: SoundSettings, { fault }: Context): void {
       ['retry', 'giveUpAfter'],
       'is shorter than the first of intervals',
       'a message would be given up before its second try',
+    );
+  }
+  // The default may be beyond a short giveUpAfter: whoever has not asked for warnings misses none.
+  const { warnAfter = Infinity, giveUpAfter = Infinity } = retry ?? {};
+  if (wasGiven(['retry', 'warnAfter']) && warnAfter !== Infinity && warnAfter > giveUpAfter) {
+    fault(
+      ['retry', 'warnAfter'],
+      'is longer than giveUpAfter',
+      'a message would be given up before its sender is warned; never turns warnings off',
     );
   }
 }

@@ -35,6 +35,8 @@ export interface Config {
   };
   readonly exchange: ExchangeConfig;
   readonly pacing: {
+    /** What of a mailbox goes before its other due mail: under 100,000 octets, or of high importance. No word twice. */
+    readonly first: readonly ('small' | 'important')[];
     /** perMinute: Infinity if unlimited. */
     readonly perMailbox: { readonly concurrency: number; readonly perMinute: number };
     readonly concurrency: number;
@@ -43,14 +45,21 @@ export interface Config {
     /** At least one; none shorter than the one before. */
     readonly intervals: readonly number[];
     readonly giveUpAfter: number;
+    /** Age at which the sender is warned; Infinity: never. May be beyond giveUpAfter where the file does not say it. */
+    readonly warnAfter: number;
     readonly verifyAfter: number;
   };
+  readonly bounces: BouncesConfig;
   readonly spool: {
     /** Absolute path. */
     readonly sqlite: string;
     readonly maxItems: number;
     readonly minFree: number;
     readonly retention: number;
+    /** Of what was set aside for the operator. */
+    readonly parkedRetention: number;
+    /** Of all that is set aside; over it, the oldest goes first. */
+    readonly parkedSize: number;
   };
   readonly console: { readonly address: string; readonly port: number };
   readonly shutdown: { readonly timeout: number };
@@ -189,4 +198,13 @@ export interface ProxyConfig {
   readonly httpsProxy?: Secret;
   /** As NO_PROXY has it. */
   readonly noProxy?: string;
+}
+
+export interface BouncesConfig {
+  /** False: nobody is told; what failed is set aside. */
+  readonly send: boolean;
+  /** Gets what senders cannot receive. */
+  readonly postmaster?: string;
+  /** How much of a message comes back where RET does not say it (RFC 3461 section 4.3). */
+  readonly body: 'headers' | 'full';
 }

@@ -3,6 +3,7 @@ import { pattern } from './addresses.ts';
 import { network } from './network.ts';
 import { list, optional, section, text } from './schema.ts';
 import { Secret } from './secret.ts';
+import { suggest } from './suggest.ts';
 import { DURATION_PATTERN, duration, SIZE_PATTERN, size } from './units.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
@@ -22,6 +23,18 @@ export const time = (description: string, least: string, most: string) =>
 export const octets = (description: string, least: string, most: string) =>
   text({ description, kind: `size, ${least} to ${most}`, pattern: SIZE_PATTERN }, (value) => size(value, least, most));
 
+/** Read as Infinity if it is the word `never`. */
+export const timeOrNever = (description: string, least: string, most: string) =>
+  text(
+    { description, kind: `duration, ${least} to ${most}, or \`never\``, pattern: `^never$|${DURATION_PATTERN}` },
+    (value) => orNever(value, duration(value, least, most)),
+  );
+
+export const plainName = (description: string) =>
+  text({ description, kind: 'letters, digits, . _ -', pattern: '^[\\w.-]{1,32}$' }, (value) =>
+    /^[\w.-]{1,32}$/.test(value) ? good(value) : bad('must be 1 to 32 letters, digits, dots, hyphens or underscores'),
+  );
+
 export const networks = (description: string, atLeast: number) =>
   list(description, text({ description: 'A network in CIDR form or one address.', kind: 'network' }, network), atLeast);
 
@@ -37,6 +50,13 @@ export const certificate = (description: string) =>
     passphrase: optional(secret('Passphrase of the private key, if it is encrypted.')),
     passphraseFile: optional(file('File with the passphrase, instead of passphrase.')),
   });
+
+function orNever(text: string, read: Value<number>): Value<number> {
+  if (read.ok) return read;
+  if (text === 'never') return good(Infinity);
+  const isMeant = /^[a-z]+$/i.test(text) && suggest(text, ['never']) !== undefined;
+  return bad(`${read.problem}, or never`, isMeant ? 'did you mean never?' : undefined);
+}
 
 function filled(value: string): Value<string> {
   return value.includes('\0') ? bad('must be the path of a file') : good(value);

@@ -1,19 +1,10 @@
 /** The settings of one listener, with their limits, their defaults and what they do. */
-import { certificate, networks, octets, patterns, time } from './kinds.ts';
+import { certificate, networks, octets, patterns, plainName, time } from './kinds.ts';
 import { ipAddress } from './network.ts';
 import { choice, flag, integer, optional, orElse, section, text } from './schema.ts';
-import type { Value } from './value.ts';
-import { bad, good } from './value.ts';
 
 export const listener = section('One address and port that takes mail.', {
-  name: text(
-    {
-      description: 'Name in logs, metrics and the Received field.',
-      kind: 'letters, digits, . _ -',
-      pattern: '^[\\w.-]{1,32}$',
-    },
-    listenerName,
-  ),
+  name: plainName('Name in logs, metrics and the Received field.'),
   address: orElse(
     text(
       {
@@ -100,9 +91,3 @@ export const listener = section('One address and port that takes mail.', {
   ),
   maxHops: orElse(integer('Received fields after which a message is refused as looping.', 1, 1_000), 50),
 });
-
-function listenerName(value: string): Value<string> {
-  return /^[\w.-]{1,32}$/.test(value)
-    ? good(value)
-    : bad('must be 1 to 32 letters, digits, dots, hyphens or underscores');
-}

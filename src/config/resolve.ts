@@ -120,7 +120,8 @@ function proxyOf(environment: Environment, fault: Fault): ProxyConfig {
 
 /** Puts together what was found to be without fault. */
 export function buildConfig(settings: Settings, fetched: Fetched, around: Surroundings): Config {
-  const { users, clients, senders, recipients, logins, pacing, retry, spool, console, shutdown, log } = settings;
+  const { users, clients, senders, recipients, logins, pacing, retry, bounces, spool, console, shutdown, log } =
+    settings;
   const ofMailbox = senders.mailbox.slice(senders.mailbox.lastIndexOf('@') + 1);
   return {
     hostname: settings.hostname ?? (hostName(around.machine).ok ? around.machine : 'localhost'),
@@ -137,6 +138,7 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
     exchange: exchangeOf(settings.exchange, fetched),
     pacing,
     retry,
+    bounces: withoutGaps(bounces),
     spool: { ...spool, sqlite: resolve(around.folder, spool.sqlite) },
     console,
     shutdown,

@@ -2,11 +2,11 @@
  * Every setting there is, with its limits, its default and what it does: the one source of the configuration's type, of
  * config.schema.json and of docs/configuration.md. What two settings demand of each other stands in check.ts.
  */
-import { carriedHeader, userName } from './addresses.ts';
+import { carriedHeader, mailbox, userName } from './addresses.ts';
 import { CLOUDS } from './clouds.ts';
 import type { Cloud } from './clouds.ts';
 import { clientId, clientSecret, passwordHash, scope, tenantId } from './entra.ts';
-import { certificate, file, networks, octets, patterns, time } from './kinds.ts';
+import { certificate, file, networks, octets, patterns, time, timeOrNever } from './kinds.ts';
 import { listener } from './listener.ts';
 import { hostName, ipAddress, proxyChoice, serverUrl } from './network.ts';
 import {
@@ -174,6 +174,13 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
         {},
       ),
       concurrency: orElse(integer('Messages on their way at the same time, in all.', 1, 1_000), 16),
+      first: orElse(
+        list(
+          'Mail of a mailbox that goes before other due mail of it. small: under 100 kB; important: of high importance.',
+          choice('What goes first.', ['small', 'important']),
+        ),
+        [],
+      ),
     }),
     {},
   ),
@@ -183,10 +190,36 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
         list('Waits after the first, second, ... failure; the last one repeats.', time('A wait.', '100ms', '7d'), 1),
         ['1m', '5m', '15m', '1h'],
       ),
-      giveUpAfter: orElse(time('Age at which it is given up and set aside for the operator.', '1s', '30d'), '2d'),
+      warnAfter: orElse(timeOrNever('Age at which its sender is warned, once, that it is late.', '1s', '30d'), '4h'),
+      giveUpAfter: orElse(
+        time('Age at which it is given up: returned to its sender, or set aside for the operator.', '1s', '30d'),
+        '2d',
+      ),
       verifyAfter: orElse(
         time('After an unclear outcome: wait before looking whether the message went out.', '100ms', '1h'),
         '90s',
+      ),
+    }),
+    {},
+  ),
+  bounces: orElse(
+    section('What the sender is told of a message that could not be delivered, or is late (RFC 3461, RFC 3464).', {
+      send: orElse(flag('Tells the sender. false: nobody is told; what failed is set aside for the operator.'), true),
+      postmaster: optional(
+        text(
+          {
+            description: 'Is told instead of a sender who cannot receive mail. Without it, such mail is set aside.',
+            kind: 'e-mail address',
+          },
+          mailbox,
+        ),
+      ),
+      body: orElse(
+        choice('What of the message comes back where its sender has not asked for one of them (RET).', [
+          'headers',
+          'full',
+        ]),
+        'headers',
       ),
     }),
     {},
@@ -206,6 +239,11 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
         time('How long the history of delivered messages is kept. Their content goes at once.', '1m', '3650d'),
         '7d',
       ),
+      parkedRetention: orElse(
+        time('How long messages that were set aside for the operator are kept. Then they are gone.', '1m', '3650d'),
+        '30d',
+      ),
+      parkedSize: orElse(octets('All that is set aside. Over it, the oldest is gone first.', '1MB', '100000GB'), '5GB'),
     }),
     {},
   ),

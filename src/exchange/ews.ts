@@ -15,13 +15,14 @@ import type {
   Importance as LibraryImportance,
   IXHRApi,
 } from 'ews-javascript-api';
+import type { Importance } from '../mail/precedence.ts';
 import type { Delayed, DeliveryStatus, Failed } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
 import { base64, base64Length } from './base64.ts';
 import { call } from './call.ts';
 import type { CallOptions, CallResult, SoapCall } from './call.ts';
 import type { StreamedBody } from './http.ts';
-import type { Importance, InternetHeader, MessageProperties } from './properties.ts';
+import type { InternetHeader, MessageProperties } from './properties.ts';
 import { escapeXml } from './soap.ts';
 import { unreadableAnswer, unusableMailbox, unusableMessageId, unusableRecipient } from './unusable.ts';
 

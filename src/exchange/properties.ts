@@ -7,8 +7,8 @@ import { mailboxesOf, parseHeader } from '../mail/addresses.ts';
 import { fieldValue } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';
 import { HOP_FIELD } from '../mail/hop.ts';
-
-export type Importance = 'low' | 'normal' | 'high';
+import { importanceOf } from '../mail/precedence.ts';
+import type { Importance } from '../mail/precedence.ts';
 
 export interface InternetHeader {
   readonly name: string;
@@ -54,29 +54,6 @@ export async function readProperties(
     ...(isReadNotification(fields) ? { itemClass: READ_NOTIFICATION } : {}),
     internetHeaders: await internetHeaders(fields, carryHeaders),
   };
-}
-
-/** The first that says something readable decides, so Importance wins where they contradict each other. */
-const IMPORTANCE_FIELDS = ['importance', 'x-priority', 'priority', 'x-msmail-priority'];
-
-/** Importance and Priority: RFC 2156 section 5.3.4 and 5.3.6; the others: MS-OXCMAIL section 2.1.3.2.9. Not told apart. */
-const IMPORTANCES = new Map<string, Importance>([
-  ...['1', '2', 'high', 'highest', 'urgent'].map((word) => [word, 'high'] as const),
-  ...['3', 'normal', 'medium'].map((word) => [word, 'normal'] as const),
-  ...['4', '5', 'low', 'lowest', 'non-urgent'].map((word) => [word, 'low'] as const),
-]);
-
-function importanceOf(fields: readonly HeaderField[]): Importance | undefined {
-  for (const wanted of IMPORTANCE_FIELDS) {
-    for (const field of fields) {
-      if (field.name !== wanted || field.raw.length > MAX_FIELD) continue;
-      // `1 (Highest)`, `1-High`, `Non-Urgent`.
-      const word = /^(?:\d+|[a-z]+(?:-[a-z]+)*)/i.exec(fieldValue(field))?.[0].toLowerCase();
-      const importance = word === undefined ? undefined : IMPORTANCES.get(word);
-      if (importance !== undefined) return importance;
-    }
-  }
-  return undefined;
 }
 
 function namesAnybody(fields: readonly HeaderField[], wanted: string): boolean {

@@ -40,6 +40,18 @@ interface Attempt extends LaneKey {
   readonly size: number;
 }
 
+interface Told extends LaneKey {
+  readonly id: SpoolId;
+  readonly messageId: string;
+  readonly status: DeliveryStatus;
+  /** Who was told. */
+  readonly to: string;
+  /** Whom it is about. */
+  readonly recipients: readonly string[];
+  /** The notice's own id. */
+  readonly notice: SpoolId;
+}
+
 export type Event =
   | { readonly event: 'gateway.starting'; readonly version: string; readonly node: string; readonly config: string }
   | { readonly event: 'gateway.ready'; readonly seconds: number }
@@ -138,6 +150,20 @@ export type Event =
       readonly why: string;
       readonly status: DeliveryStatus;
     } & LaneKey)
+  /** Parked for too long or too much of it: ended, its body is gone. */
+  | ({
+      readonly event: 'item.dropped';
+      readonly id: SpoolId;
+      readonly messageId: string;
+      readonly why: 'age' | 'size';
+      readonly size: number;
+      /** Seconds since it was parked. */
+      readonly age: number;
+    } & LaneKey)
+  /** Given up, and its sender told: the notice is durable as an item of its own. */
+  | ({ readonly event: 'delivery.bounced'; readonly why: string } & Told)
+  /** Its sender was told that it is late. */
+  | ({ readonly event: 'delivery.warned'; readonly age: number } & Told)
   | {
       readonly event: 'route.held';
       readonly route: string;

@@ -7,14 +7,16 @@ export type SpoolId = string;
 
 /**
  * queued: due at `due`. sending: leased to a running attempt. parked: waits for the operator, body kept.
- * relayed: done, body gone, history kept for the retention time. dropped: ended by the operator.
+ * relayed: done, body gone, history kept for the retention time. bounced: given up, and its sender told by a bounce that is
+ * an item of its own; body gone, history kept. dropped: ended by the operator.
  */
-export type ItemState = 'queued' | 'sending' | 'parked' | 'relayed' | 'dropped';
+export type ItemState = 'queued' | 'sending' | 'parked' | 'relayed' | 'bounced' | 'dropped';
 export const ITEM_STATES = [
   'queued',
   'sending',
   'parked',
   'relayed',
+  'bounced',
   'dropped',
 ] as const satisfies readonly ItemState[];
 
@@ -39,6 +41,8 @@ export interface NewItem extends LaneKey {
 export interface ArrivingItem extends NewItem {
   /** What was changed in the message, in words. */
   readonly repairs?: readonly string[];
+  /** Its header says that it is of high importance. */
+  readonly isImportant?: boolean;
 }
 
 export interface QueueItem extends NewItem {
@@ -71,6 +75,8 @@ export interface HistoryEntry {
     | 'delayed'
     | 'unknown'
     | 'parked'
+    | 'bounced'
+    | 'warned'
     | 'released'
     | 'dropped'
     | 'recovered';

@@ -13,6 +13,8 @@ export interface Arrival {
   readonly messageId: string;
   /** Octets of the header block as written to the draft, the empty line that ends it included. */
   readonly headerSize: number;
+  /** Its header says that it is of high importance. */
+  readonly isImportant?: boolean;
   /** Addresses of the From field, as far as they could be read. */
   readonly from: readonly string[];
   /** What was changed in the header block, in words: `added Date`. Empty: nothing but the Received field. */

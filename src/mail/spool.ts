@@ -28,6 +28,17 @@ export class SpoolError extends Error {
 /** Whether a new message may come in. */
 export type Room = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
+/**
+ * What a message of our own tells about an item that is being sent. `bounced` ends that item, its body goes; `warned` is
+ * a line of its history.
+ */
+export interface Told {
+  readonly id: SpoolId;
+  readonly what: 'bounced' | 'warned';
+  readonly status: DeliveryStatus;
+  readonly detail?: string;
+}
+
 /** A message being written. Nothing of it exists until commit() resolves; a crash before leaves chunks that the next start sweeps. */
 export interface Draft {
   readonly id: SpoolId;
@@ -35,6 +46,11 @@ export interface Draft {
   write(chunk: Uint8Array): Promise<void>;
   /** Makes the message exist, durably, as one item per entry (at least one). */
   commit(items: readonly ArrivingItem[]): Promise<readonly QueueItem[]>;
+  /**
+   * The same, and what it tells is noted in the one transaction: no crash tells anybody twice or not at all.
+   * @returns undefined, and nothing has come to exist: the item told about is no longer being sent
+   */
+  commitTelling(items: readonly ArrivingItem[], told: Told): Promise<readonly QueueItem[] | undefined>;
   /** Forgets what was written. Never rejects. */
   abort(): Promise<void>;
 }
@@ -53,6 +69,14 @@ export interface SpoolStats {
   readonly bytes: number;
   /** Octets free on the store's file system, where it can be known. */
   readonly free?: number;
+}
+
+/** A parked item that was ended without an operator. */
+export interface DroppedItem {
+  readonly item: QueueItem;
+  readonly why: 'age' | 'size';
+  /** Epoch milliseconds. */
+  readonly parkedAt: number;
 }
 
 export interface ListFilter {
@@ -79,7 +103,8 @@ export interface Spool {
   lanes(): Promise<readonly Lane[]>;
   /**
    * Takes up to `limit` due items of one lane in order of due time, then arrival: state sending, attempts + 1, leased
-   * until `leaseUntil` (epoch milliseconds).
+   * until `leaseUntil` (epoch milliseconds). Those that go first (decided when they came to exist) go before the others,
+   * but after three of them in a row one of the others has its turn.
    */
   claim(
     lane: LaneKey,
@@ -105,8 +130,13 @@ export interface Spool {
   list(filter: ListFilter): Promise<readonly QueueItem[]>;
   history(id: SpoolId): Promise<readonly HistoryEntry[]>;
   stats(): Promise<SpoolStats>;
-  /** Ends relayed and dropped items (with their history) that ended before `before`, epoch milliseconds. Returns how many. */
+  /** Ends relayed, bounced and dropped items (with their history) that ended before `before`, epoch milliseconds. Returns how many. */
   purge(before: number): Promise<number>;
+  /**
+   * Ends parked items, oldest first: those parked before `before` (epoch milliseconds), then as many as it takes until
+   * those left, each counted with its message's octets, are at most `size`. Their bodies go; their histories say why.
+   */
+  dropParked(limits: { readonly before: number; readonly size: number }): Promise<readonly DroppedItem[]>;
   /** Finishes what was begun and lets go of the store. Idempotent. */
   close(): Promise<void>;
 }

@@ -19,6 +19,7 @@ import { MISCONFIGURED, unreachable } from '../mail/status.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
 import type { AttemptResult } from './attempt.ts';
 import { attempt } from './attempt.ts';
+import type { Bouncer, Notice } from './bounce.ts';
 import { asError, bugStatus } from './bug.ts';
 import { RouteHold } from './hold.ts';
 import type { PaceLimits } from './pace.ts';
@@ -42,6 +43,10 @@ export interface QueueOptions {
   readonly attemptTimeout: number;
   /** Tries of a message whose trouble is unknown to us (`capped`), then it is parked. */
   readonly cappedAttempts?: number;
+  /** Tells senders what fails or is late. Default: nobody is told, and what fails is parked. */
+  readonly bouncer?: Bouncer;
+  /** Age in milliseconds from which on a sender is told, once, that a message is late. Default: never. */
+  readonly warnAfter?: number;
   /** Milliseconds; renewed at half of it. */
   readonly lease?: number;
   readonly now?: () => number;
@@ -74,6 +79,9 @@ interface LaneState extends LaneKey {
 
 const LEASE = 300_000;
 const CAPPED_ATTEMPTS = 8;
+/** Why a message is given up. */
+const REFUSED = 'refused for good';
+const EXPIRED = 'could not be delivered within the time that giveUpAfter allows';
 /** Waits for a mailbox in trouble when the server names none, and between attempts to write to a store in trouble. */
 const LANE_WAIT = 30_000;
 const STORE_WAITS = [100, 500, 1_000, 5_000, 15_000];
@@ -417,8 +425,15 @@ class DeliveryQueue implements Queue {
         const due = wait === undefined ? now : now + wait;
         report({ event: 'delivery.delayed', ...facts, status, due });
         // A doubt that is new is written down and looked into before the item is given up.
-        const why = doubtful && !item.doubtful ? undefined : this.#whyGiveUp(item, status, tries, due);
+        const isNewDoubt = doubtful && !item.doubtful;
+        const why = isNewDoubt ? undefined : this.#whyPark(status, tries);
         if (why !== undefined) return this.#park(item, status, why);
+        // Mail is never given up for a fault of our own configuration.
+        if (!isNewDoubt && status.code !== MISCONFIGURED && isExpired(this.#options.schedule, item.arrivedAt, due))
+          // What may have been delivered is not called undelivered.
+          return doubtful ? this.#park(item, status, EXPIRED) : this.#giveUp(item, status, EXPIRED);
+        // What holds up the route or the mailbox would hold up the warning too.
+        if (status.reach === 'message' && !doubtful && !tries.warned) await this.#warn(item, status);
         const next = wait === undefined ? { doubtful, status } : { due, doubtful, status };
         await this.#write(() => spool.defer(item.id, next));
         lane.due = Math.min(lane.due, wait === undefined ? item.due : due);
@@ -428,7 +443,7 @@ class DeliveryQueue implements Queue {
         lane.pace.succeeded();
         this.#answered(lane, hold, startedAt);
         report({ event: 'delivery.failed', ...facts, status });
-        return this.#park(item, status, 'refused for good');
+        return this.#giveUp(item, status, REFUSED);
       case 'unknown': {
         const due = now + this.#options.verifyAfter;
         if (undecidable !== undefined) return this.#park(item, status, undecidable);
@@ -443,23 +458,26 @@ class DeliveryQueue implements Queue {
     }
   }
 
-  #whyGiveUp(item: QueueItem, status: Delayed, { capped }: Pick<Tries, 'capped'>, due: number): string | undefined {
+  #whyPark(status: Delayed, { capped }: Pick<Tries, 'capped'>): string | undefined {
     if (status.capped === true && capped >= (this.#options.cappedAttempts ?? CAPPED_ATTEMPTS))
       return `still failing after ${capped} attempts with an error that is not known to be temporary`;
-    // Mail is never given up for a fault of our own configuration.
-    if (status.code !== MISCONFIGURED && isExpired(this.#options.schedule, item.arrivedAt, due))
-      return 'could not be delivered within the time that giveUpAfter allows';
     return undefined;
   }
 
   /** With the try that has just failed. A history that cannot be read now is no reason to keep the outcome unwritten. */
-  async #tries(item: QueueItem, status: Delayed): Promise<Pick<Tries, 'own' | 'capped'>> {
-    if (status.reach !== 'message' && status.capped !== true) return { own: 0, capped: 0 };
+  async #tries(
+    item: QueueItem,
+    status: Delayed,
+  ): Promise<Pick<Tries, 'own' | 'capped'> & { readonly warned: boolean }> {
+    if (status.reach !== 'message' && status.capped !== true) return { own: 0, capped: 0, warned: false };
     try {
       const history = await this.#options.spool.history(item.id);
-      return triesIn([...history, { at: this.#now(), what: 'delayed', status }]);
+      return {
+        ...triesIn([...history, { at: this.#now(), what: 'delayed', status }]),
+        warned: history.some(({ what }) => what === 'warned'),
+      };
     } catch (error) {
-      if (error instanceof SpoolError) return { own: item.attempts, capped: 0 };
+      if (error instanceof SpoolError) return { own: item.attempts, capped: 0, warned: true };
       throw error;
     }
   }
@@ -518,6 +536,35 @@ class DeliveryQueue implements Queue {
   #answered(lane: LaneState, hold: RouteHold, startedAt: number): void {
     const held = hold.release(this.#steady(), startedAt);
     if (held !== undefined) this.#options.report({ event: 'route.released', route: lane.route, seconds: held / 1000 });
+  }
+
+  /** Its sender is told and it ends, or it is parked. */
+  async #giveUp(item: QueueItem, status: DeliveryStatus, why: string): Promise<void> {
+    const notice = await this.#options.bouncer?.bounce(item, status, why === EXPIRED);
+    if (notice?.told === true) {
+      this.#options.report({ event: 'delivery.bounced', ...this.#toldOf(item, status, notice), why });
+      return this.arrived(notice.item);
+    }
+    if (notice === undefined) return this.#park(item, status, why);
+    const untold = `its sender was not told: ${notice.why}`;
+    const reason = status.reason === undefined ? untold : `${status.reason}; ${untold}`;
+    return this.#park(item, { ...status, reason }, `${why}; ${untold}`);
+  }
+
+  async #warn(item: QueueItem, status: DeliveryStatus): Promise<void> {
+    const { bouncer, warnAfter = Infinity, schedule, report } = this.#options;
+    const age = this.#now() - item.arrivedAt;
+    if (bouncer === undefined || age < warnAfter) return;
+    const notice = await bouncer.warn(item, status, item.arrivedAt + schedule.giveUpAfter);
+    if (!notice.told) return;
+    report({ event: 'delivery.warned', ...this.#toldOf(item, status, notice), age: age / 1000 });
+    this.arrived(notice.item);
+  }
+
+  #toldOf(item: QueueItem, status: DeliveryStatus, notice: Extract<Notice, { told: true }>) {
+    const { id, messageId, route, mailbox } = item;
+    const { to, recipients } = notice;
+    return { id, messageId, route, mailbox, status, to, recipients, notice: notice.item.id } as const;
   }
 
   async #park(item: QueueItem, status: DeliveryStatus, why: string): Promise<void> {

@@ -12,6 +12,7 @@ import type { HeaderField } from '../mail/header.ts';
 import type { SpoolId } from '../mail/item.ts';
 import { LineEnds } from '../mail/lines.ts';
 import type { Reply } from '../mail/policy.ts';
+import { importanceOf } from '../mail/precedence.ts';
 import { repairHeader } from '../mail/repair.ts';
 import type { Sending } from '../mail/senders.ts';
 import type { Arrival, Incoming, Inject } from '../mail/source.ts';
@@ -239,6 +240,7 @@ class Message {
       mailbox: judged.mailbox,
       messageId: repaired.messageId,
       headerSize: block.length,
+      ...(importanceOf(repaired.fields) === 'high' ? { isImportant: true } : {}),
       from: authors(repaired.fields),
       repairs: [...judged.repairs, ...repaired.repairs],
     };

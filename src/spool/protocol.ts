@@ -1,6 +1,7 @@
 /** What the engine asks its worker thread, and how that answers. Plain data; octets are transferred, not copied. */
 import type { HistoryEntry, ItemState, ArrivingItem, SpoolId } from '../mail/item.ts';
-import type { ListFilter, SpoolTrouble } from '../mail/spool.ts';
+import type { First } from '../mail/precedence.ts';
+import type { ListFilter, SpoolTrouble, Told } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 
 export interface Chunk {
@@ -16,6 +17,7 @@ export type Order =
       readonly chunk?: Chunk;
       readonly size: number;
       readonly items: readonly ArrivingItem[];
+      readonly told?: Told;
       readonly now: number;
     }
   | { readonly do: 'abort'; readonly message: SpoolId }
@@ -53,6 +55,13 @@ export type Order =
   | { readonly do: 'list'; readonly filter: ListFilter }
   | { readonly do: 'history'; readonly id: SpoolId }
   | { readonly do: 'stats' }
+  | {
+      readonly do: 'dropParked';
+      readonly before: number;
+      readonly size: number;
+      readonly limit: number;
+      readonly now: number;
+    }
   | { readonly do: 'purge'; readonly before: number; readonly limit: number }
   /** Writes and syncs something small: does the store work again? */
   | { readonly do: 'probe' }
@@ -80,6 +89,8 @@ export interface WorkerData {
   readonly path: string;
   readonly verifyAfter: number;
   readonly now: number;
+  /** What goes before other mail of its lane. */
+  readonly first: readonly First[];
 }
 
 const SEPARATOR = '\n';

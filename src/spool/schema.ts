@@ -1,6 +1,23 @@
 /** The tables of the SQLite engine. docs/spool.md explains them; a change raises VERSION and adds a migration. */
 
-export const VERSION = 1;
+export const VERSION = 3;
+
+const INDEXES = `CREATE INDEX item_due ON item (lane, first, due, id) WHERE state = 'queued';
+CREATE INDEX item_state ON item (state, id, arrived);
+CREATE INDEX item_parked ON item (parked, id, size) WHERE state = 'parked';
+`;
+
+/** From the version of that number to the next. */
+export const MIGRATIONS: Readonly<Record<number, string>> = {
+  1: `INSERT INTO tally VALUES ('bounced', 0);`,
+  2: `
+ALTER TABLE item ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE item ADD COLUMN parked INTEGER;
+UPDATE item SET parked = coalesce((SELECT max(at) FROM history WHERE history.item = item.id AND what = 'parked'), arrived) WHERE state = 'parked';
+DROP INDEX item_due;
+DROP INDEX item_state;
+${INDEXES}`,
+};
 
 export const SCHEMA = `
 -- A message's body; users counts the items that still need it.
@@ -28,18 +45,20 @@ CREATE TABLE item (
   message_id TEXT NOT NULL,
   envelope TEXT NOT NULL,
   origin TEXT NOT NULL,
-  status TEXT
+  status TEXT,
+  -- 1: goes before those of its lane that have 0
+  first INTEGER NOT NULL DEFAULT 0,
+  -- since when it is parked
+  parked INTEGER
 ) WITHOUT ROWID;
-CREATE INDEX item_due ON item (lane, due, id) WHERE state = 'queued';
-CREATE INDEX item_state ON item (state, arrived, id);
-CREATE INDEX item_ended ON item (ended) WHERE ended IS NOT NULL;
+${INDEXES}CREATE INDEX item_ended ON item (ended) WHERE ended IS NOT NULL;
 
 CREATE TABLE history (item TEXT NOT NULL, at INTEGER NOT NULL, what TEXT NOT NULL, detail TEXT, status TEXT);
 CREATE INDEX history_item ON history (item);
 
 -- Counts that would otherwise need a walk through every row.
 CREATE TABLE tally (what TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO tally VALUES ('queued', 0), ('sending', 0), ('parked', 0), ('relayed', 0), ('dropped', 0), ('bytes', 0), ('probe', 0);
+INSERT INTO tally VALUES ('queued', 0), ('sending', 0), ('parked', 0), ('relayed', 0), ('bounced', 0), ('dropped', 0), ('bytes', 0), ('probe', 0);
 CREATE TRIGGER item_added AFTER INSERT ON item BEGIN
   UPDATE tally SET count = count + 1 WHERE what = new.state;
 END;

@@ -8,7 +8,8 @@ import { dirname, extname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Report } from '../mail/event.ts';
 import type { HistoryEntry, LaneKey, ArrivingItem, QueueItem, SpoolId } from '../mail/item.ts';
-import type { Draft, Lane, ListFilter, Room, Spool, SpoolStats } from '../mail/spool.ts';
+import type { First } from '../mail/precedence.ts';
+import type { Draft, DroppedItem, Lane, ListFilter, Room, Spool, SpoolStats, Told } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { spoolIds } from './id.ts';
@@ -28,6 +29,8 @@ export interface SqliteOptions {
   readonly minFree?: number;
   /** Milliseconds after the start of an attempt that a crash cut short, before it may be looked into. */
   readonly verifyAfter?: number;
+  /** What goes before other due mail of its mailbox; for what comes to exist from now on. Default: nothing. */
+  readonly first?: readonly First[];
   /** Octets of a row of a body. */
   readonly chunkSize?: number;
   readonly now?: () => number;
@@ -54,7 +57,8 @@ export async function openSqliteSpool(options: SqliteOptions): Promise<Spool> {
   const { path, report } = options;
   const now = options.now ?? Date.now;
   await makeFolder(path);
-  const data: WorkerData = { path, verifyAfter: options.verifyAfter ?? VERIFY_AFTER, now: now() };
+  const { verifyAfter = VERIFY_AFTER, first: goFirst = [] } = options;
+  const data: WorkerData = { path, verifyAfter, first: goFirst, now: now() };
   // The same ending as this file: .ts in a checkout, .js when compiled.
   const worker = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), {
     workerData: data,
@@ -285,6 +289,17 @@ class SqliteSpool implements Spool {
     return purged;
   }
 
+  async dropParked(limits: { before: number; size: number }): Promise<readonly DroppedItem[]> {
+    const dropped: DroppedItem[] = [];
+    for (let found = PURGE_SLICE; found === PURGE_SLICE;) {
+      const order = { do: 'dropParked', ...limits, limit: PURGE_SLICE, now: this.#clock() } as const;
+      const slice = (await this.#ask(order)) as DroppedItem[];
+      dropped.push(...slice);
+      found = slice.length;
+    }
+    return dropped;
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -461,6 +476,17 @@ class SqliteDraft implements Draft {
   }
 
   async commit(items: readonly ArrivingItem[]): Promise<readonly QueueItem[]> {
+    return (await this.#commit(items, {})) ?? [];
+  }
+
+  async commitTelling(items: readonly ArrivingItem[], told: Told): Promise<readonly QueueItem[] | undefined> {
+    return await this.#commit(items, { told });
+  }
+
+  async #commit(
+    items: readonly ArrivingItem[],
+    telling: { readonly told?: Told },
+  ): Promise<readonly QueueItem[] | undefined> {
     this.#check();
     if (items.length === 0) throw new TypeError('a message needs at least one item');
     await Promise.all(this.#underWay);
@@ -472,11 +498,12 @@ class SqliteDraft implements Draft {
       message: this.id,
       size: this.#size,
       items,
+      ...telling,
       now: this.#now(),
       ...(rest === undefined ? {} : { chunk: rest }),
     };
     try {
-      return (await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer])) as QueueItem[];
+      return (await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer])) as QueueItem[] | undefined;
     } catch (error) {
       this.#failure = error;
       this.#isOver = false;

@@ -10,13 +10,15 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import type { MessagePort } from 'node:worker_threads';
 import type { HistoryEntry, ItemState, ArrivingItem, QueueItem } from '../mail/item.ts';
 import { ITEM_STATES } from '../mail/item.ts';
-import type { Lane, ListFilter } from '../mail/spool.ts';
+import { goesFirst, inTurn } from '../mail/precedence.ts';
+import type { First } from '../mail/precedence.ts';
+import type { DroppedItem, Lane, ListFilter, Told } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
 import { letGo } from './memory.ts';
 import { laneKey, laneName } from './protocol.ts';
 import type { Chunk, FromWorker, Order, Reply, Request, Trouble, WorkerData } from './protocol.ts';
-import { SCHEMA, VERSION } from './schema.ts';
+import { MIGRATIONS, SCHEMA, VERSION } from './schema.ts';
 
 /** Orders of one transaction: bounds how long the first of them waits for the last. */
 const BATCH = 512;
@@ -26,14 +28,34 @@ const SLICE = 8;
 /** A database up to this size is checked at every start; a larger one would delay it. */
 const CHECKED = 64 * 1024 * 1024;
 
+/** Due items of a lane that go first (1) or not (0). */
+const CLAIM = `SELECT * FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = ? AND first = ? AND due <= ? ORDER BY due, id LIMIT ?`;
+/** Far beyond any time, for a minimum over what may be absent. */
+const NEVER = Number.MAX_SAFE_INTEGER;
+/** When the next such item of the lane `step.lane` is due. */
+const dueIn = (first: 0 | 1): string =>
+  `coalesce((SELECT min(due) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = step.lane AND first = ${first}), ${NEVER})`;
+/** Items of a state looked at for the oldest: more than arrive while one message is being received. */
+const OLDEST_AMONG = 2_000;
+/** For the history. */
+const DROPPED: Readonly<Record<DroppedItem['why'], string>> = {
+  age: 'parked for longer than spool.parkedRetention allows',
+  size: 'more was parked than spool.parkedSize allows, and this was the oldest',
+};
+
 class Store {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   /** Bodies that nobody needs, still to be removed. */
   readonly #rubbish: string[] = [];
 
-  constructor(db: DatabaseSync) {
+  readonly #first: readonly First[];
+  /** By lane: preferred items claimed in a row while others waited. */
+  readonly #inARow = new Map<string, number>();
+
+  constructor(db: DatabaseSync, first: readonly First[]) {
     this.#db = db;
+    this.#first = first;
   }
 
   get db(): DatabaseSync {
@@ -146,6 +168,8 @@ class Store {
         return this.#rows('SELECT * FROM history WHERE item = ? ORDER BY rowid', order.id).map(entryOf);
       case 'stats':
         return this.#stats();
+      case 'dropParked':
+        return this.#dropParked(order);
       case 'purge':
         return this.#purge(order.before, order.limit);
       case 'probe':
@@ -161,7 +185,11 @@ class Store {
     this.#run('INSERT INTO chunk (message, number, octets) VALUES (?, ?, ?)', message, number, octets);
   }
 
-  #commit({ message, chunk, size, items, now }: Extract<Order, { do: 'commit' }>): QueueItem[] {
+  #commit({ message, chunk, size, items, told, now }: Extract<Order, { do: 'commit' }>): QueueItem[] | undefined {
+    if (told !== undefined && !this.#tell(told, now)) {
+      this.#run('DELETE FROM chunk WHERE message = ?', message);
+      return undefined;
+    }
     if (chunk !== undefined) this.#write(message, chunk);
     this.#run('INSERT INTO message (id, size, users) VALUES (?, ?, ?)', message, size, items.length);
     return items.map((item, index) =>
@@ -172,7 +200,7 @@ class Store {
   #add(item: ArrivingItem, id: string, message: string, size: number, now: number): QueueItem {
     const { route, mailbox, envelope, origin, messageId, headerSize } = item;
     this.#run(
-      `INSERT INTO item (id, message, lane, state, due, arrived, size, header_size, message_id, envelope, origin) VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO item (id, message, lane, state, due, arrived, size, header_size, message_id, envelope, origin, first) VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)`,
       id,
       message,
       laneName(item),
@@ -183,6 +211,7 @@ class Store {
       messageId,
       JSON.stringify(envelope),
       JSON.stringify(origin),
+      goesFirst({ ...item, size }, this.#first) ? 1 : 0,
     );
     this.#remember(id, now, 'accepted', undefined, item.repairs?.length ? item.repairs.join('; ') : undefined);
     return {
@@ -211,19 +240,17 @@ class Store {
         UNION ALL
         SELECT (SELECT min(lane) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane > step.lane) FROM step WHERE step.lane IS NOT NULL
       )
-      SELECT lane, (SELECT min(due) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = step.lane) AS due
+      SELECT lane, min(${dueIn(0)}, ${dueIn(1)}) AS due
       FROM step WHERE lane IS NOT NULL ORDER BY due`);
     return rows.map((row) => ({ ...laneKey(String(row['lane'])), due: Number(row['due']) }));
   }
 
   #claim({ lane, now, limit, leaseUntil }: Extract<Order, { do: 'claim' }>): QueueItem[] {
-    const rows = this.#rows(
-      `SELECT * FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = ? AND due <= ? ORDER BY due, id LIMIT ?`,
-      lane,
-      now,
-      limit,
-    );
-    return rows.map((row) => {
+    const due = (first: 0 | 1): Record<string, unknown>[] => this.#rows(CLAIM, lane, first, now, limit);
+    const { taken, row: inARow } = inTurn(due(1), due(0), limit, this.#inARow.get(lane) ?? 0);
+    if (inARow === 0) this.#inARow.delete(lane);
+    else this.#inARow.set(lane, inARow);
+    return taken.map((row) => {
       const item = itemOf(row);
       this.#run(
         `UPDATE item SET state = 'sending', attempts = attempts + 1, started = ?, lease = ? WHERE id = ?`,
@@ -250,15 +277,31 @@ class Store {
   #end({ id, state, status, now }: Extract<Order, { do: 'end' }>): void {
     const ended = state === 'relayed' ? now : null;
     const changed = this.#run(
-      `UPDATE item SET state = ?, lease = NULL, ended = ?, status = ? WHERE id = ? AND state = 'sending'`,
+      `UPDATE item SET state = ?, lease = NULL, ended = ?, parked = ?, status = ? WHERE id = ? AND state = 'sending'`,
       state,
       ended,
+      state === 'parked' ? now : null,
       JSON.stringify(status),
       id,
     );
     if (changed !== 1) return;
     this.#remember(id, now, state, status);
     if (state === 'relayed') this.#bodyNotNeeded(id);
+  }
+
+  /** @returns false: the item is no longer being sent */
+  #tell({ id, what, status, detail }: Told, now: number): boolean {
+    if (this.#row(`SELECT 1 AS found FROM item WHERE id = ? AND state = 'sending'`, id) === undefined) return false;
+    this.#remember(id, now, what, status, detail);
+    if (what === 'warned') return true;
+    this.#run(
+      `UPDATE item SET state = 'bounced', lease = NULL, ended = ?, status = ? WHERE id = ?`,
+      now,
+      JSON.stringify(status),
+      id,
+    );
+    this.#bodyNotNeeded(id);
+    return true;
   }
 
   #bodyNotNeeded(id: string): void {
@@ -295,10 +338,6 @@ class Store {
   #list({ states, route, mailbox, after, limit = 100 }: ListFilter): QueueItem[] {
     const where = ['id > ?'];
     const values: SQLInputValue[] = [after ?? ''];
-    if (states !== undefined) {
-      where.push(`state IN (${states.map(() => '?').join(', ')})`);
-      values.push(...states);
-    }
     if (route !== undefined) {
       where.push('lane >= ? AND lane < ?');
       values.push(`${route}\n`, `${route}\u{b}`);
@@ -307,23 +346,48 @@ class Store {
       where.push(`substr(lane, instr(lane, char(10)) + 1) = ?`);
       values.push(mailbox);
     }
-    return this.#rows(`SELECT * FROM item WHERE ${where.join(' AND ')} ORDER BY id LIMIT ?`, ...values, limit).map(
-      itemOf,
-    );
+    const sql = (more: string): string => `SELECT * FROM item ${more} ${where.join(' AND ')} ORDER BY id LIMIT ?`;
+    if (states === undefined) return this.#rows(sql('WHERE'), ...values, limit).map(itemOf);
+    // State by state, because only then the index gives them in order and nothing that is not shown is read.
+    const byState = sql('INDEXED BY item_state WHERE state = ? AND');
+    return states
+      .flatMap((state) => this.#rows(byState, state, ...values, limit).map(itemOf))
+      .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+      .slice(0, limit);
   }
 
   #stats(): unknown {
     const counts = new Map(
       this.#rows('SELECT what, count FROM tally').map((row) => [String(row['what']), Number(row['count'])]),
     );
-    const oldest = this.#row(
-      `SELECT min(least) AS oldest FROM (SELECT min(arrived) AS least FROM item WHERE state = 'queued' UNION ALL SELECT min(arrived) FROM item WHERE state = 'sending')`,
-    );
+    // Ids sort by when a message began to arrive: the oldest by its end is among the first of them.
+    const among = (state: ItemState): string =>
+      `SELECT arrived FROM (SELECT arrived FROM item INDEXED BY item_state WHERE state = '${state}' ORDER BY id LIMIT ${OLDEST_AMONG})`;
+    const oldest = this.#row(`SELECT min(arrived) AS oldest FROM (${among('queued')} UNION ALL ${among('sending')})`);
     return {
       items: Object.fromEntries(ITEM_STATES.map((state) => [state, counts.get(state) ?? 0])),
       bytes: counts.get('bytes') ?? 0,
       ...(oldest === undefined || oldest['oldest'] === null ? {} : { oldest: Number(oldest['oldest']) }),
     };
+  }
+
+  #dropParked({ before, size, limit, now }: Extract<Order, { do: 'dropParked' }>): DroppedItem[] {
+    const dropped: DroppedItem[] = [];
+    const sum = this.#row(`SELECT total(size) AS octets FROM item INDEXED BY item_parked WHERE state = 'parked'`);
+    let left = Number(sum?.['octets'] ?? 0);
+    const oldest = `SELECT * FROM item INDEXED BY item_parked WHERE state = 'parked' ORDER BY parked, id LIMIT ?`;
+    for (const row of this.#rows(oldest, limit)) {
+      const parkedAt = Number(row['parked']);
+      if (parkedAt >= before && left <= size) break;
+      const why = parkedAt < before ? 'age' : 'size';
+      const item = itemOf(row);
+      left -= item.size;
+      this.#run(`UPDATE item SET state = 'dropped', ended = ? WHERE id = ?`, now, item.id);
+      this.#remember(item.id, now, 'dropped', undefined, DROPPED[why]);
+      this.#bodyNotNeeded(item.id);
+      dropped.push({ item: { ...item, state: 'dropped' }, why, parkedAt });
+    }
+    return dropped;
   }
 
   #purge(before: number, limit: number): number {
@@ -379,7 +443,7 @@ function entryOf(row: Record<string, unknown>): HistoryEntry {
 
 // --- opening -------------------------------------------------------------------------------------------------------
 
-function open(path: string): { store: Store; lock: DatabaseSync } {
+function open({ path, first }: WorkerData): { store: Store; lock: DatabaseSync } {
   const lock = takeLock(path);
   try {
     checkHeader(path);
@@ -396,8 +460,11 @@ function open(path: string): { store: Store; lock: DatabaseSync } {
       );
     }
     if (version === 0) db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${VERSION}; COMMIT;`);
+    else
+      for (let from = version; from < VERSION; from++)
+        db.exec(`BEGIN; ${MIGRATIONS[from] ?? ''} PRAGMA user_version = ${from + 1}; COMMIT;`);
     if (statSync(path).size <= CHECKED) checkWhole(db, path);
-    return { store: new Store(db), lock };
+    return { store: new Store(db, first), lock };
   } catch (error) {
     lock.close();
     throw error;
@@ -516,6 +583,7 @@ function needsSavepoint(order: Order): boolean {
     case 'defer':
     case 'end':
     case 'purge':
+    case 'dropParked':
       return true;
     default:
       return false;
@@ -587,7 +655,7 @@ function serve(port: MessagePort, data: WorkerData): void {
   let opened;
   let figures;
   try {
-    opened = open(path);
+    opened = open(data);
     opened.store.db.exec('BEGIN IMMEDIATE');
     figures = opened.store.recover(data);
     opened.store.db.exec('COMMIT');

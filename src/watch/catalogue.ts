@@ -55,7 +55,11 @@ export const CATALOGUE = {
     'listener',
   ),
   // queue and spool
-  queueItems: gauge('queue_items', 'Items in the spool by state; relayed and dropped ones are history.', 'state'),
+  queueItems: gauge(
+    'queue_items',
+    'Items in the spool by state; relayed, bounced and dropped ones are history.',
+    'state',
+  ),
   oldestAge: gauge('queue_oldest_age_seconds', 'Age of the oldest item that still has to be sent; 0: none.'),
   bodyBytes: gauge('spool_body_bytes', 'Octets of the message bodies kept.'),
   freeBytes: gauge('spool_free_bytes', "Octets free on the spool's file system; absent where it cannot be known."),
@@ -85,6 +89,14 @@ export const CATALOGUE = {
   age: histogram('delivery_age_seconds', 'From arrival to delivery.', AGE, 'route'),
   inFlight: gauge('deliveries_in_flight', 'Delivery attempts under way.', 'route'),
   parked: counter('items_parked_total', 'Items given up and kept for an operator.', 'route'),
+  dropped: counter(
+    'items_dropped_total',
+    'Parked items that nobody took care of: ended for their age (spool.parkedRetention) or their size (spool.parkedSize).',
+    'route',
+    'why',
+  ),
+  bounced: counter('items_bounced_total', 'Items given up whose sender was told by a bounce.', 'route'),
+  warned: counter('items_warned_total', 'Items whose sender was told that they are late.', 'route'),
   unknownOutcomes: counter('unknown_outcomes_total', 'Attempts that were fully sent and got no clear answer.', 'route'),
   verifications: counter(
     'verifications_total',

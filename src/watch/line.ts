@@ -194,6 +194,28 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         outcome: event.status.outcome,
         ...outcome(event.status, event.messageId, redact),
       });
+    case 'item.dropped':
+      return line('error', `Gone with its body: ${DROPPED[event.why]}`, {
+        id: id(event.id),
+        messageId: id(event.messageId),
+        route: id(event.route),
+        mailbox: address(event.mailbox),
+        why: event.why,
+        size: event.size,
+        age: event.age,
+      });
+    case 'delivery.bounced':
+      return line(
+        'error',
+        `Given up (${text(event.why)}); ${address(event.to)} is told by ${id(event.notice)}: ${redact.textAbout(event.status.text, event.messageId)}`,
+        { ...told(event, redact), why: text(event.why) },
+      );
+    case 'delivery.warned':
+      return line(
+        'warn',
+        `Not delivered for ${duration(event.age)}; ${address(event.to)} is told by ${id(event.notice)}: ${redact.textAbout(event.status.text, event.messageId)}`,
+        { ...told(event, redact), age: round(event.age) },
+      );
     case 'route.held':
       return line(
         'error',
@@ -318,6 +340,11 @@ function expiry(at: number, now: number): string {
   return at > now ? `good until ${instant(at)}` : `expired since ${instant(at)}`;
 }
 
+const DROPPED = {
+  age: 'it was parked for longer than spool.parkedRetention allows',
+  size: 'more was parked than spool.parkedSize allows, and it was the oldest',
+} as const satisfies Record<Extract<Event, { event: 'item.dropped' }>['why'], string>;
+
 const FOUND = {
   relayed: 'it was sent, done',
   absent: 'it was not sent, sending it again',
@@ -341,6 +368,22 @@ function delivery(event: Delivery, { id, address }: Redactor): Fields {
     attempt: event.attempt,
     size: event.size,
     seconds: 'seconds' in event ? round(event.seconds) : undefined,
+  };
+}
+
+function told(event: Extract<Event, { readonly notice: string }>, redact: Redactor): Fields {
+  const { id, address } = redact;
+  return {
+    id: id(event.id),
+    messageId: id(event.messageId),
+    route: id(event.route),
+    mailbox: address(event.mailbox),
+    to: address(event.to),
+    notice: id(event.notice),
+    recipients: list(event.recipients, address),
+    recipientCount: event.recipients.length,
+    outcome: event.status.outcome,
+    ...outcome(event.status, event.messageId, redact),
   };
 }
 

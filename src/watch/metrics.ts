@@ -183,6 +183,15 @@ class GatewayMetrics implements Metrics {
         m.parked.inc({ route: event.route });
         this.#running.get(event.route)?.delete(event.id);
         return this.#showRunning();
+      case 'item.dropped':
+        return m.dropped.inc({ route: event.route, why: event.why });
+      case 'delivery.bounced':
+        m.bounced.inc({ route: event.route });
+        this.#running.get(event.route)?.delete(event.id);
+        return this.#showRunning();
+      case 'delivery.warned':
+        m.warned.inc({ route: event.route });
+        return;
       case 'route.held':
         m.routeHeld.set({ route: event.route }, 1);
         m.routeMisconfigured.set({ route: event.route }, event.misconfigured ? 1 : 0);
@@ -290,7 +299,9 @@ class GatewayMetrics implements Metrics {
     if (this.#running.has(route)) return;
     this.#running.set(route, new Set());
     const m = this.#meters;
-    for (const counter of [m.delivered, m.deliveredBytes, m.parked, m.unknownOutcomes]) counter.inc({ route }, 0);
+    for (const counter of [m.delivered, m.deliveredBytes, m.parked, m.bounced, m.warned, m.unknownOutcomes])
+      counter.inc({ route }, 0);
+    for (const why of ['age', 'size']) m.dropped.inc({ route, why }, 0);
     for (const gauge of [m.inFlight, m.routeHeld, m.routeMisconfigured]) gauge.set({ route }, 0);
     for (const outcome of OUTCOMES) {
       m.attempts.inc({ route, outcome, cause: OTHER }, 0);

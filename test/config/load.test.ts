@@ -115,13 +115,21 @@ describe('a configuration', () => {
         connectTimeout: 10_000,
         requestTimeout: 100_000,
       },
-      pacing: { perMailbox: { concurrency: 4, perMinute: 30 }, concurrency: 16 },
-      retry: { intervals: [60_000, 300_000, 900_000, 3_600_000], giveUpAfter: 172_800_000, verifyAfter: 90_000 },
+      pacing: { perMailbox: { concurrency: 4, perMinute: 30 }, concurrency: 16, first: [] },
+      retry: {
+        intervals: [60_000, 300_000, 900_000, 3_600_000],
+        warnAfter: 14_400_000,
+        giveUpAfter: 172_800_000,
+        verifyAfter: 90_000,
+      },
+      bounces: { send: true, body: 'headers' },
       spool: {
         sqlite: join(here.folder, 'data/spool.db'),
         maxItems: 100_000,
         minFree: 500_000_000,
         retention: 604_800_000,
+        parkedRetention: 2_592_000_000,
+        parkedSize: 5_000_000_000,
       },
       console: { address: '127.0.0.1', port: 8025 },
       shutdown: { timeout: 8_000 },
@@ -205,10 +213,34 @@ logins: { failures: 3, within: 1m, ban: 1h, delay: 0ms }`,
     expect(config.exchange.carryHeaders).toEqual(['X-Ticket-ID']);
   });
 
+  it('has what becomes of failed and late mail', async () => {
+    const config = await load(
+      textOf({
+        more: `
+pacing: { first: [important, small] }
+retry: { warnAfter: never }
+bounces: { send: false, postmaster: postmaster@contoso.com, body: full }
+spool: { parkedRetention: 90d, parkedSize: 1GiB }`,
+      }),
+    );
+    expect(config.pacing).toMatchObject({ first: ['important', 'small'], concurrency: 16 });
+    expect(config.retry).toMatchObject({ warnAfter: Infinity, giveUpAfter: 172_800_000 });
+    expect(config.bounces).toStrictEqual({ send: false, postmaster: 'postmaster@contoso.com', body: 'full' });
+    expect(config.spool).toMatchObject({ parkedRetention: 7_776_000_000, parkedSize: 1_073_741_824 });
+  });
+
+  it('takes a short time to give up without asking for other settings', async () => {
+    const config = await load(textOf({ more: 'retry: { giveUpAfter: 10m }' }));
+    expect(config.retry).toMatchObject({ warnAfter: 14_400_000, giveUpAfter: 600_000 });
+    const same = await load(textOf({ more: 'retry: { warnAfter: 1h, giveUpAfter: 1h }' }));
+    expect(same.retry.warnAfter).toBe(same.retry.giveUpAfter);
+  });
+
   it('has what is not given absent, not undefined', async () => {
     const config = await load(textOf());
     expect(Object.values(config.listeners[0] ?? {})).not.toContain(undefined);
     expect(Object.keys(config.listeners[0] ?? {})).not.toContain('certificate');
+    expect(Object.keys(config.bounces)).not.toContain('postmaster');
   });
 
   it('has rules with the mailbox that sends', async () => {

@@ -14,6 +14,7 @@ import {
   serverUrl,
 } from '../../src/config/network.ts';
 import { distance, suggest } from '../../src/config/suggest.ts';
+import { timeOrNever } from '../../src/config/kinds.ts';
 import { duration, size } from '../../src/config/units.ts';
 import type { Value } from '../../src/config/value.ts';
 
@@ -365,5 +366,23 @@ describe('the nearest known word', () => {
   ])('%s and %s are %i apart', (a, b, apart) => {
     expect(distance(a, b)).toBe(apart);
     expect(distance(b, a)).toBe(apart);
+  });
+});
+
+describe('what may never be', () => {
+  const late = timeOrNever('', '1s', '1h').safeParse.bind(timeOrNever('', '1s', '1h'));
+
+  it.each([
+    ['never', Infinity],
+    ['90s', 90_000],
+  ])('%s', (text, value) => expect(late(text).data).toBe(value));
+
+  it.each([
+    ['90', 'needs a unit: ms, s, m, h or d, such as 90s or 15m, or never', undefined],
+    ['2h', 'must be from 1s to 1h, or never', undefined],
+    ['Never', expect.stringMatching(/^must be a duration: .*, or never$/) as string, 'did you mean never?'],
+    ['nver', expect.stringMatching(/, or never$/) as string, 'did you mean never?'],
+  ])('not %s', (text, problem, hint) => {
+    expect(late(text).error?.issues[0]).toMatchObject({ message: problem, params: { hint } });
   });
 });

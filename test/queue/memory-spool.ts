@@ -1,6 +1,8 @@
 /** A spool in memory, for tests of the queue under simulated time. It keeps the whole contract but durability. */
-import type { HistoryEntry, ItemState, LaneKey, NewItem, QueueItem, SpoolId } from '../../src/mail/item.ts';
-import type { Draft, Lane, ListFilter, Room, Spool, SpoolStats } from '../../src/mail/spool.ts';
+import type { ArrivingItem, HistoryEntry, ItemState, LaneKey, QueueItem, SpoolId } from '../../src/mail/item.ts';
+import { goesFirst, inTurn } from '../../src/mail/precedence.ts';
+import type { First } from '../../src/mail/precedence.ts';
+import type { Draft, DroppedItem, Lane, ListFilter, Room, Spool, SpoolStats, Told } from '../../src/mail/spool.ts';
 import { SpoolError } from '../../src/mail/spool.ts';
 import type { DeliveryStatus } from '../../src/mail/status.ts';
 
@@ -15,6 +17,10 @@ export class MemorySpool implements Spool {
   /** Set: every method that would touch the disk fails with it. */
   trouble: SpoolError | undefined;
   claims = 0;
+  /** What goes before other mail of its lane. */
+  first: readonly First[] = [];
+  readonly #preferred = new Set<SpoolId>();
+  readonly #inARow = new Map<string, number>();
 
   constructor(now: () => number) {
     this.#now = now;
@@ -27,25 +33,28 @@ export class MemorySpool implements Spool {
   begin(): Draft {
     const id = String(++this.#counter).padStart(10, '0');
     const chunks: Uint8Array[] = [];
+    const commit = async (entries: readonly ArrivingItem[]): Promise<QueueItem[]> => {
+      await this.#disk();
+      const body = Buffer.concat(chunks);
+      this.#bodies.set(id, body);
+      return entries.map((entry, index) => this.#add(entry, index === 0 ? id : `${id}-${index + 1}`, id, body.length));
+    };
     return {
       id,
       write: async (chunk) => {
         await this.#disk();
         chunks.push(chunk);
       },
-      commit: async (entries) => {
+      commit,
+      commitTelling: async (entries, told) => {
         await this.#disk();
-        const body = Buffer.concat(chunks);
-        this.#bodies.set(id, body);
-        return entries.map((entry, index) =>
-          this.#add(entry, index === 0 ? id : `${id}-${index + 1}`, id, body.length),
-        );
+        return this.#tell(told) ? await commit(entries) : undefined;
       },
       abort: async () => undefined,
     };
   }
 
-  async inject(entry: NewItem, body = 'Subject: test\r\n\r\nbody\r\n'): Promise<QueueItem> {
+  async inject(entry: ArrivingItem, body = 'Subject: test\r\n\r\nbody\r\n'): Promise<QueueItem> {
     const draft = this.begin();
     await draft.write(Buffer.from(body));
     const [item] = await draft.commit([entry]);
@@ -53,8 +62,9 @@ export class MemorySpool implements Spool {
     return item;
   }
 
-  #add(entry: NewItem, id: SpoolId, message: SpoolId, size: number): QueueItem {
+  #add({ isImportant = false, ...entry }: ArrivingItem, id: SpoolId, message: SpoolId, size: number): QueueItem {
     const now = this.#now();
+    if (goesFirst({ size, isImportant }, this.first)) this.#preferred.add(id);
     const item: Mutable<QueueItem> = {
       ...entry,
       id,
@@ -101,10 +111,13 @@ export class MemorySpool implements Spool {
   ): Promise<readonly QueueItem[]> {
     this.claims++;
     await this.#disk();
-    const due = this.#in('queued')
+    const waiting = this.#in('queued')
       .filter((item) => item.route === lane.route && item.mailbox === lane.mailbox && item.due <= now)
-      .toSorted((a, b) => a.due - b.due || (a.id < b.id ? -1 : 1))
-      .slice(0, limit);
+      .toSorted((a, b) => a.due - b.due || (a.id < b.id ? -1 : 1));
+    const name = `${lane.route}\n${lane.mailbox}`;
+    const [first, others] = [true, false].map((is) => waiting.filter(({ id }) => this.#preferred.has(id) === is));
+    const { taken: due, row } = inTurn(first ?? [], others ?? [], limit, this.#inARow.get(name) ?? 0);
+    this.#inARow.set(name, row);
     for (const item of due) {
       item.state = 'sending';
       item.attempts++;
@@ -168,7 +181,7 @@ export class MemorySpool implements Spool {
   }
 
   async stats(): Promise<SpoolStats> {
-    const items: Record<ItemState, number> = { queued: 0, sending: 0, parked: 0, relayed: 0, dropped: 0 };
+    const items: Record<ItemState, number> = { queued: 0, sending: 0, parked: 0, relayed: 0, bounced: 0, dropped: 0 };
     for (const item of this.items.values()) items[item.state]++;
     return { items, bytes: 0 };
   }
@@ -177,10 +190,24 @@ export class MemorySpool implements Spool {
     return 0;
   }
 
+  async dropParked(): Promise<readonly DroppedItem[]> {
+    return [];
+  }
+
   async close(): Promise<void> {}
 
   #in(state: ItemState): Mutable<QueueItem>[] {
     return [...this.items.values()].filter((item) => item.state === state);
+  }
+
+  #tell({ id, what, status, detail }: Told): boolean {
+    const item = this.items.get(id);
+    if (item?.state !== 'sending') return false;
+    this.#remember(id, { what, status, ...(detail === undefined ? {} : { detail }) });
+    if (what === 'warned') return true;
+    item.state = 'bounced';
+    item.lastStatus = status;
+    return true;
   }
 
   async #sending(id: SpoolId): Promise<Mutable<QueueItem>> {

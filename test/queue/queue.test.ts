@@ -170,6 +170,36 @@ describe('which item next', () => {
       expect(times.filter((other) => other > at - 60_000 && other <= at).length).toBeLessThanOrEqual(30);
   });
 
+  it('a flood of 10,000 due items in one mailbox does not delay the single mail of another', async () => {
+    for (let n = 0; n < 10_000; n++) await spool.inject(entry('flood@contoso.com'));
+    queue.start();
+    await pass(100);
+    const single = await arrive('single@contoso.com');
+    await pass(20);
+    expect(state(single)).toBe('relayed');
+    // And as well when the start finds both, the flood first.
+    await queue.stop(AbortSignal.abort());
+    const other = await spool.inject(entry('other@contoso.com'));
+    build();
+    queue.start();
+    await pass(30);
+    expect(state(other)).toBe('relayed');
+    expect(transport.sent.filter(({ mailbox }) => mailbox === 'flood@contoso.com').length).toBeLessThan(200);
+  });
+
+  it('lets what goes first overtake within its mailbox, and starves nothing', async () => {
+    spool.first = ['important'];
+    build({ pace: { concurrency: 1, perMinute: Infinity } });
+    const rest = [await spool.inject(entry()), await spool.inject(entry())];
+    const first = [];
+    for (let n = 0; n < 5; n++) first.push(await spool.inject({ ...entry(), isImportant: true }));
+    queue.start();
+    await pass(1_000);
+    expect(transport.sent.map(({ id }) => id)).toEqual(
+      [first[0], first[1], first[2], rest[0], first[3], first[4], rest[1]].map((item) => item?.id),
+    );
+  });
+
   it('does not ask the store again and again while nothing is due', async () => {
     queue.start();
     await arrive();

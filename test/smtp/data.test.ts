@@ -333,6 +333,16 @@ describe('the header', () => {
     });
   });
 
+  it.each([
+    ['Importance: high', true],
+    ['X-Priority: 1 (Highest)', true],
+    ['Importance: low', undefined],
+    ['Subject: x', undefined],
+  ])('says of %j whether it is important', async (field, isImportant) => {
+    await header(`${field}\r\n${HEAD}body\r\n`);
+    expect(listener.inject.only.arrival?.isImportant).toBe(isImportant);
+  });
+
   it('keeps what a hostile EHLO says in its place', async () => {
     await header(`${HEAD}body\r\n`, 'EHLO (x);\u00fc<b@c>[::1]', { lenient: true });
     const received = listener.inject.only.fields('received').join('');

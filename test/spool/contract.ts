@@ -3,10 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ArrivingItem, QueueItem } from '../../src/mail/item.ts';
 import type { Spool } from '../../src/mail/spool.ts';
-import type { Delayed, Relayed, Unknown } from '../../src/mail/status.ts';
+import { SpoolError } from '../../src/mail/spool.ts';
+import type { Delayed, Failed, Relayed, Unknown } from '../../src/mail/status.ts';
 
 export interface SpoolUnderTest {
-  /** An empty spool. */
+  /** An empty spool, in which small and important mail goes first. */
   open(): Promise<Spool>;
   /** The same one again, after close() or a crash. */
   reopen(): Promise<Spool>;
@@ -33,6 +34,12 @@ export const delayed: Delayed = {
   reach: 'message',
 };
 export const unknown: Unknown = { outcome: 'unknown', code: '4.4.2', cause: 'ECONNRESET', text: 'no answer' };
+export const failed: Failed = {
+  outcome: 'failed',
+  code: '5.1.1',
+  cause: 'ErrorInvalidRecipients',
+  text: 'no such user',
+};
 
 export const entry = (mailbox = 'a@contoso.com', more: Partial<ArrivingItem> = {}): ArrivingItem => ({
   route: 'exchange',
@@ -84,6 +91,111 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
       if (item === undefined) throw new Error('no item');
       return item;
     };
+
+    describe('what goes first', () => {
+      const large = 'x'.repeat(100_000);
+      const add = async (body: string, more: Partial<ArrivingItem> = {}, time = T0): Promise<string> => {
+        under.setTime(time);
+        const [item] = await put(spool, body, [{ ...entry(), ...more }]);
+        return item?.id ?? '';
+      };
+      const order = async (limit: number, rounds = 1): Promise<string[]> => {
+        const ids = [];
+        for (let n = 0; n < rounds; n++) {
+          const items = await spool.claim(lane, { now: T0 + 1_000, limit, leaseUntil: T0 + 60_000 });
+          ids.push(...items.map(({ id }) => id));
+        }
+        return ids;
+      };
+
+      it('goes before what came earlier, keeps its own order, and also does so after a new start', async () => {
+        const rest = [await add(large), await add(large, {}, T0 + 1)];
+        const first = [await add('small', {}, T0 + 2), await add(large, { isImportant: true }, T0 + 3)];
+        await spool.close();
+        spool = await under.reopen();
+        expect(await order(10)).toEqual([...first, ...rest]);
+      });
+
+      it.each([1, 2, 10])('leaves every fourth turn to the others: claims of %i', async (limit) => {
+        const rest = [await add(large), await add(large), await add(large)];
+        const first = [];
+        for (let n = 0; n < 7; n++) first.push(await add('small', {}, T0 + 1 + n));
+        expect(await order(limit, 10)).toEqual([
+          first[0],
+          first[1],
+          first[2],
+          rest[0],
+          first[3],
+          first[4],
+          first[5],
+          rest[1],
+          first[6],
+          rest[2],
+        ]);
+      });
+
+      it('never goes before its time, nor before another mailbox', async () => {
+        const [later] = await put(spool, 'small');
+        await spool.claim(lane, claim);
+        await spool.defer(later?.id ?? '', { due: T0 + 5_000, doubtful: false, status: delayed });
+        const now = await add(large);
+        await add(large, { mailbox: 'b@contoso.com' });
+        expect(await spool.lanes()).toEqual([
+          { ...lane, due: T0 },
+          { ...lane, mailbox: 'b@contoso.com', due: T0 },
+        ]);
+        expect(await order(10)).toEqual([now]);
+        expect(await spool.lanes()).toContainEqual({ ...lane, due: T0 + 5_000 });
+      });
+    });
+
+    describe('parked mail that nobody takes care of', () => {
+      const park = async (time: number, size: number): Promise<string> => {
+        under.setTime(time);
+        const [item] = await put(spool, 'x'.repeat(size));
+        await spool.claim(lane, { ...claim, now: time });
+        await spool.park(item?.id ?? '', failed);
+        return item?.id ?? '';
+      };
+      const states = (ids: readonly string[]): Promise<(string | undefined)[]> =>
+        Promise.all(ids.map(async (id) => (await spool.get(id))?.state));
+
+      it('ends by age: its body goes, its history says why', async () => {
+        const ids = [await park(T0, 10), await park(T0 + 1_000, 10), await park(T0 + 2_000, 10)];
+        under.setTime(T0 + 9_000);
+        const dropped = await spool.dropParked({ before: T0 + 1_000, size: Infinity });
+        expect(dropped).toMatchObject([{ item: { id: ids[0], state: 'dropped' }, why: 'age', parkedAt: T0 }]);
+        expect(await states(ids)).toEqual(['dropped', 'parked', 'parked']);
+        expect((await spool.history(ids[0] ?? '')).at(-1)).toEqual({
+          at: T0 + 9_000,
+          what: 'dropped',
+          detail: expect.stringContaining('spool.parkedRetention'),
+        });
+        expect(await spool.stats()).toMatchObject({ items: { dropped: 1, parked: 2 }, bytes: 20 });
+        await expect(get(spool, ids[0] ?? '')).rejects.toThrow(SpoolError);
+        expect(await spool.purge(T0 + 10_000)).toBe(1);
+      });
+
+      it('ends by size, the oldest first, and no more than it takes; other states are left alone', async () => {
+        const ids = [await park(T0 + 500, 40), await park(T0, 30), await park(T0 + 2_000, 30)];
+        const queued = await first('x'.repeat(1_000));
+        expect(await spool.dropParked({ before: 0, size: 100 })).toEqual([]);
+        expect(await spool.dropParked({ before: 0, size: 60 })).toMatchObject([
+          { item: { id: ids[1] }, why: 'size' },
+          { item: { id: ids[0] }, why: 'size' },
+        ]);
+        expect(await states([...ids, queued.id])).toEqual(['dropped', 'dropped', 'parked', 'queued']);
+        expect((await spool.history(ids[1] ?? '')).at(-1)?.detail).toContain('spool.parkedSize');
+      });
+
+      it('keeps a body that another item needs', async () => {
+        const [one, two] = await put(spool, 'shared', [entry(), entry('b@contoso.com')]);
+        await spool.claim(lane, claim);
+        await spool.park(one?.id ?? '', failed);
+        expect(await spool.dropParked({ before: T0 + 1, size: 0 })).toHaveLength(1);
+        expect((await get(spool, two?.message ?? '')).toString()).toBe('shared');
+      });
+    });
 
     describe('a message', () => {
       it('has everything that was given, and its octets', async () => {
@@ -315,6 +427,53 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
       });
     });
 
+    describe('a message that tells about another', () => {
+      const told = { what: 'bounced', status: failed, detail: 'told anna@contoso.com' } as const;
+
+      it('comes to exist as the other ends', async () => {
+        await first('refused');
+        const [item] = await spool.claim(lane, claim);
+        const draft = spool.begin();
+        await draft.write(Buffer.from('the bounce'));
+        const [bounce] = (await draft.commitTelling([entry('a@contoso.com')], { ...told, id: item?.id ?? '' })) ?? [];
+        expect(await spool.get(item?.id ?? '')).toMatchObject({ state: 'bounced', lastStatus: failed });
+        expect((await spool.history(item?.id ?? '')).at(-1)).toMatchObject({
+          what: 'bounced',
+          detail: 'told anna@contoso.com',
+        });
+        expect((await get(spool, bounce?.id ?? '')).toString()).toBe('the bounce');
+        await expect(get(spool, item?.id ?? '')).rejects.toThrow(SpoolError);
+        expect((await spool.stats()).items).toMatchObject({ queued: 1, sending: 0, bounced: 1 });
+      });
+
+      it('leaves the item as it is for a warning', async () => {
+        await first('slow');
+        const [item] = await spool.claim(lane, claim);
+        const draft = spool.begin();
+        await draft.commitTelling([entry('a@contoso.com')], { ...told, what: 'warned', id: item?.id ?? '' });
+        expect(await spool.get(item?.id ?? '')).toMatchObject({ state: 'sending' });
+        expect((await spool.history(item?.id ?? '')).at(-1)).toMatchObject({ what: 'warned' });
+        expect((await get(spool, item?.id ?? '')).toString()).toBe('slow');
+      });
+
+      it('is nothing if the other is not being sent', async () => {
+        const item = await first('waits');
+        const draft = spool.begin();
+        await draft.write(randomBytes(600_000));
+        expect(await draft.commitTelling([entry('a@contoso.com')], { ...told, id: item.id })).toBeUndefined();
+        expect((await spool.list({})).map(({ id, state }) => `${id} ${state}`)).toEqual([`${item.id} queued`]);
+        expect((await spool.stats()).bytes).toBe(5);
+      });
+
+      it('goes after the time of retention as relayed items do', async () => {
+        await first('refused');
+        const [item] = await spool.claim(lane, claim);
+        await spool.begin().commitTelling([entry('a@contoso.com')], { ...told, id: item?.id ?? '' });
+        expect(await spool.purge(T0 + 1_000_000)).toBe(1);
+        expect(await spool.get(item?.id ?? '')).toBeUndefined();
+      });
+    });
+
     it('keeps the books', async () => {
       for (let n = 0; n < 6; n++) {
         under.setTime(T0 + n);
@@ -325,7 +484,7 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
       await spool.park(b?.id ?? '', delayed);
       await spool.defer(c?.id ?? '', { doubtful: true, status: unknown });
       expect(await spool.stats()).toMatchObject({
-        items: { queued: 3, sending: 1, parked: 1, relayed: 1, dropped: 0 },
+        items: { queued: 3, sending: 1, parked: 1, relayed: 1, bounced: 0, dropped: 0 },
         bytes: 25,
         oldest: T0 + 2,
       });

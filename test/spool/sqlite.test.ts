@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  mkdirSync,
   mkdtempSync,
   openSync,
   closeSync,
@@ -22,7 +23,7 @@ import type { Spool } from '../../src/mail/spool.ts';
 import { SCHEMA } from '../../src/spool/schema.ts';
 import type { SqliteOptions } from '../../src/spool/sqlite.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
-import { delayed, entry, get, put, relayed, spoolContract, T0, unknown } from './contract.ts';
+import { delayed, entry, failed, get, put, relayed, spoolContract, T0, unknown } from './contract.ts';
 
 const { threads } = vi.hoisted(() => ({ threads: [] as { terminate(): Promise<number> }[] }));
 vi.mock('node:worker_threads', async (importOriginal) => {
@@ -67,7 +68,8 @@ spoolContract('SQLite', () => {
   let current = join(place, 'spool.db');
   let spool: Spool | undefined;
   const start = async (): Promise<Spool> => {
-    spool = await openSqliteSpool({ path: current, report: () => undefined, now: () => now });
+    const first = ['small', 'important'] as const;
+    spool = await openSqliteSpool({ path: current, report: () => undefined, now: () => now, first });
     return spool;
   };
   return {
@@ -223,6 +225,58 @@ describe('opening', () => {
     await expect(open()).rejects.toMatchObject({ trouble: 'newer' });
   });
 
+  const older = (sql: string): void => {
+    mkdirSync(join(folder, 'data'));
+    const database = new DatabaseSync(path);
+    database.exec(readFileSync(join(import.meta.dirname, 'version-2.sql'), 'utf8'));
+    database.exec(sql);
+    database.close();
+  };
+  const row = (id: string, state: string, at: number): string =>
+    `INSERT INTO message VALUES ('${id}', 1, 1); INSERT INTO chunk VALUES ('${id}', 0, x'41');
+     INSERT INTO item VALUES ('${id}', '${id}', 'exchange' || char(10) || 'a@contoso.com', '${state}', ${at}, ${at}, 1, 0, NULL, NULL, NULL, 1, 1, '<m>', '{}', '{}', NULL);`;
+
+  it('is brought up from version 1', async () => {
+    older(`DELETE FROM tally WHERE what = 'bounced'; PRAGMA user_version = 1`);
+    const spool = await open();
+    await put(spool);
+    const [item] = await spool.claim(entry(), { now: Date.now(), limit: 1, leaseUntil: Date.now() });
+    const told = { id: item?.id ?? '', what: 'bounced', status: failed } as const;
+    expect(await spool.begin().commitTelling([entry()], told)).toHaveLength(1);
+    expect((await spool.stats()).items.bounced).toBe(1);
+    await spool.close();
+    await (await open()).close();
+  });
+
+  it('is brought up from version 2: what waits keeps its turn, what is parked keeps its age', async () => {
+    older(`${row('1', 'queued', T0)} ${row('2', 'parked', T0)} ${row('3', 'parked', T0)}
+      INSERT INTO history VALUES ('2', ${T0 + 5_000}, 'parked', NULL, NULL); PRAGMA user_version = 2`);
+    const spool = await open({ first: ['small'] });
+    const [small] = await put(spool, 'x');
+    const claimed = await spool.claim(entry(), { now: Date.now(), limit: 9, leaseUntil: Date.now() });
+    expect(claimed.map(({ id }) => id)).toEqual([small?.id, '1']);
+    expect((await get(spool, '1')).toString()).toBe('A');
+    const dropped = await spool.dropParked({ before: T0 + 9_000, size: Infinity });
+    expect(dropped.map(({ item, parkedAt }) => [item.id, parkedAt])).toEqual([
+      ['3', T0],
+      ['2', T0 + 5_000],
+    ]);
+    await spool.close();
+    const shape = (file: string): unknown => {
+      const database = new DatabaseSync(file);
+      const all = [
+        database.prepare('PRAGMA user_version').get(),
+        database.prepare('SELECT name FROM pragma_table_info(?)').all('item'),
+        database.prepare(`SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name`).all(),
+      ];
+      database.close();
+      return all;
+    };
+    const fresh = join(folder, 'fresh.db');
+    await (await open({ path: fresh })).close();
+    expect(shape(path)).toEqual(shape(fresh));
+  });
+
   it('counts what a crash left', async () => {
     const script = `
       import { openSqliteSpool } from ${JSON.stringify(resolve('src/spool/sqlite.ts'))};
@@ -350,15 +404,21 @@ describe('plans', () => {
         .join('\n');
     expect(
       plan(
-        `SELECT * FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = 'x' AND due <= 1 ORDER BY due, id LIMIT 3`,
+        `SELECT * FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = 'x' AND first = 1 AND due <= 1 ORDER BY due, id LIMIT 3`,
       ),
-    ).toMatch(/^SEARCH item USING INDEX item_due/);
+    ).toMatch(/^SEARCH item USING INDEX item_due \(lane=\? AND first=\? AND due<\?\)$/);
+    expect(
+      plan(`SELECT * FROM item INDEXED BY item_state WHERE state = 'queued' AND id > 'x' ORDER BY id LIMIT 3`),
+    ).toMatch(/^SEARCH item USING INDEX item_state \(state=\? AND id>\?\)$/);
+    expect(
+      plan(`SELECT * FROM item INDEXED BY item_parked WHERE state = 'parked' ORDER BY parked, id LIMIT 3`),
+    ).toMatch(/^SCAN item USING INDEX item_parked$/);
     expect(plan(`SELECT min(lane) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane > 'x'`)).toMatch(
       /SEARCH item USING COVERING INDEX item_due/,
     );
-    expect(plan(`SELECT min(due) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = 'x'`)).toMatch(
-      /SEARCH item USING COVERING INDEX item_due/,
-    );
+    expect(
+      plan(`SELECT min(due) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = 'x' AND first = 0`),
+    ).toMatch(/SEARCH item USING COVERING INDEX item_due/);
     database.close();
   });
 });

@@ -195,6 +195,34 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     { event: 'delivery.verified', ...attempt, seconds: 0.3, found: 'delayed', detail: 'HTTP 503' },
     { event: 'delivery.verified', ...attempt, seconds: 0, found: 'unknowable', detail: 'no copy is kept' },
   ],
+  'delivery.bounced': [
+    {
+      event: 'delivery.bounced',
+      id: '01k9z8-a1b2',
+      messageId: '<scan.7@scanner.contoso.com>',
+      route: 'exchange',
+      mailbox: 'notifications@contoso.com',
+      to: 'scanner@contoso.com',
+      recipients: ['ceo@contoso.com'],
+      notice: '01k9z9-c3d4',
+      why: 'refused for good',
+      status: failed,
+    },
+  ],
+  'delivery.warned': [
+    {
+      event: 'delivery.warned',
+      id: '01k9z8-a1b2',
+      messageId: '<scan.7@scanner.contoso.com>',
+      route: 'exchange',
+      mailbox: 'notifications@contoso.com',
+      to: 'scanner@contoso.com',
+      recipients: ['ceo@contoso.com'],
+      notice: '01k9z9-c3d4',
+      age: 14_460,
+      status: delayed,
+    },
+  ],
   'item.parked': [
     {
       event: 'item.parked',
@@ -204,6 +232,18 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       mailbox: attempt.mailbox,
       why: 'refused for good',
       status: failed,
+    },
+  ],
+  'item.dropped': [
+    {
+      event: 'item.dropped',
+      id: attempt.id,
+      messageId: attempt.messageId,
+      route: attempt.route,
+      mailbox: attempt.mailbox,
+      why: 'age',
+      size: 12_345,
+      age: 2_592_000,
     },
   ],
   'route.held': [

@@ -13,7 +13,7 @@ import { changes, series } from './exposition.ts';
 const root = join(import.meta.dirname, '../..');
 
 const STATS: SpoolStats = {
-  items: { queued: 3, sending: 1, parked: 2, relayed: 40, dropped: 5 },
+  items: { queued: 3, sending: 1, parked: 2, relayed: 40, bounced: 0, dropped: 5 },
   oldest: NOW - 90_000,
   bytes: 123_456,
   free: 9_000_000_000,
@@ -122,6 +122,9 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
     ['verifications_total{found="delayed",route="exchange"} +1'],
     ['verifications_total{found="unknowable",route="exchange"} +1'],
   ],
+  'delivery.bounced': [['items_bounced_total{route="exchange"} +1']],
+  'delivery.warned': [['items_warned_total{route="exchange"} +1']],
+  'item.dropped': [['items_dropped_total{route="exchange",why="age"} +1']],
   'item.parked': [['items_parked_total{route="exchange"} +1']],
   'route.held': [
     [

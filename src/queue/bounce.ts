@@ -1,0 +1,250 @@
+/**
+ * Who is told that a message failed or is late, and by what (RFC 3461, 3464, 3834). A notice goes to the reverse-path, or
+ * to a postmaster where that cannot receive mail, from the mailbox that should have sent the message, and is made durable
+ * in the transaction that ends the item it tells of: no crash tells anybody twice. Nobody is told about a notice, mail of
+ * programs or lists, mail of our own, or where the sender forbade it. That nobody is told is a value, with why; so is
+ * trouble with the store. Only a bug throws.
+ */
+import { canonicalAddress, isSendable, parseHeader } from '../mail/addresses.ts';
+import { renderDsn } from '../mail/dsn.ts';
+import type { Dsn } from '../mail/dsn.ts';
+import type { NotifyOn, Recipient } from '../mail/envelope.ts';
+import { fieldValue, splitHeader } from '../mail/header.ts';
+import type { HeaderField } from '../mail/header.ts';
+import type { QueueItem } from '../mail/item.ts';
+import { matcher } from '../mail/pattern.ts';
+import type { Draft, Spool, Told } from '../mail/spool.ts';
+import { SpoolError } from '../mail/spool.ts';
+import type { DeliveryStatus, EnhancedCode } from '../mail/status.ts';
+
+export interface BounceOptions {
+  readonly spool: Spool;
+  /** Domain name of this gateway. */
+  readonly hostname: string;
+  readonly send: boolean;
+  /** Is told where the sender cannot receive mail. */
+  readonly postmaster?: string;
+  /** What comes back of a message whose sender did not say (RET). */
+  readonly body: 'headers' | 'full';
+  /** Patterns of addresses that may be sent to; those denied win. Default: all. */
+  readonly recipients?: { readonly allow: readonly string[]; readonly deny: readonly string[] };
+  readonly now?: () => number;
+}
+
+export type Notice =
+  | {
+      readonly told: true;
+      readonly to: string;
+      /** The notice's own item, to be delivered like any other. */
+      readonly item: QueueItem;
+      readonly recipients: readonly string[];
+    }
+  | { readonly told: false; readonly why: string };
+
+export interface Bouncer {
+  /** The item is given up: it has ended as bounced if anybody was told. */
+  bounce(item: QueueItem, status: DeliveryStatus, isExpired: boolean): Promise<Notice>;
+  /** The item is late, and goes on. @param giveUpAt epoch milliseconds; Infinity: never */
+  warn(item: QueueItem, status: DeliveryStatus, giveUpAt: number): Promise<Notice>;
+}
+
+/** Octets up to which a message comes back whole: a message that was too large would only fail again. */
+const RETURNED_WHOLE = 10 * 1024 * 1024;
+const TOO_LARGE: ReadonlySet<string> = new Set(['5.2.3', '5.3.4']);
+/** Delivery time expired (RFC 3463 section 3.5). */
+const EXPIRED = '5.4.7' satisfies EnhancedCode;
+
+export function createBouncer(options: BounceOptions): Bouncer {
+  const { allow, deny } = options.recipients ?? { allow: ['*'], deny: [] };
+  const rules = { isAllowed: matcher(allow), isDenied: matcher(deny) };
+  const now = options.now ?? Date.now;
+
+  const tell = async (item: QueueItem, what: Told['what'], report: Report): Promise<Notice> => {
+    const isWarning = what === 'warned';
+    const early = addressee(item, isWarning, options, rules);
+    if ('why' in early) return { told: false, ...early };
+    try {
+      const header = await readHeader(options.spool, item);
+      const why = automatic(header);
+      if (why !== undefined) return { told: false, why };
+      return await send(options, item, header, { ...early, ...report, what, now: now() });
+    } catch (error) {
+      if (!(error instanceof SpoolError)) throw error;
+      return { told: false, why: `the notice to its sender could not be stored: ${error.message}` };
+    }
+  };
+
+  return {
+    bounce: (item, status, isExpired) =>
+      tell(item, 'bounced', {
+        status,
+        code: isExpired || !status.code.startsWith('5') ? EXPIRED : status.code,
+        text: isExpired ? `It could not be delivered in time. The last trouble was: ${status.text}` : status.text,
+      }),
+    warn: (item, status, giveUpAt) =>
+      tell(item, 'warned', {
+        status,
+        code: status.code,
+        text: status.text,
+        ...(Number.isFinite(giveUpAt) ? { giveUpAt } : {}),
+      }),
+  };
+}
+
+interface Report {
+  readonly status: DeliveryStatus;
+  readonly code: EnhancedCode;
+  readonly text: string;
+  readonly giveUpAt?: number;
+}
+
+interface Addressee {
+  readonly to: string;
+  readonly recipients: readonly Recipient[];
+}
+
+/** Whom the envelope lets us tell. */
+function addressee(
+  { envelope, origin }: QueueItem,
+  isWarning: boolean,
+  { send, postmaster, hostname }: BounceOptions,
+  { isAllowed, isDenied }: Record<'isAllowed' | 'isDenied', (address: string) => boolean>,
+): Addressee | { readonly why: string } {
+  if (!send) return { why: 'senders are not told (bounces.send)' };
+  if (envelope.reversePath === '') return { why: 'it has no sender to tell (null reverse-path)' };
+  if (origin.source === 'gateway') return { why: 'it is a message of the gateway itself' };
+  const recipients = envelope.recipients.filter(({ notify }) => wants(notify, isWarning ? 'delay' : 'failure'));
+  if (recipients.length === 0) return { why: 'its sender does not want to be told (NOTIFY)' };
+  if (canReceive(envelope.reversePath, hostname)) {
+    const to = envelope.reversePath;
+    return isDenied(to) || !isAllowed(to)
+      ? { why: 'nothing may be sent to its sender (recipients.allow, recipients.deny)' }
+      : { to, recipients };
+  }
+  if (postmaster === undefined) return { why: 'its sender cannot receive mail, and there is no bounces.postmaster' };
+  return { to: postmaster, recipients };
+}
+
+/** RFC 3461 section 4.1: without NOTIFY, failures are told, and delays may be. */
+function wants(notify: readonly NotifyOn[] | undefined, on: NotifyOn): boolean {
+  return notify === undefined || (!notify.includes('never') && notify.includes(on));
+}
+
+/** Not what a device made up: an address without a domain, or of the device or this gateway itself. */
+function canReceive(address: string, hostname: string): boolean {
+  if (!isSendable(address)) return false;
+  const canonical = canonicalAddress(address);
+  const domain = canonical.slice(canonical.lastIndexOf('@') + 1);
+  if (domain.startsWith('[')) return true;
+  const last = domain.slice(domain.lastIndexOf('.') + 1);
+  return (
+    domain !== canonicalAddress(hostname) &&
+    domain.includes('.') &&
+    !['localhost', 'localdomain', 'invalid'].includes(last)
+  );
+}
+
+/** Why nobody is told about a message with this header (RFC 3834 section 2, RFC 2919). */
+function automatic(header: readonly HeaderField[]): string | undefined {
+  for (const field of header) {
+    switch (field.name) {
+      case 'auto-submitted':
+        if (!/^no\b/i.test(fieldValue(field))) return 'a program sent it of its own accord (Auto-Submitted)';
+        break;
+      case 'list-id':
+        return 'it belongs to a list (List-Id)';
+      case 'precedence':
+        if (/^(?:bulk|junk|list)\b/i.test(fieldValue(field))) return 'it is mass mail (Precedence)';
+        break;
+      case 'content-type':
+        if (/^multipart\/report\b/i.test(fieldValue(field))) return 'it is a report itself (multipart/report)';
+        break;
+      default:
+    }
+  }
+  return undefined;
+}
+
+async function readHeader(spool: Spool, item: QueueItem): Promise<HeaderField[]> {
+  const chunks: Uint8Array[] = [];
+  let missing = item.headerSize;
+  for await (const chunk of spool.open(item.message)) {
+    // A copy, because the chunk is good until the next one only.
+    chunks.push(Buffer.from(chunk.subarray(0, missing)));
+    missing -= Math.min(missing, chunk.length);
+    if (missing === 0) break;
+  }
+  return splitHeader(Buffer.concat(chunks));
+}
+
+async function send(
+  options: BounceOptions,
+  item: QueueItem,
+  header: readonly HeaderField[],
+  facts: Addressee & Report & { readonly what: Told['what']; readonly now: number },
+): Promise<Notice> {
+  const { spool, hostname } = options;
+  const { to, recipients, status, code, text, what, now, giveUpAt } = facts;
+  const { envelope } = item;
+  const isWhole =
+    what === 'bounced' &&
+    (envelope.ret ?? options.body) === 'full' &&
+    item.size <= RETURNED_WHOLE &&
+    !TOO_LARGE.has(code);
+  const { subject } = await parseHeader(header.filter(({ name }) => name === 'subject'));
+  const draft = spool.begin();
+  try {
+    const dsn = renderDsn({
+      action: what === 'bounced' ? 'failed' : 'delayed',
+      hostname,
+      id: draft.id,
+      now,
+      mailbox: item.mailbox,
+      to,
+      recipients,
+      code,
+      text,
+      cause: status.cause,
+      original: {
+        messageId: item.messageId,
+        header,
+        arrivedAt: item.arrivedAt,
+        ...(subject === undefined ? {} : { subject }),
+        ...(envelope.envelopeId === undefined ? {} : { envelopeId: envelope.envelopeId }),
+      },
+      returned: isWhole ? 'message' : 'headers',
+      ...(giveUpAt === undefined ? {} : { giveUpAt }),
+    });
+    await write(draft, dsn, isWhole ? spool.open(item.message) : []);
+    const told: Told = { id: item.id, what, status, detail: `told ${to} by ${draft.id}` };
+    const items = await draft.commitTelling([entryOf(item, dsn, to)], told);
+    const [notice] = items ?? [];
+    if (notice === undefined) return { told: false, why: 'it was taken away while its sender was being told' };
+    return { told: true, to, item: notice, recipients: recipients.map(({ address }) => address) };
+  } catch (error) {
+    await draft.abort();
+    throw error;
+  }
+}
+
+async function write(
+  draft: Draft,
+  { header, preamble, epilogue }: Dsn,
+  message: AsyncIterable<Uint8Array> | readonly Uint8Array[],
+): Promise<void> {
+  await draft.write(header);
+  await draft.write(preamble);
+  for await (const chunk of message) await draft.write(Buffer.from(chunk));
+  await draft.write(epilogue);
+}
+
+function entryOf(item: QueueItem, dsn: Dsn, to: string) {
+  return {
+    route: item.route,
+    mailbox: item.mailbox,
+    envelope: { reversePath: '', recipients: [{ address: to, notify: ['never'] }] },
+    origin: { source: 'gateway', name: 'bounces', peer: '' },
+    messageId: dsn.messageId,
+    headerSize: dsn.header.length,
+  } as const;
+}

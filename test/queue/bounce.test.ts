@@ -1,0 +1,345 @@
+/** Who is told that a message failed or is late, and who is not; and what becomes of the item. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Envelope } from '../../src/mail/envelope.ts';
+import type { Event } from '../../src/mail/event.ts';
+import type { NewItem, QueueItem } from '../../src/mail/item.ts';
+import { SpoolError } from '../../src/mail/spool.ts';
+import type { Delayed, DeliveryStatus, Failed, Relayed } from '../../src/mail/status.ts';
+import type { BounceOptions, Notice } from '../../src/queue/bounce.ts';
+import { createBouncer } from '../../src/queue/bounce.ts';
+import type { Queue } from '../../src/queue/queue.ts';
+import { createQueue } from '../../src/queue/queue.ts';
+import { MemorySpool } from './memory-spool.ts';
+
+const T0 = 1_800_000_000_000;
+const HOUR = 3_600_000;
+const failed: Failed = { outcome: 'failed', code: '5.1.1', cause: 'ErrorInvalidRecipients', text: 'no such recipient' };
+const relayed: Relayed = { outcome: 'relayed', code: '2.0.0', cause: 'NoError', text: 'delivered' };
+const later: Delayed = { outcome: 'delayed', code: '4.2.0', cause: 'ErrorX', text: 'not now', reach: 'message' };
+
+interface Mail {
+  readonly envelope?: Partial<Envelope>;
+  readonly header?: string;
+  readonly body?: string;
+  readonly source?: 'smtp' | 'gateway';
+}
+
+function entry({ envelope, header = '', source = 'smtp' }: Mail = {}): NewItem & { readonly block: string } {
+  const block = `From: app@contoso.com\r\nSubject: seven\r\n${header}\r\n`;
+  return {
+    block,
+    route: 'exchange',
+    mailbox: 'sender@contoso.com',
+    envelope: { reversePath: 'app@contoso.com', recipients: [{ address: 'x@contoso.com' }], ...envelope },
+    origin: { source, name: 'lan', peer: '127.0.0.1' },
+    messageId: '<m@contoso.com>',
+    headerSize: block.length,
+  };
+}
+
+async function textOf(spool: MemorySpool, item: QueueItem): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of spool.open(item.message)) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
+
+describe('the bouncer', () => {
+  let spool: MemorySpool;
+  beforeEach(() => {
+    spool = new MemorySpool(() => T0);
+  });
+
+  async function claimed(mail: Mail = {}): Promise<QueueItem> {
+    const { block, ...item } = entry(mail);
+    await spool.inject(item, `${block}${mail.body ?? 'body'}`);
+    const [found] = await spool.claim(item, { now: T0, limit: 1, leaseUntil: T0 });
+    if (found === undefined) throw new Error('nothing due');
+    return found;
+  }
+  const bouncer = (more: Partial<BounceOptions> = {}) =>
+    createBouncer({ spool, hostname: 'gateway.contoso.com', send: true, body: 'headers', now: () => T0, ...more });
+  const bounced = async (mail: Mail, more: Partial<BounceOptions> = {}): Promise<Notice> =>
+    bouncer(more).bounce(await claimed(mail), failed, false);
+
+  const untold: [string, Mail, Partial<BounceOptions>, string][] = [
+    ['bounces.send is false', {}, { send: false }, 'bounces.send'],
+    ['the null reverse-path', { envelope: { reversePath: '' } }, {}, 'null reverse-path'],
+    ['the gateway itself', { source: 'gateway' }, {}, 'of the gateway itself'],
+    ['Auto-Submitted', { header: 'Auto-Submitted: auto-generated\r\n' }, {}, 'Auto-Submitted'],
+    ['Auto-Submitted, folded', { header: 'auto-submitted:\r\n auto-replied (x)\r\n' }, {}, 'Auto-Submitted'],
+    ['List-Id', { header: 'List-Id: <l.contoso.com>\r\n' }, {}, 'List-Id'],
+    ...['bulk', 'junk', 'List'].map((word): [string, Mail, Partial<BounceOptions>, string] => [
+      `Precedence: ${word}`,
+      { header: `Precedence: ${word}\r\n` },
+      {},
+      'Precedence',
+    ]),
+    [
+      'a report',
+      { header: 'Content-Type: multipart/report; report-type=delivery-status; boundary=x\r\n' },
+      {},
+      'multipart/report',
+    ],
+    ['NOTIFY=NEVER', { envelope: { recipients: [{ address: 'x@contoso.com', notify: ['never'] }] } }, {}, 'NOTIFY'],
+    [
+      'NOTIFY without FAILURE',
+      { envelope: { recipients: [{ address: 'x@contoso.com', notify: ['success', 'delay'] }] } },
+      {},
+      'NOTIFY',
+    ],
+    ['a denied sender', {}, { recipients: { allow: ['*'], deny: ['app@contoso.com'] } }, 'recipients.deny'],
+    ['a sender not allowed', {}, { recipients: { allow: ['@fabrikam.com'], deny: [] } }, 'recipients.allow'],
+    ...[
+      'root',
+      'root@localhost',
+      'a@pbx',
+      'a@gateway.contoso.com',
+      'a@x.localdomain',
+      'a b@contoso.com',
+      'a@x.invalid',
+    ].map((reversePath): [string, Mail, Partial<BounceOptions>, string] => [
+      `a sender ${reversePath}`,
+      { envelope: { reversePath } },
+      {},
+      'bounces.postmaster',
+    ]),
+  ];
+  it.each(untold)('tells nobody for %s', async (_, mail, options, why) => {
+    const notice = await bounced(mail, options);
+    expect(notice).toMatchObject({ told: false, why: expect.stringContaining(why) as string });
+    expect(spool.items.size).toBe(1);
+    expect([...spool.items.values()][0]?.state).toBe('sending');
+  });
+
+  const told: [string, Mail, Partial<BounceOptions>, string][] = [
+    ['a sender', {}, {}, 'app@contoso.com'],
+    ['Auto-Submitted: no', { header: 'Auto-Submitted: no\r\n' }, {}, 'app@contoso.com'],
+    ['Precedence: first-class', { header: 'Precedence: first-class\r\n' }, {}, 'app@contoso.com'],
+    ['a sender with an address literal', { envelope: { reversePath: 'a@[10.0.0.1]' } }, {}, 'a@[10.0.0.1]'],
+    [
+      'the postmaster, where the sender cannot receive',
+      { envelope: { reversePath: 'root@pbx' } },
+      { postmaster: 'postmaster@contoso.com' },
+      'postmaster@contoso.com',
+    ],
+  ];
+  it.each(told)('tells %s', async (_, mail, options, to) => {
+    const notice = await bounced(mail, options);
+    if (!notice.told) throw new Error(notice.why);
+    expect(notice.to).toBe(to);
+    expect(notice.item).toMatchObject({
+      route: 'exchange',
+      mailbox: 'sender@contoso.com',
+      state: 'queued',
+      envelope: { reversePath: '', recipients: [{ address: to }] },
+      origin: { source: 'gateway' },
+    });
+    expect(await textOf(spool, notice.item)).toContain(`\r\nTo: ${to}\r\n`);
+    expect([...spool.items.values()].map(({ state }) => state)).toEqual(['bounced', 'queued']);
+  });
+
+  it('never bounces a bounce', async () => {
+    const notice = await bounced({});
+    const [item] = await spool.claim(entry(), { now: T0, limit: 1, leaseUntil: T0 });
+    if (!notice.told || item === undefined) throw new Error('no bounce');
+    expect(await bouncer().bounce(item, failed, false)).toMatchObject({ told: false });
+  });
+
+  it('names only recipients whose sender wants to know, and those as he knows them', async () => {
+    const notice = await bounced({
+      envelope: {
+        envelopeId: 'Q7',
+        recipients: [
+          { address: 'never@contoso.com', notify: ['never'] },
+          { address: 'asked@contoso.com', notify: ['failure'], originalRecipient: 'rfc822;old@contoso.com' },
+        ],
+      },
+    });
+    if (!notice.told) throw new Error(notice.why);
+    const text = await textOf(spool, notice.item);
+    expect(notice.recipients).toEqual(['asked@contoso.com']);
+    expect(text).toContain('Original-Recipient: rfc822;old@contoso.com\r\nFinal-Recipient: rfc822; asked@contoso.com');
+    expect(text).toContain('Original-Envelope-Id: Q7');
+    expect(text).not.toContain('never@contoso.com');
+  });
+
+  it.each([
+    ['full', undefined, failed, true],
+    ['headers', 'full', failed, true],
+    ['full', 'headers', failed, false],
+    ['headers', undefined, failed, false],
+    // It would only be too large again.
+    ['full', 'full', { ...failed, code: '5.3.4' }, false],
+  ] as const)('bounces.body %s and RET %s', async (body, ret, status, isWhole) => {
+    const item = await claimed({ envelope: ret === undefined ? {} : { ret }, body: 'THE BODY' });
+    const notice = await bouncer({ body }).bounce(item, status, false);
+    if (!notice.told) throw new Error(notice.why);
+    const text = await textOf(spool, notice.item);
+    expect(text.includes('THE BODY')).toBe(isWhole);
+    expect(text).toContain(`Content-Type: ${isWhole ? 'message/rfc822' : 'text/rfc822-headers'}`);
+    expect(text).toContain('\r\nSubject: seven\r\n');
+  });
+
+  it('says of mail that was given up that its time is over', async () => {
+    const notice = await bouncer().bounce(await claimed(), later, true);
+    if (!notice.told) throw new Error(notice.why);
+    const text = await textOf(spool, notice.item);
+    expect(text).toContain('Action: failed\r\nStatus: 5.4.7\r\n');
+    expect(text.replace(/\s+/g, ' ')).toContain('The last trouble was: not now');
+  });
+
+  it('warns without ending the item', async () => {
+    const item = await claimed();
+    const notice = await bouncer().warn(item, later, T0 + HOUR);
+    if (!notice.told) throw new Error(notice.why);
+    expect(await textOf(spool, notice.item)).toContain('Action: delayed\r\nStatus: 4.2.0\r\n');
+    expect(spool.items.get(item.id)?.state).toBe('sending');
+  });
+
+  it.each([
+    [undefined, true],
+    [['failure', 'delay'], true],
+    [['failure'], false],
+    [['never'], false],
+  ] as const)('warns with NOTIFY %j: %s', async (notify, isWarned) => {
+    const recipient = { address: 'x@contoso.com', ...(notify === undefined ? {} : { notify }) };
+    const item = await claimed({ envelope: { recipients: [recipient] } });
+    expect((await bouncer().warn(item, later, Infinity)).told).toBe(isWarned);
+  });
+
+  it('makes trouble with the store a value', async () => {
+    const item = await claimed();
+    spool.trouble = new SpoolError('full', 'the disk is full');
+    expect(await bouncer().bounce(item, failed, false)).toMatchObject({
+      told: false,
+      why: expect.stringContaining('the disk is full') as string,
+    });
+  });
+});
+
+describe('the queue', () => {
+  let spool: MemorySpool;
+  let queue: Queue;
+  let events: Event[];
+  let answer: (item: QueueItem) => DeliveryStatus;
+  let sent: string[];
+
+  beforeEach(() => {
+    vi.useFakeTimers({
+      now: T0,
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
+    });
+    spool = new MemorySpool(Date.now);
+    events = [];
+    sent = [];
+    answer = () => failed;
+    queue = createQueue({
+      spool,
+      transports: new Map([
+        [
+          'exchange',
+          {
+            name: 'fake',
+            deliver: async ({ item }) => {
+              sent.push(item.id);
+              return item.origin.source === 'gateway' ? relayed : answer(item);
+            },
+            verify: async () => ({ outcome: 'absent' }),
+            close: async () => {},
+          },
+        ],
+      ]),
+      report: (event) => events.push(event),
+      schedule: { intervals: [HOUR], giveUpAfter: 24 * HOUR },
+      bouncer: createBouncer({ spool, hostname: 'gateway.contoso.com', send: true, body: 'headers' }),
+      warnAfter: 4 * HOUR,
+      pace: { concurrency: 4, perMinute: Infinity },
+      concurrency: 16,
+      verifyAfter: 90_000,
+      attemptTimeout: 600_000,
+      random: () => 0.5,
+    });
+    queue.start();
+  });
+
+  afterEach(async () => {
+    const ended = queue.stop(AbortSignal.abort());
+    await vi.advanceTimersByTimeAsync(60_000);
+    await ended;
+    vi.useRealTimers();
+  });
+
+  async function arrive(mail: Mail = {}): Promise<QueueItem> {
+    const { block, ...item } = entry(mail);
+    const arrived = await spool.inject(item, `${block}body`);
+    queue.arrived(arrived);
+    return arrived;
+  }
+  const names = (): string[] => events.map(({ event }) => event).filter((event) => event !== 'delivery.started');
+  const states = (): (string | undefined)[] => [...spool.items.values()].map(({ state }) => state);
+
+  it('bounces what is refused for good, and delivers the bounce', async () => {
+    const item = await arrive();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(names()).toEqual(['delivery.failed', 'delivery.bounced', 'delivery.relayed']);
+    expect(states()).toEqual(['bounced', 'relayed']);
+    expect((await spool.history(item.id)).map(({ what }) => what)).toEqual(['accepted', 'attempted', 'bounced']);
+  });
+
+  it('parks what nobody may be told of, and says why', async () => {
+    await arrive({ header: 'Auto-Submitted: auto-generated\r\n' });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(states()).toEqual(['parked']);
+    const parked = events.find((event) => event.event === 'item.parked');
+    expect(parked).toMatchObject({
+      why: expect.stringMatching(/^refused for good; its sender was not told: .*Auto-Submitted/) as string,
+      status: { reason: expect.stringContaining('Auto-Submitted') as string },
+    });
+  });
+
+  it('warns once, then bounces when its time is over', async () => {
+    answer = () => later;
+    await arrive();
+    await vi.advanceTimersByTimeAsync(3.9 * HOUR);
+    expect(names()).not.toContain('delivery.warned');
+    await vi.advanceTimersByTimeAsync(19 * HOUR);
+    expect(names().filter((name) => name === 'delivery.warned')).toHaveLength(1);
+    expect(names()).not.toContain('delivery.bounced');
+    await vi.advanceTimersByTimeAsync(3 * HOUR);
+    expect(names().filter((name) => name === 'delivery.bounced')).toHaveLength(1);
+    expect(states()).toEqual(['bounced', 'relayed', 'relayed']);
+    expect(events.find(({ event }) => event === 'delivery.warned')).toMatchObject({ age: 4 * 3_600 + 0 });
+  });
+
+  it('does not warn while the whole route is held: the warning would wait too', async () => {
+    answer = () => ({ ...later, reach: 'transport' });
+    await arrive();
+    await vi.advanceTimersByTimeAsync(12 * HOUR);
+    expect(names()).not.toContain('delivery.warned');
+  });
+
+  it('parks what failed with an error that nobody knows', async () => {
+    answer = () => ({ ...later, capped: true });
+    await arrive();
+    await vi.advanceTimersByTimeAsync(10 * HOUR);
+    expect(states()[0]).toBe('parked');
+    expect(names()).not.toContain('delivery.bounced');
+  });
+
+  it('parks when the bounce cannot be stored', async () => {
+    const begin = spool.begin.bind(spool);
+    spool.begin = () => ({
+      ...begin(),
+      commitTelling: () => Promise.reject(new SpoolError('full', 'the disk is full')),
+    });
+    const { block, ...item } = entry();
+    const draft = begin();
+    await draft.write(Buffer.from(`${block}body`));
+    for (const arrived of await draft.commit([item])) queue.arrived(arrived);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(states()).toEqual(['parked']);
+    expect(events.find(({ event }) => event === 'item.parked')).toMatchObject({
+      why: expect.stringContaining('the disk is full') as string,
+    });
+  });
+});
