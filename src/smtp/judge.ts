@@ -8,7 +8,7 @@ import type { ParsedHeader } from '../mail/addresses.ts';
 import { completeAddresses } from '../mail/complete.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { rewriteFrom, settleAuthors } from '../mail/from.ts';
-import { joinHeader } from '../mail/header.ts';
+import { headerField, joinHeader } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';
 import { MAX_PASSES, passesOf } from '../mail/hop.ts';
 import type { Reply } from '../mail/policy.ts';
@@ -42,8 +42,10 @@ export async function judgeHeader(header: readonly HeaderField[], options: Judge
   if (options.envelope.reversePath === '' && options.nullReversePath === 'reject')
     throw new Refused('sender', 550, '5.7.1', 'Mail with the null reverse-path is refused by senders.nullReversePath');
   const repairs: string[] = [];
-  const { fields: completed, changed } = completeAddresses(header, options.completeDomain);
+  const { fields: whole, changed } = completeAddresses(header, options.completeDomain);
   if (changed.length > 0) repairs.push(`completed ${[...new Set(changed)].join(', ')} with a domain`);
+  const { fields: completed, isAdded } = withAuthor(whole, options.envelope.reversePath);
+  if (isAdded) repairs.push('added From');
   const parsed = await parseHeader(completed.filter(({ name }) => READ.has(name)));
   const sending = options.judge(parsed);
   if ('code' in sending) throw refusal(sending);
@@ -73,6 +75,19 @@ function refuseLoops(fields: readonly HeaderField[], maxHops: number): void {
       '5.4.6',
       `The message has passed this kind of gateway ${passes} times: it is going round in circles`,
     );
+}
+
+/** Who sends is who says so in MAIL FROM where the header says nothing, so that the rules for senders see it too. */
+function withAuthor(
+  fields: readonly HeaderField[],
+  reversePath: string,
+): { readonly fields: readonly HeaderField[]; readonly isAdded: boolean } {
+  const authors = fields.filter(({ name }) => name === 'from').flatMap(mailboxesOf);
+  if (authors.length > 0 || !isSendable(reversePath)) return { fields, isAdded: false };
+  return {
+    fields: [...fields.filter(({ name }) => name !== 'from'), headerField('From', reversePath)],
+    isAdded: true,
+  };
 }
 
 /** A From that names nobody anyhow: one that can be used takes its place. */

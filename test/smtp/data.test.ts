@@ -357,7 +357,7 @@ describe('the header', () => {
     expect(only.fields('from')).toEqual(['From: bounce@contoso.com\r\n']);
     expect(only.arrival).toMatchObject({
       messageId: '<m1@gw.test>',
-      repairs: ['added Date', 'added From', 'added Message-ID'],
+      repairs: ['added From', 'added Date', 'added Message-ID'],
       from: ['bounce@contoso.com'],
     });
     expect(only.body.toString()).toBe('body\r\n');

@@ -145,7 +145,7 @@ describe('refused is', () => {
 
   it('nothing that has passed as often as it may', async () => {
     const lines = Array.from({ length: MAX_PASSES }, () => `${HOP_FIELD}: g`);
-    expect((await judge(['Received: a', 'Received: b', ...lines])).repairs).toEqual([]);
+    expect((await judge(['From: a@b.test', 'Received: a', 'Received: b', ...lines])).repairs).toEqual([]);
   });
 });
 
@@ -178,6 +178,27 @@ describe('addressees in the header only', () => {
 });
 
 describe('From', () => {
+  it.each([[[]], [['From:']], [['From: ,']]])(
+    'that names nobody is who MAIL FROM names, for the rules too: %j',
+    async (lines) => {
+      const seen: unknown[] = [];
+      const judged = await judge([...lines, 'Subject: x'], {
+        judge: (header) => {
+          seen.push(header.from);
+          return { mailbox: 'm@contoso.com', from: 'keep' };
+        },
+      });
+      expect(seen).toEqual([[{ name: '', address: 'fax@contoso.com' }]]);
+      expect(text(judged)).toEqual(['Subject: x', 'From: fax@contoso.com']);
+      expect(judged.repairs).toEqual(['added From']);
+    },
+  );
+
+  it('is left to be added where MAIL FROM names nobody either', async () => {
+    const judged = await judge(['Subject: x'], { envelope: { reversePath: '', recipients: [] } });
+    expect(text(judged)).toEqual(['Subject: x']);
+  });
+
   it('is judged as it goes out: completed, every one of them, Sender too', async () => {
     const seen: unknown[] = [];
     await judge(['From: The Agent <fax>, "x" <b@x.test>', 'Sender: fax'], {
@@ -262,7 +283,7 @@ describe('From', () => {
     );
   });
 
-  it.each(['From:', 'From: <>', 'From: two words'])(
+  it.each(['From: <>', 'From: two words'])(
     'that names nobody goes, so that a usable one takes its place: %s',
     async (line) => {
       expect(text(await judge([line, 'Subject: x']))).toEqual(['Subject: x']);
