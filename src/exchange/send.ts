@@ -12,7 +12,7 @@
  * so with it a found copy proves less than with Exchange.)
  */
 import type { QueueItem } from '../mail/item.ts';
-import { joinHeader, splitHeader } from '../mail/header.ts';
+import { headerBlock, joinHeader, splitHeader } from '../mail/header.ts';
 import { applyEnvelope } from '../mail/recipients.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { Delayed, DeliveryStatus, Failed, Relayed, Verification } from '../mail/status.ts';
@@ -111,17 +111,10 @@ class SizeMismatch extends Error {
   override readonly name = 'SizeMismatch';
 }
 
-async function readHeader(outgoing: Outgoing): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let missing = outgoing.item.headerSize;
-  for await (const chunk of outgoing.open()) {
-    // A copy, because the chunk is good until the next one only.
-    chunks.push(Buffer.from(chunk.subarray(0, missing)));
-    missing -= Math.min(missing, chunk.length);
-    if (missing === 0) break;
-  }
-  if (missing > 0) throw new SizeMismatch('the stored message ends within its header block');
-  return Buffer.concat(chunks);
+async function readHeader({ item, open }: Outgoing): Promise<Buffer> {
+  const block = await headerBlock(open(), item.headerSize);
+  if (block.length < item.headerSize) throw new SizeMismatch('the stored message ends within its header block');
+  return block;
 }
 
 async function* replaceHeader(header: Buffer, outgoing: Outgoing): AsyncGenerator<Uint8Array> {

@@ -41,6 +41,21 @@ export function splitHeader(block: Uint8Array): HeaderField[] {
   return fields;
 }
 
+/**
+ * The first `size` octets of a message, which are its header block; fewer if it ends before. Chunks are copied, because
+ * one is good until the next one only.
+ */
+export async function headerBlock(message: AsyncIterable<Uint8Array>, size: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let missing = size;
+  for await (const chunk of message) {
+    chunks.push(Buffer.from(chunk.subarray(0, missing)));
+    missing -= Math.min(missing, chunk.length);
+    if (missing === 0) break;
+  }
+  return Buffer.concat(chunks);
+}
+
 /** The block with the empty line that ends it. A last field without a line end gets one. */
 export function joinHeader(fields: readonly HeaderField[]): Buffer {
   const parts: Buffer[] = [];

@@ -9,7 +9,7 @@ import { canonicalAddress, isSendable, parseHeader } from '../mail/addresses.ts'
 import { renderDsn } from '../mail/dsn.ts';
 import type { Dsn } from '../mail/dsn.ts';
 import type { NotifyOn, Recipient } from '../mail/envelope.ts';
-import { fieldValue, splitHeader } from '../mail/header.ts';
+import { fieldValue, headerBlock, splitHeader } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';
 import type { QueueItem } from '../mail/item.ts';
 import { matcher } from '../mail/pattern.ts';
@@ -64,7 +64,7 @@ export function createBouncer(options: BounceOptions): Bouncer {
     const early = addressee(item, isWarning, options, rules);
     if ('why' in early) return { told: false, ...early };
     try {
-      const header = await readHeader(options.spool, item);
+      const header = splitHeader(await headerBlock(options.spool.open(item.message), item.headerSize));
       const why = automatic(header);
       if (why !== undefined) return { told: false, why };
       return await send(options, item, header, { ...early, ...report, what, now: now() });
@@ -163,18 +163,6 @@ function automatic(header: readonly HeaderField[]): string | undefined {
     }
   }
   return undefined;
-}
-
-async function readHeader(spool: Spool, item: QueueItem): Promise<HeaderField[]> {
-  const chunks: Uint8Array[] = [];
-  let missing = item.headerSize;
-  for await (const chunk of spool.open(item.message)) {
-    // A copy, because the chunk is good until the next one only.
-    chunks.push(Buffer.from(chunk.subarray(0, missing)));
-    missing -= Math.min(missing, chunk.length);
-    if (missing === 0) break;
-  }
-  return splitHeader(Buffer.concat(chunks));
 }
 
 async function send(

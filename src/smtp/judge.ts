@@ -13,7 +13,7 @@ import type { HeaderField } from '../mail/header.ts';
 import { MAX_PASSES, passesOf } from '../mail/hop.ts';
 import type { Reply } from '../mail/policy.ts';
 import type { Sending } from '../mail/senders.ts';
-import { Refused } from './reply.ts';
+import { asRefused, Refused } from './reply.ts';
 
 export interface JudgeOptions {
   readonly envelope: Envelope;
@@ -48,7 +48,7 @@ export async function judgeHeader(header: readonly HeaderField[], options: Judge
   if (isAdded) repairs.push('added From');
   const parsed = await parseHeader(completed.filter(({ name }) => READ.has(name)));
   const sending = options.judge(parsed);
-  if ('code' in sending) throw refusal(sending);
+  if ('code' in sending) throw asRefused(sending);
   const envelope = withHeaderOnly(options, parsed);
   const fields =
     sending.from === 'rewrite'
@@ -57,10 +57,6 @@ export async function judgeHeader(header: readonly HeaderField[], options: Judge
   if (sending.from === 'rewrite') repairs.push('rewrote From');
   else if (!joinHeader(fields).equals(joinHeader(completed))) repairs.push('wrote From or Sender anew');
   return { fields, parsed, envelope, mailbox: sending.mailbox, repairs };
-}
-
-function refusal({ refusal: kind, code, enhanced, text, detail }: Reply): Refused {
-  return new Refused(kind, code, enhanced, text, detail === undefined ? {} : { detail });
 }
 
 function refuseLoops(fields: readonly HeaderField[], maxHops: number): void {
@@ -120,8 +116,8 @@ function withHeaderOnly(options: JudgeOptions, { to, cc }: ParsedHeader): Envelo
   if (envelope.recipients.length + more.length > maxRecipients)
     throw new Refused('recipients', 552, '5.5.3', `The message names more than ${maxRecipients} recipients`);
   for (const address of more) {
-    const refused = mayReceive(address);
-    if (refused !== undefined) throw refusal(refused);
+    const refused = asRefused(mayReceive(address));
+    if (refused !== undefined) throw refused;
   }
   return { ...envelope, recipients: [...envelope.recipients, ...more.map((address) => ({ address }))] };
 }
