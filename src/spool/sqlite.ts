@@ -92,13 +92,12 @@ export async function openSqliteSpool(options: SqliteOptions): Promise<Spool> {
 async function makeFolder(path: string): Promise<void> {
   const folder = resolve(dirname(path));
   try {
-    const first = await mkdir(folder, { recursive: true, mode: 0o700 });
+    const missing: string[] = [];
+    for (let up = folder; !(await isFolder(up)); up = dirname(up)) missing.unshift(up);
+    // One by one: Node.js' own way to make all of them never returns where the kernel lets none be made, as under /proc.
+    for (const one of missing) await mkdir(one, { mode: 0o700 }).catch(unlessThere);
     // SQLite makes its files' entries in the folder durable; the entries of the folder and of those above it are ours.
-    const highest = first === undefined ? folder : resolve(first);
-    for (let made = folder; ; made = dirname(made)) {
-      await syncFolder(dirname(made));
-      if (made === highest || made === dirname(made)) break;
-    }
+    for (const one of missing.length > 0 ? missing.toReversed() : [folder]) await syncFolder(dirname(one));
   } catch (error) {
     throw new SpoolError(
       'readOnly',
@@ -106,6 +105,25 @@ async function makeFolder(path: string): Promise<void> {
       { cause: error },
     );
   }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    if ((await stat(path)).isDirectory()) return true;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+  throw new Error(`${path} is no folder`);
+}
+
+/** Another process may have made it meanwhile. */
+function unlessThere(error: unknown): void {
+  if (codeOf(error) !== 'EEXIST') throw error;
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
 
 /** As far as the system lets us: some know no sync of a folder, and one above ours may not be readable. */

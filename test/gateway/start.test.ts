@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Folder } from './process.ts';
 import { folder, GatewayProcess, root } from './process.ts';
@@ -78,6 +78,15 @@ it('with a data folder that cannot be made: 78, naming it', async () => {
   expect(code).toBe(78);
   expect(message.split('\n').length).toBe(1);
   expect(message).toContain(join(place.path, 'data'));
+});
+
+it.each(
+  process.platform === 'linux' ? ['/proc/none/spool.db', '/dev/null/data/spool.db'] : ['/dev/null/data/spool.db'],
+)('with a data folder that the system lets nobody make: 78, at once: %s', async (spool) => {
+  const { code, message } = await ends(config({ spool }));
+  expect(code).toBe(78);
+  expect(message.split('\n').length).toBe(1);
+  expect(message).toContain(dirname(spool));
 });
 
 it('with a data folder that may not be written: 78, naming it', async () => {
