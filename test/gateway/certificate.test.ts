@@ -11,7 +11,7 @@ import { connect } from 'node:tls';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { KeyPair } from '../../src/tls/selfsigned.ts';
 import { makeCertificate } from '../../src/tls/selfsigned.ts';
-import type { Folder } from './process.ts';
+import type { Folder, LogLine } from './process.ts';
 import { folder, GatewayProcess } from './process.ts';
 
 const DAY = 86_400_000;
@@ -71,8 +71,15 @@ console: { address: 127.0.0.1, port: 0 }
 const portOf = ({ lines }: GatewayProcess, listener: string): number =>
   Number(lines.find((line) => line.event === 'listener.open' && line['listener'] === listener)?.['port']);
 
+/** By each listener that shows one. */
 const loaded = (process: GatewayProcess, subject: string): Promise<unknown> =>
-  process.line((line) => line.event === 'certificate.loaded' && line['subject'] === `CN=${subject}`);
+  process.line(() => {
+    const having = (wanted: (line: LogLine) => boolean): Set<unknown> =>
+      new Set(process.lines.filter(wanted).map((line) => line['listener']));
+    const showing = having((line) => line.event === 'certificate.loaded');
+    const changed = having((line) => line.event === 'certificate.loaded' && line['subject'] === `CN=${subject}`);
+    return changed.size > 0 && changed.size === showing.size;
+  });
 
 class Session {
   readonly socket: Socket;
