@@ -3,6 +3,7 @@
  * had its fault reported and causes no second one. Never fails.
  */
 import { checkAccess } from './access.ts';
+import { checkAlarms } from './channels.ts';
 import type { Path } from './fault.ts';
 import { checkRules } from './rules.ts';
 import type { Context, SoundListener, SoundSettings } from './sound.ts';
@@ -22,6 +23,7 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkRetry(settings, context);
   checkCarried(settings, context);
   checkFirst(settings, context);
+  checkAlarms(settings, context);
 }
 
 function checkTls(listener: SoundListener, path: Path, { fault, wasGiven }: Context): void {
@@ -134,6 +136,13 @@ function checkCredential({ exchange }: SoundSettings, { fault, wasGiven }: Conte
   }
   for (const key of more) {
     fault(['exchange', key], `is given, and ${first} too`, 'one credential is needed; remove the other');
+  }
+  if (given.length === 1 && first === 'certificate' && wasGiven(['exchange', 'expires'])) {
+    fault(
+      ['exchange', 'expires'],
+      'is given, but the credential is a certificate',
+      'it holds its own date; expires is for a client secret',
+    );
   }
   if (exchange?.clientId !== undefined && exchange.clientId.toLowerCase() === exchange.tenantId?.toLowerCase()) {
     fault(

@@ -61,6 +61,7 @@ export interface Config {
     /** Of all that is set aside; over it, the oldest goes first. */
     readonly parkedSize: number;
   };
+  readonly alarms: AlarmsConfig;
   readonly console: { readonly address: string; readonly port: number };
   readonly shutdown: { readonly timeout: number };
   readonly log: {
@@ -173,9 +174,13 @@ export interface ExchangeConfig {
   readonly tenantId: string;
   readonly clientId: string;
   readonly credential: CredentialConfig;
+  /** When the client secret ends, in ms since 1970. May be past. Only with a client secret. */
+  readonly expires?: number;
   readonly saveToSentItems: boolean;
   /** Names of X- fields that are handed over as InternetHeaders properties too, in the case they were written in. */
   readonly carryHeaders: readonly string[];
+  /** What is larger is saved as a draft and sent by its id; Infinity: nothing is. */
+  readonly twoStep: { readonly above: number };
   readonly ewsUrl: string;
   /** With the tenant, without a slash at its end. */
   readonly authority: string;
@@ -207,4 +212,37 @@ export interface BouncesConfig {
   readonly postmaster?: string;
   /** How much of a message comes back where RET does not say it (RFC 3461 section 4.3). */
   readonly body: 'headers' | 'full';
+}
+
+export interface AlarmsConfig {
+  /** Names differ. */
+  readonly to: readonly AlarmChannelConfig[];
+  /** Between two notices of the same trouble. */
+  readonly repeat: number;
+  /** Age of the oldest waiting message. */
+  readonly oldestAfter: number;
+  /** Time left to a secret or certificate. */
+  readonly expiresWithin: number;
+  /** The URL is asked for (GET) as long as all is well. */
+  readonly heartbeat?: { readonly url: Secret; readonly every: number };
+}
+
+/** URLs are https, or http on loopback. */
+export type AlarmChannelConfig =
+  | {
+      readonly kind: 'webhook';
+      readonly name: string;
+      readonly webhook: Secret;
+      readonly form: 'json' | 'teams' | 'slack';
+    }
+  /** At least one word. The first is an absolute path, or a name to be looked for in PATH. */
+  | { readonly kind: 'command'; readonly name: string; readonly command: readonly string[] }
+  | { readonly kind: 'mail'; readonly name: string; readonly mail: AlarmMailConfig };
+
+export interface AlarmMailConfig {
+  readonly to: string;
+  readonly from: string;
+  /** Domain name or IP address. None of the listeners is there. */
+  readonly host: string;
+  readonly port: number;
 }

@@ -1,10 +1,10 @@
 /** The kinds of values that settings have, each with its name in the reference. */
 import { pattern } from './addresses.ts';
-import { network } from './network.ts';
+import { network, serverUrl } from './network.ts';
 import { list, optional, section, text } from './schema.ts';
 import { Secret } from './secret.ts';
 import { suggest } from './suggest.ts';
-import { DURATION_PATTERN, duration, SIZE_PATTERN, size } from './units.ts';
+import { DATE_PATTERN, DURATION_PATTERN, duration, isoDate, SIZE_PATTERN, size } from './units.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
 
@@ -29,6 +29,22 @@ export const timeOrNever = (description: string, least: string, most: string) =>
     { description, kind: `duration, ${least} to ${most}, or \`never\``, pattern: `^never$|${DURATION_PATTERN}` },
     (value) => orNever(value, duration(value, least, most)),
   );
+
+/** Read as Infinity if it is the word `never`. */
+export const octetsOrNever = (description: string, least: string, most: string) =>
+  text({ description, kind: `size, ${least} to ${most}, or \`never\``, pattern: `^never$|${SIZE_PATTERN}` }, (value) =>
+    orNever(value, size(value, least, most)),
+  );
+
+/** Read as milliseconds since 1970. */
+export const date = (description: string) => text({ description, kind: 'date', pattern: DATE_PATTERN }, isoDate);
+
+/** An address that whoever knows it may use. */
+export const secretUrl = (description: string) =>
+  text({ description, kind: 'URL, a secret' }, (value) => {
+    const url = serverUrl(value, { httpOnLoopback: true, query: true });
+    return url.ok ? good(new Secret(url.value)) : url;
+  });
 
 export const plainName = (description: string) =>
   text({ description, kind: 'letters, digits, . _ -', pattern: '^[\\w.-]{1,32}$' }, (value) =>

@@ -93,12 +93,27 @@ export function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || hostname === '::1' || /^127(\.\d+){3}$/.test(hostname);
 }
 
+/** The name or the address of a server. */
+export function serverName(text: string): Value<string> {
+  if (isIP(text) !== 0 && !text.includes('%')) return good(text);
+  if (hostName(text).ok) return good(text);
+  return bad('must be the domain name or IP address of a server, such as mail.contoso.com', 'without a port');
+}
+
+export interface UrlLimits {
+  readonly httpOnLoopback: boolean;
+  /** Lets it have a part after ?. */
+  readonly query?: boolean;
+}
+
 /** An https URL; http on loopback only, because a token or credential travels along. */
-export function serverUrl(text: string, options: { readonly httpOnLoopback: boolean }): Value<string> {
+export function serverUrl(text: string, options: UrlLimits): Value<string> {
   const url = URL.parse(text);
   if (url === null || url.hostname === '') return bad('must be a URL that begins with https://');
   if (url.username !== '' || url.password !== '') return bad('must not hold a user name or password');
-  if (url.hash !== '' || url.search !== '') return bad('must not have a part after ? or #');
+  if (options.query === true) {
+    if (url.hash !== '') return bad('must not have a part after #');
+  } else if (url.hash !== '' || url.search !== '') return bad('must not have a part after ? or #');
   if (url.protocol === 'https:') return good(url.href);
   if (!options.httpOnLoopback) return bad('must begin with https://');
   if (url.protocol === 'http:' && isLoopback(url.hostname)) return good(url.href);

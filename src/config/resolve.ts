@@ -2,9 +2,17 @@
  * From settings to the Config: reads the files they name, takes proxies from the environment, fills in what follows from
  * the cloud. Reports every fault it finds, whatever else is wrong already.
  */
-import { resolve } from 'node:path';
+import { resolve, sep } from 'node:path';
 import { addressesOf } from './clouds.ts';
-import type { Config, CredentialConfig, ExchangeConfig, ListenerConfig, ProxyConfig } from './config.ts';
+import type {
+  AlarmChannelConfig,
+  AlarmsConfig,
+  Config,
+  CredentialConfig,
+  ExchangeConfig,
+  ListenerConfig,
+  ProxyConfig,
+} from './config.ts';
 import { clientSecret } from './entra.ts';
 import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
@@ -140,6 +148,7 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
     retry,
     bounces: withoutGaps(bounces),
     spool: { ...spool, sqlite: resolve(around.folder, spool.sqlite) },
+    alarms: alarmsOf(settings, around.folder),
     console,
     shutdown,
     log,
@@ -152,6 +161,26 @@ function listenerOf(listener: Settings['listeners'][number], index: number, { ke
   return { ...withoutGaps(rest), ...(certificate && { certificate }) };
 }
 
+function alarmsOf({ alarms, senders }: Settings, folder: string): AlarmsConfig {
+  return { ...withoutGaps(alarms), to: alarms.to.map((channel) => channelOf(channel, senders.mailbox, folder)) };
+}
+
+type Channel = Settings['alarms']['to'][number];
+
+function channelOf(
+  { name, webhook, form, command, mail }: Channel,
+  sender: string,
+  folder: string,
+): AlarmChannelConfig {
+  if (webhook !== undefined) return { kind: 'webhook', name, webhook, form };
+  if (mail !== undefined) return { kind: 'mail', name, mail: { ...mail, from: mail.from ?? sender } };
+  const [program, ...words] = command ?? [];
+  if (program === undefined) throw new Error('an alarm channel without a way passed its checks');
+  // A name without any slash is looked for in PATH.
+  const isPath = program.includes('/') || program.includes(sep);
+  return { kind: 'command', name, command: [isPath ? resolve(folder, program) : program, ...words] };
+}
+
 type WithoutGaps<T> = {
   [Key in keyof T as undefined extends T[Key] ? never : Key]: T[Key];
 } & { [Key in keyof T as undefined extends T[Key] ? Key : never]?: Exclude<T[Key], undefined> };
@@ -162,7 +191,8 @@ function withoutGaps<T extends object>(settings: T): WithoutGaps<T> {
 }
 
 function exchangeOf(exchange: Settings['exchange'], fetched: Fetched): ExchangeConfig {
-  const { cloud, transport, tenantId, clientId, saveToSentItems, carryHeaders, proxy, timeouts } = exchange;
+  const { cloud, transport, tenantId, clientId, expires, saveToSentItems, carryHeaders, twoStep, proxy, timeouts } =
+    exchange;
   const usual = addressesOf(cloud, tenantId);
   return {
     cloud,
@@ -170,8 +200,10 @@ function exchangeOf(exchange: Settings['exchange'], fetched: Fetched): ExchangeC
     tenantId,
     clientId,
     credential: credentialOf(exchange, fetched),
+    ...(expires !== undefined && { expires }),
     saveToSentItems,
     carryHeaders,
+    twoStep,
     ewsUrl: exchange.ewsUrl ?? usual.ewsUrl,
     authority: exchange.authority === undefined ? usual.authority : withTenant(exchange.authority, tenantId),
     scope: exchange.scope ?? usual.scope,

@@ -3,10 +3,11 @@
  * config.schema.json and of docs/configuration.md. What two settings demand of each other stands in check.ts.
  */
 import { carriedHeader, mailbox, userName } from './addresses.ts';
+import { alarms } from './alarms.ts';
 import { CLOUDS } from './clouds.ts';
 import type { Cloud } from './clouds.ts';
 import { clientId, clientSecret, passwordHash, scope, tenantId } from './entra.ts';
-import { certificate, file, networks, octets, patterns, time, timeOrNever } from './kinds.ts';
+import { certificate, date, file, networks, octets, octetsOrNever, patterns, time, timeOrNever } from './kinds.ts';
 import { listener } from './listener.ts';
 import { hostName, ipAddress, proxyChoice, serverUrl } from './network.ts';
 import {
@@ -103,6 +104,11 @@ const exchange = section('Where mail goes, and as whom.', {
   certificate: optional(
     certificate('A certificate that was uploaded to the app registration, instead of a secret. Its key must be RSA.'),
   ),
+  expires: optional(
+    date(
+      'When the client secret ends, as the app registration shows it: for the alarm and the metric. A day is taken from its beginning in UTC.',
+    ),
+  ),
   saveToSentItems: orElse(
     flag('Keeps a copy in Sent Items of the sending mailbox. Without it an unclear outcome cannot be looked up.'),
     true,
@@ -113,6 +119,15 @@ const exchange = section('Where mail goes, and as whom.', {
       text({ description: 'Name of a header field.', kind: 'X- field' }, carriedHeader),
     ),
     [],
+  ),
+  twoStep: orElse(
+    section(
+      'Mail that is saved as a draft and then sent by its id, so that an unclear outcome can be cleared up without doubt. So is all with the header field X-Precious: yes.',
+      {
+        above: orElse(octetsOrNever('What is larger than this goes so.', '0B', '1GiB'), '10MB'),
+      },
+    ),
+    {},
   ),
   ewsUrl: optional(url('Address of Exchange Web Services. http:// on loopback only.', true, "the cloud's")),
   authority: optional(
@@ -247,6 +262,7 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
     }),
     {},
   ),
+  alarms: orElse(alarms, {}),
   console: orElse(
     section(
       'HTTP for Prometheus and health checks: /metrics, /livez, /readyz. No mail, no secrets, no login: open it to your monitoring only.',

@@ -1,4 +1,7 @@
-/** Durations and sizes as people write them: a whole number with its unit. A number without a unit is refused. */
+/**
+ * Durations and sizes as people write them: a whole number with its unit. A number without a unit is refused. And dates
+ * as ISO 8601 has them.
+ */
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
 
@@ -21,6 +24,8 @@ const SIZES = new Map(
 export const DURATION_PATTERN = '^\\d+ ?(ms|s|m|h|d)$';
 export const SIZE_PATTERN = '^\\d+ ?([kKmMgG][iI]?)?[bB]$';
 
+export const DATE_PATTERN = String.raw`^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$`;
+
 /** `500ms`, `90s`, `15m`, `1h`, `2d` -> milliseconds. Limits are given as people write them. */
 export function duration(text: string, least: string, most: string): Value<number> {
   return measure(text, least, most, {
@@ -38,6 +43,19 @@ export function size(text: string, least: string, most: string): Value<number> {
     unitless: 'needs a unit: B, KB, MB, GB (powers of 1000) or KiB, MiB, GiB (powers of 1024), such as 35MB',
     ignoreCase: true,
   });
+}
+
+/** `2027-01-31` (when that day begins in UTC), `2027-01-31T12:30:00Z`, `...+02:00` -> milliseconds since 1970. */
+export function isoDate(text: string): Value<number> {
+  const form = 'must be a date: year-month-day, such as 2027-01-31, also with time and zone: 2027-01-31T12:30:00Z';
+  if (!new RegExp(DATE_PATTERN).test(text)) return bad(form);
+  // The day by itself too: what February 30 would be taken for is another day.
+  const day = new Date(`${text.slice(0, 10)}T00:00:00Z`);
+  const at = Date.parse(text);
+  if (Number.isNaN(at) || Number.isNaN(day.getTime()) || !day.toISOString().startsWith(text.slice(0, 10))) {
+    return bad('is no day or time that there is');
+  }
+  return good(at);
 }
 
 interface Measure {

@@ -108,6 +108,7 @@ describe('a configuration', () => {
         credential: { kind: 'secret', secret: expect.any(Secret) },
         saveToSentItems: true,
         carryHeaders: [],
+        twoStep: { above: 10_000_000 },
         ewsUrl: 'https://outlook.office365.com/EWS/Exchange.asmx',
         authority: 'https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555',
         scope: 'https://outlook.office365.com/.default',
@@ -131,6 +132,7 @@ describe('a configuration', () => {
         parkedRetention: 2_592_000_000,
         parkedSize: 5_000_000_000,
       },
+      alarms: { to: [], repeat: 14_400_000, oldestAfter: 3_600_000, expiresWithin: 1_209_600_000 },
       console: { address: '127.0.0.1', port: 8025 },
       shutdown: { timeout: 8_000 },
       log: { level: 'info', addresses: 'full' },
@@ -213,9 +215,10 @@ logins: { failures: 3, within: 1m, ban: 1h, delay: 0ms }`,
     expect(config.exchange.carryHeaders).toEqual(['X-Ticket-ID']);
   });
 
-  it('has what becomes of failed and late mail', async () => {
+  it('has what becomes of failed, late and large mail', async () => {
     const config = await load(
       textOf({
+        exchange: '  expires: 2027-01-31\n  twoStep: { above: never }',
         more: `
 pacing: { first: [important, small] }
 retry: { warnAfter: never }
@@ -223,16 +226,61 @@ bounces: { send: false, postmaster: postmaster@contoso.com, body: full }
 spool: { parkedRetention: 90d, parkedSize: 1GiB }`,
       }),
     );
+    expect(config.exchange).toMatchObject({ expires: Date.UTC(2027, 0, 31), twoStep: { above: Infinity } });
     expect(config.pacing).toMatchObject({ first: ['important', 'small'], concurrency: 16 });
     expect(config.retry).toMatchObject({ warnAfter: Infinity, giveUpAfter: 172_800_000 });
     expect(config.bounces).toStrictEqual({ send: false, postmaster: 'postmaster@contoso.com', body: 'full' });
     expect(config.spool).toMatchObject({ parkedRetention: 7_776_000_000, parkedSize: 1_073_741_824 });
   });
 
-  it('takes a short time to give up without asking for other settings', async () => {
-    const config = await load(textOf({ more: 'retry: { giveUpAfter: 10m }' }));
+  it('has alarms, each with its way', async () => {
+    const { alarms } = await load(
+      textOf({
+        more: `
+alarms:
+  to:
+    - { name: chat, webhook: "https://hooks.example/a?sig=\${SIGN}", form: teams }
+    - { name: json, webhook: "http://127.0.0.1:9/x" }
+    - { name: pager, command: [page, "--to", "a b"] }
+    - { name: script, command: [bin/page] }
+    - { name: operator, mail: { to: a@b.c, host: 192.0.2.1 } }
+    - { name: other, mail: { to: a@b.c, from: d@e.f, host: mail.b.c, port: 587 } }
+  repeat: 1d
+  oldestAfter: 2d
+  expiresWithin: 30d
+  heartbeat: { url: "https://beats.example/\${SIGN}?a=1" }`,
+      }),
+      { SIGN: MARK },
+    );
+    const secret = expect.any(Secret) as Secret;
+    expect(alarms).toStrictEqual({
+      to: [
+        { kind: 'webhook', name: 'chat', webhook: secret, form: 'teams' },
+        { kind: 'webhook', name: 'json', webhook: secret, form: 'json' },
+        { kind: 'command', name: 'pager', command: ['page', '--to', 'a b'] },
+        { kind: 'command', name: 'script', command: [join(here.folder, 'bin/page')] },
+        {
+          kind: 'mail',
+          name: 'operator',
+          mail: { to: 'a@b.c', from: 'notifications@contoso.com', host: '192.0.2.1', port: 25 },
+        },
+        { kind: 'mail', name: 'other', mail: { to: 'a@b.c', from: 'd@e.f', host: 'mail.b.c', port: 587 } },
+      ],
+      repeat: 86_400_000,
+      oldestAfter: 172_800_000,
+      expiresWithin: 2_592_000_000,
+      heartbeat: { url: secret, every: 300_000 },
+    });
+    const [chat] = alarms.to;
+    expect(chat?.kind === 'webhook' && chat.webhook.reveal()).toBe(`https://hooks.example/a?sig=${MARK}`);
+    expect(alarms.heartbeat?.url.reveal()).toBe(`https://beats.example/${MARK}?a=1`);
+  });
+
+  it('takes a short time to give up without asking for other settings, and a date that is past', async () => {
+    const config = await load(textOf({ exchange: '  expires: 2001-02-03', more: 'retry: { giveUpAfter: 10m }' }));
     expect(config.retry).toMatchObject({ warnAfter: 14_400_000, giveUpAfter: 600_000 });
-    const same = await load(textOf({ more: 'retry: { warnAfter: 1h, giveUpAfter: 1h }' }));
+    expect(config.exchange.expires).toBe(Date.UTC(2001, 1, 3));
+    const same = await load(textOf({ more: 'retry: { warnAfter: 1h, giveUpAfter: 1h }\nalarms: { oldestAfter: 1h }' }));
     expect(same.retry.warnAfter).toBe(same.retry.giveUpAfter);
   });
 
@@ -240,7 +288,9 @@ spool: { parkedRetention: 90d, parkedSize: 1GiB }`,
     const config = await load(textOf());
     expect(Object.values(config.listeners[0] ?? {})).not.toContain(undefined);
     expect(Object.keys(config.listeners[0] ?? {})).not.toContain('certificate');
+    expect(Object.keys(config.exchange)).not.toContain('expires');
     expect(Object.keys(config.bounces)).not.toContain('postmaster');
+    expect(Object.keys(config.alarms)).not.toContain('heartbeat');
   });
 
   it('has rules with the mailbox that sends', async () => {

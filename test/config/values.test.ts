@@ -11,11 +11,12 @@ import {
   network,
   proxyChoice,
   proxyUrl,
+  serverName,
   serverUrl,
 } from '../../src/config/network.ts';
 import { distance, suggest } from '../../src/config/suggest.ts';
 import { timeOrNever } from '../../src/config/kinds.ts';
-import { duration, size } from '../../src/config/units.ts';
+import { duration, isoDate, size } from '../../src/config/units.ts';
 import type { Value } from '../../src/config/value.ts';
 
 function outcome(value: Value<unknown>): unknown {
@@ -89,6 +90,46 @@ describe('a size', () => {
     expect(outcome(size('35', '1KB', '1GiB'))).toContain('needs a unit: B, KB, MB, GB');
     expect(outcome(size('999B', '1KB', '1GiB'))).toBe('must be from 1KB to 1GiB');
   });
+});
+
+describe('what may never be', () => {
+  const late = timeOrNever('', '1s', '1h').safeParse.bind(timeOrNever('', '1s', '1h'));
+
+  it.each([
+    ['never', Infinity],
+    ['90s', 90_000],
+  ])('%s', (text, value) => expect(late(text).data).toBe(value));
+
+  it.each([
+    ['90', 'needs a unit: ms, s, m, h or d, such as 90s or 15m, or never', undefined],
+    ['2h', 'must be from 1s to 1h, or never', undefined],
+    ['Never', expect.stringMatching(/^must be a duration: .*, or never$/) as string, 'did you mean never?'],
+    ['nver', expect.stringMatching(/, or never$/) as string, 'did you mean never?'],
+  ])('not %s', (text, problem, hint) => {
+    expect(late(text).error?.issues[0]).toMatchObject({ message: problem, params: { hint } });
+  });
+});
+
+describe('a date', () => {
+  it.each([
+    ['2027-01-31', Date.UTC(2027, 0, 31)],
+    ['2028-02-29', Date.UTC(2028, 1, 29)],
+    ['1999-12-31', Date.UTC(1999, 11, 31)],
+    ['2027-01-31T12:30Z', Date.UTC(2027, 0, 31, 12, 30)],
+    ['2027-01-31T12:30:15Z', Date.UTC(2027, 0, 31, 12, 30, 15)],
+    ['2027-01-31T12:30:15.5+02:00', Date.UTC(2027, 0, 31, 10, 30, 15, 500)],
+    ['2027-01-31T23:30:00-05:00', Date.UTC(2027, 1, 1, 4, 30)],
+  ])('%s', (text, at) => expect(isoDate(text)).toEqual({ ok: true, value: at }));
+
+  it.each(['', '2027', '2027-1-31', '31.01.2027', '1/31/2027', '2027-01-31T12:30', '2027-01-31 12:30Z', '20270131'])(
+    'not %s',
+    (text) => expect(outcome(isoDate(text))).toMatch(/^must be a date/),
+  );
+
+  it.each(['2027-02-29', '2027-13-01', '2027-00-10', '2027-04-31', '2027-01-31T25:00Z', '2027-01-31T12:60Z'])(
+    'none that there is not: %s',
+    (text) => expect(outcome(isoDate(text))).toBe('is no day or time that there is'),
+  );
 });
 
 describe('a network', () => {
@@ -261,6 +302,21 @@ describe('addresses, names and URLs', () => {
     expect(url('mail.contoso.com')).toMatch(/^must be a URL/);
   });
 
+  it('has URLs with a part after ? where that is said', () => {
+    const withQuery = (text: string) => outcome(serverUrl(text, { httpOnLoopback: true, query: true }));
+    expect(withQuery('https://hooks.example/x?sig=a')).toBe('https://hooks.example/x?sig=a');
+    expect(withQuery('http://[::1]:9/?a')).toBe('http://[::1]:9/?a');
+    expect(withQuery('https://hooks.example/x#a')).toBe('must not have a part after #');
+    expect(withQuery('http://hooks.example/x?sig=a')).toBe('must begin with https://');
+  });
+
+  it('reaches other servers by name or address', () => {
+    const right = ['mail', 'mail.contoso.com', '192.0.2.1', '2001:db8::1', '127.0.0.1'];
+    expect(accepted(serverName, [...right, '', 'mail:25', '[::1]', 'fe80::1%eth0', 'smtp://mail', 'a b'])).toEqual(
+      right,
+    );
+  });
+
   it('goes through HTTP proxies', () => {
     expect(
       accepted(proxyUrl, ['http://proxy:3128', 'https://u:p@proxy', 'proxy:3128', 'socks5://proxy', 'http://']),
@@ -366,23 +422,5 @@ describe('the nearest known word', () => {
   ])('%s and %s are %i apart', (a, b, apart) => {
     expect(distance(a, b)).toBe(apart);
     expect(distance(b, a)).toBe(apart);
-  });
-});
-
-describe('what may never be', () => {
-  const late = timeOrNever('', '1s', '1h').safeParse.bind(timeOrNever('', '1s', '1h'));
-
-  it.each([
-    ['never', Infinity],
-    ['90s', 90_000],
-  ])('%s', (text, value) => expect(late(text).data).toBe(value));
-
-  it.each([
-    ['90', 'needs a unit: ms, s, m, h or d, such as 90s or 15m, or never', undefined],
-    ['2h', 'must be from 1s to 1h, or never', undefined],
-    ['Never', expect.stringMatching(/^must be a duration: .*, or never$/) as string, 'did you mean never?'],
-    ['nver', expect.stringMatching(/, or never$/) as string, 'did you mean never?'],
-  ])('not %s', (text, problem, hint) => {
-    expect(late(text).error?.issues[0]).toMatchObject({ message: problem, params: { hint } });
   });
 });
