@@ -152,6 +152,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       warnAfter: config.retry.warnAfter,
       pace: config.pacing.perMailbox,
       concurrency: config.pacing.concurrency,
+      catchUp: config.pacing.catchUp,
       verifyAfter: config.retry.verifyAfter,
       attemptTimeout: ATTEMPT_TIMEOUT,
     });

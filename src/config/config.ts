@@ -40,6 +40,7 @@ export interface Config {
     /** perMinute: Infinity if unlimited. */
     readonly perMailbox: { readonly concurrency: number; readonly perMinute: number };
     readonly concurrency: number;
+    readonly catchUp: 'inOrder' | 'parallel';
   };
   readonly retry: {
     /** At least one; none shorter than the one before. */

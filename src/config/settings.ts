@@ -189,6 +189,13 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
         {},
       ),
       concurrency: orElse(integer('Messages on their way at the same time, in all.', 1, 1_000), 16),
+      catchUp: orElse(
+        choice(
+          'How a mailbox works off what had to wait for an outage to end or for the gateway to start. inOrder: one at a time, so that it arrives in order; parallel: as fast as perMailbox allows.',
+          ['inOrder', 'parallel'],
+        ),
+        'inOrder',
+      ),
       first: orElse(
         list(
           'Mail of a mailbox that goes before other due mail of it. small: under 100 kB; important: of high importance.',

@@ -37,6 +37,8 @@ export interface QueueOptions {
   readonly pace: PaceLimits;
   /** Attempts in all at the same time. */
   readonly concurrency: number;
+  /** How a lane works off what an outage, or the time before the start, has left waiting. Default inOrder. */
+  readonly catchUp?: CatchUp;
   /** Milliseconds to wait after an unclear outcome before looking: longer than the server may go on working. */
   readonly verifyAfter: number;
   /** Milliseconds after which an attempt is aborted. */
@@ -54,6 +56,9 @@ export interface QueueOptions {
   readonly steady?: () => number;
   readonly random?: () => number;
 }
+
+/** inOrder: one at a time, so that it arrives in the order in which it came; parallel: as fast as the pace allows. */
+export type CatchUp = 'inOrder' | 'parallel';
 
 export interface Queue {
   start(): void;
@@ -75,6 +80,8 @@ interface LaneState extends LaneKey {
   claiming: boolean;
   /** Counts arrivals, to see whether one came while a claim was under way. */
   arrivals: number;
+  /** Mail had to wait for reasons other than its pace; true until nothing is due. */
+  behind: boolean;
 }
 
 const LEASE = 300_000;
@@ -109,6 +116,8 @@ class DeliveryQueue implements Queue {
   #turning = false;
   #again = false;
   #stale = true;
+  /** The spool was not asked yet: what it has waited for this start. */
+  #isFirst = true;
   #started = false;
   #stopping = false;
   #stopped = new AbortController();
@@ -180,10 +189,19 @@ class DeliveryQueue implements Queue {
         due: Infinity,
         claiming: false,
         arrivals: 0,
+        behind: false,
       };
       this.#lanes.set(name, lane);
     }
     return lane;
+  }
+
+  #slots(lane: LaneState): number {
+    return lane.behind && this.#options.catchUp !== 'parallel' ? 1 : lane.pace.slots;
+  }
+
+  #free(lane: LaneState): number {
+    return Math.min(lane.pace.free(this.#steady()), this.#slots(lane) - lane.pace.inFlight);
   }
 
   // --- which item next -------------------------------------------------------------------------------------------
@@ -217,12 +235,15 @@ class DeliveryQueue implements Queue {
   /** Asks the spool which lanes have work; what arrives meanwhile is not overwritten. */
   async #refresh(): Promise<void> {
     const before = new Map([...this.#lanes.values()].map((lane) => [lane, lane.arrivals]));
+    const isFirst = this.#isFirst;
     const lanes = await this.#options.spool.lanes();
     this.#stale = false;
+    this.#isFirst = false;
     const withWork = new Set<LaneState>();
     for (const { route, mailbox, due } of lanes) {
       const lane = this.#lane({ route, mailbox });
       lane.due = lane.arrivals === (before.get(lane) ?? 0) ? due : Math.min(lane.due, due);
+      if (isFirst) lane.behind = true;
       withWork.add(lane);
     }
     for (const [name, lane] of this.#lanes) {
@@ -241,7 +262,7 @@ class DeliveryQueue implements Queue {
       if (room <= 0) return;
       const hold = this.#holds.get(lane.route);
       if (hold === undefined || lane.claiming || lane.due > now) continue;
-      const limit = Math.min(room, lane.pace.free(steady), hold.allows(steady));
+      const limit = Math.min(room, this.#free(lane), hold.allows(steady));
       if (limit <= 0) continue;
       this.#lanes.delete(name);
       this.#lanes.set(name, lane);
@@ -261,6 +282,7 @@ class DeliveryQueue implements Queue {
       items = await this.#options.spool.claim(lane, { now, limit, leaseUntil: now + this.#lease });
       if (items.length < limit && lane.arrivals === arrivals) {
         lane.due = Infinity;
+        lane.behind = false;
         this.#stale = true;
       }
     } catch (error) {
@@ -271,7 +293,7 @@ class DeliveryQueue implements Queue {
     }
     // Whatever began to hold the lane back while the claim was under way holds these items back too.
     const isHeld = this.#stopping || (!probe && hold.held !== undefined);
-    const begun = isHeld ? 0 : Math.min(items.length, lane.pace.free(this.#steady()));
+    const begun = isHeld ? 0 : Math.max(0, Math.min(items.length, this.#free(lane)));
     for (const item of items.slice(0, begun)) this.#begin(lane, hold, item, probe);
     if (probe && begun === 0) hold.probeEnded();
     await Promise.all(items.slice(begun).map((item) => this.#giveBack(lane, item)));
@@ -300,7 +322,7 @@ class DeliveryQueue implements Queue {
     for (const lane of lanes) {
       if (lane.due === Infinity || lane.claiming) continue;
       // A lane without a free slot is woken by the end of an attempt.
-      if (lane.pace.inFlight >= lane.pace.slots) continue;
+      if (lane.pace.inFlight >= this.#slots(lane)) continue;
       const probe = this.#holds.get(lane.route)?.nextProbe() ?? Infinity;
       wait = Math.min(wait, Math.max(lane.due - now, lane.pace.nextFree(steady) - steady, probe - steady));
     }
@@ -506,6 +528,8 @@ class DeliveryQueue implements Queue {
       case 'mailbox': {
         const wait = status.retryAfter ?? LANE_WAIT;
         this.#answered(lane, hold, startedAt);
+        // Throttling has its own way to go on: fewer at a time.
+        if (status.throttled !== true) lane.behind = true;
         if (lane.pace.hold(steady + wait)) {
           this.#options.report({
             event: 'lane.held',
@@ -535,7 +559,9 @@ class DeliveryQueue implements Queue {
   /** The route answered: whatever it said, it is not down. */
   #answered(lane: LaneState, hold: RouteHold, startedAt: number): void {
     const held = hold.release(this.#steady(), startedAt);
-    if (held !== undefined) this.#options.report({ event: 'route.released', route: lane.route, seconds: held / 1000 });
+    if (held === undefined) return;
+    for (const one of this.#lanes.values()) if (one.route === lane.route) one.behind = true;
+    this.#options.report({ event: 'route.released', route: lane.route, seconds: held / 1000 });
   }
 
   /** Its sender is told and it ends, or it is parked. */

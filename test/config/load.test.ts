@@ -116,7 +116,7 @@ describe('a configuration', () => {
         connectTimeout: 10_000,
         requestTimeout: 100_000,
       },
-      pacing: { perMailbox: { concurrency: 4, perMinute: 30 }, concurrency: 16, first: [] },
+      pacing: { perMailbox: { concurrency: 4, perMinute: 30 }, concurrency: 16, catchUp: 'inOrder', first: [] },
       retry: {
         intervals: [60_000, 300_000, 900_000, 3_600_000],
         warnAfter: 14_400_000,
@@ -227,7 +227,7 @@ spool: { parkedRetention: 90d, parkedSize: 1GiB }`,
       }),
     );
     expect(config.exchange).toMatchObject({ expires: Date.UTC(2027, 0, 31), twoStep: { above: Infinity } });
-    expect(config.pacing).toMatchObject({ first: ['important', 'small'], concurrency: 16 });
+    expect(config.pacing).toMatchObject({ first: ['important', 'small'], concurrency: 16, catchUp: 'inOrder' });
     expect(config.retry).toMatchObject({ warnAfter: Infinity, giveUpAfter: 172_800_000 });
     expect(config.bounces).toStrictEqual({ send: false, postmaster: 'postmaster@contoso.com', body: 'full' });
     expect(config.spool).toMatchObject({ parkedRetention: 7_776_000_000, parkedSize: 1_073_741_824 });

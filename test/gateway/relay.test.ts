@@ -140,7 +140,7 @@ describe('a mail', () => {
 
 describe('an outage', () => {
   it('of Exchange: mail is accepted all the time and goes out afterwards, in order of arrival, none twice', async () => {
-    const process = gateway('pacing: { perMailbox: { concurrency: 1, perMinute: unlimited } }');
+    const process = gateway('pacing: { perMailbox: { concurrency: 4, perMinute: unlimited } }');
     const smtp = await RawSmtp.open(await process.ready());
     await smtp.send(SENDER, ['alice@contoso.com'], simple(0));
     await arrived(1);

@@ -139,7 +139,7 @@ describe('which item next', () => {
   });
 
   it('keeps to the concurrency of a mailbox and of the gateway', async () => {
-    build({ concurrency: 6 });
+    build({ concurrency: 6, catchUp: 'parallel' });
     for (let n = 0; n < 30; n++) await spool.inject(entry(`m${n % 3}@contoso.com`));
     const perMailbox = new Map<string, number>();
     let most = 0;
@@ -393,10 +393,10 @@ describe('an unclear outcome', () => {
 describe('throttling', () => {
   it('halves the parallel attempts of the mailbox, and gives them back one by one', async () => {
     transport.seconds = 1;
-    for (let n = 0; n < 100; n++) await spool.inject(entry());
     let busy = 1;
     transport.answer = () => (busy-- > 0 ? delayed('mailbox', { throttled: true, retryAfter: 10_000 }) : relayed);
     queue.start();
+    for (let n = 0; n < 100; n++) await arrive();
     await pass(2_000);
     transport.most = 0;
     await pass(10_000);
@@ -441,8 +441,8 @@ describe('stop', () => {
   it('waits for what is in flight and starts nothing new', async () => {
     transport.seconds = 3;
     build({ pace: { concurrency: 2, perMinute: Infinity } });
-    for (let n = 0; n < 5; n++) await spool.inject(entry());
     queue.start();
+    for (let n = 0; n < 5; n++) await arrive();
     await pass(1_000);
     const ended = queue.stop(new AbortController().signal);
     await pass(10_000);
@@ -523,15 +523,69 @@ describe('an outage', () => {
 
   it('of a mailbox leaves the others alone, and one refusal of several is one step down', async () => {
     transport.seconds = 1;
-    for (let n = 0; n < 8; n++) await spool.inject(entry());
     let busy = 4;
     transport.answer = () => (busy-- > 0 ? delayed('mailbox', { throttled: true, retryAfter: 10_000 }) : relayed);
     queue.start();
+    for (let n = 0; n < 8; n++) await arrive();
     await pass(2_000);
     expect(named('lane.held').length).toBe(1);
     transport.most = 0;
     await pass(10_000);
     expect(transport.most).toBe(2);
+  });
+});
+
+describe('catching up', () => {
+  /** The later a message comes, the sooner it is through: whatever goes in parallel arrives in the wrong order. */
+  class Hasty extends FakeTransport {
+    readonly arrived: string[] = [];
+    override async deliver(outgoing: Outgoing, signal: AbortSignal): Promise<DeliveryStatus> {
+      this.seconds = Math.max(0.01, this.seconds * 0.9);
+      const status = await super.deliver(outgoing, signal);
+      if (status.outcome === 'relayed') this.arrived.push(outgoing.item.id);
+      return status;
+    }
+  }
+  let hasty: Hasty;
+  beforeEach(() => {
+    transport = hasty = new Hasty();
+    hasty.seconds = 10;
+  });
+  const ids = (items: readonly QueueItem[]): string[] => items.map(({ id }) => id);
+
+  it('after a start goes one at a time, and in parallel again once nothing is left', async () => {
+    build();
+    const waiting: QueueItem[] = [];
+    for (let n = 0; n < 10; n++) waiting.push(await spool.inject(entry()));
+    queue.start();
+    await pass(200_000);
+    expect(hasty.arrived).toEqual(ids(waiting));
+    expect(hasty.most).toBe(1);
+    for (let n = 0; n < 10; n++) await arrive();
+    await pass(10_000);
+    expect(hasty.most).toBe(4);
+  });
+
+  it.each(['transport', 'mailbox'] as const)('after trouble that reaches the %s arrives in order', async (reach) => {
+    build();
+    let isDown = true;
+    transport.answer = (item) => (isDown && item.mailbox === 'a@contoso.com' ? delayed(reach) : relayed);
+    queue.start();
+    const items: QueueItem[] = [];
+    for (let n = 0; n < 12; n++) items.push(await arrive());
+    await pass(60_000);
+    isDown = false;
+    items.push(await arrive());
+    await pass(300_000);
+    expect(hasty.arrived).toEqual(ids(items));
+  });
+
+  it('in parallel is a choice', async () => {
+    build({ catchUp: 'parallel' });
+    for (let n = 0; n < 10; n++) await spool.inject(entry());
+    queue.start();
+    await pass(100_000);
+    expect(hasty.most).toBe(4);
   });
 });
 
