@@ -91,6 +91,9 @@ log: { level: info }
     });
     child.once('close', () => failed(new Error('the gateway ended')));
   });
+  // From now on the log is read and no more: what reads it must not be part of what is measured.
+  lines.close();
+  child.stdout.resume();
   const startup = (performance.now() - begun) / 1000;
   return { port, console: url, startup, begun: begunAt, stop: () => end(child) };
 }

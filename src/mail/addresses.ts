@@ -118,15 +118,28 @@ function append(list: Mailbox[], more: readonly Mailbox[]): void {
 /** What was read once: a field is asked for by each step of a message's way. */
 const READ = new WeakMap<HeaderField, readonly Mailbox[]>();
 
+/** Within it no part of an address can be too long. */
+const SHORT = 64;
+/** What most mail has: one address, or plain words and one address in brackets. Read without the parser, with the same result. */
+const USUAL =
+  /^(?:([A-Za-z0-9]+(?: [A-Za-z0-9]+)*) (?=<))?(<?)([A-Za-z0-9]+(?:[._+-][A-Za-z0-9]+)*@[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*)(>?)$/;
+
 /** What one address field names, in order; groups are flattened. */
 export function mailboxesOf(field: HeaderField): readonly Mailbox[] {
   const known = READ.get(field);
   if (known !== undefined) return known;
-  const mailboxes = parseAddressHeader(fieldValue(field), { flatten: true, decodePunycode: false }).value.map(
-    ({ name, address }) => ({ name, address: isReadable(address ?? '') ? (address ?? '') : '' }),
-  );
+  const mailboxes = read(fieldValue(field));
   READ.set(field, mailboxes);
   return mailboxes;
+}
+
+function read(value: string): readonly Mailbox[] {
+  const [, name = '', opening, address = '', closing] = USUAL.exec(value) ?? [];
+  if (address !== '' && address.length <= SHORT && (opening === '<') === (closing === '>')) return [{ name, address }];
+  return parseAddressHeader(value, { flatten: true, decodePunycode: false }).value.map(({ name, address }) => ({
+    name,
+    address: isReadable(address ?? '') ? (address ?? '') : '',
+  }));
 }
 
 /** A mailbox, or a bare local part. Unterminated quotes make the parser produce what is neither. */

@@ -66,14 +66,17 @@ export function createLog(options: LogOptions): Log {
 class Outlet {
   readonly #stream: NodeJS.WritableStream;
   #dropped = 0;
+  /** Of this turn of the event loop; they go out together. */
+  #lines = '';
+  #count = 0;
+  #writing: NodeJS.Immediate | undefined;
   #gone = false;
 
   constructor(stream: NodeJS.WritableStream) {
     this.#stream = stream;
     stream.on('error', (error: NodeJS.ErrnoException) => {
+      // After any other, a full disk for one, Node.js keeps standard output usable: there may be room again later.
       if (error.code === 'EPIPE') this.#gone = true;
-      // A full disk; Node.js keeps standard output usable, and there may be room again later.
-      else this.#dropped++;
     });
   }
 
@@ -83,7 +86,21 @@ class Outlet {
       this.#dropped++;
       return;
     }
-    this.#stream.write(line);
+    this.#lines += line;
+    this.#count++;
+    this.#writing ??= setImmediate(() => this.#put());
+  }
+
+  #put(): void {
+    clearImmediate(this.#writing);
+    this.#writing = undefined;
+    const [lines, count] = [this.#lines, this.#count];
+    this.#lines = '';
+    this.#count = 0;
+    if (count === 0 || this.#gone || !this.#stream.writable) return;
+    this.#stream.write(lines, (error) => {
+      if (error) this.#dropped += count;
+    });
   }
 
   /** Lines given up since the last call, once there is room to say so. */
@@ -95,6 +112,7 @@ class Outlet {
   }
 
   async flush(): Promise<void> {
+    this.#put();
     if (this.#gone || !this.#stream.writable) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const limit = setTimeout(resolve, FLUSH_LIMIT);
@@ -106,6 +124,7 @@ class Outlet {
 
   #hasRoom(): boolean {
     if (!this.#stream.writable) return false;
-    return !('writableLength' in this.#stream) || Number(this.#stream.writableLength) < WAITING;
+    const waiting = 'writableLength' in this.#stream ? Number(this.#stream.writableLength) : 0;
+    return waiting + this.#lines.length < WAITING;
   }
 }

@@ -37,6 +37,7 @@ const HASH_DIGITS = 12;
 export function createRedactor(addresses: AddressMode): Redactor {
   const address = (value: string): string => {
     if (value === '') return '<>';
+    if (addresses === 'full' && value.length <= ADDRESS_LIMIT && PLAIN.test(value)) return value;
     switch (addresses) {
       case 'full':
         return cut(maskSecrets(harmless(value.slice(0, SEARCHED))), ADDRESS_LIMIT);
@@ -72,6 +73,9 @@ export function createRedactor(addresses: AddressMode): Redactor {
     id: (value) => cut(harmless(value), ID_LIMIT),
   };
 }
+
+/** An address in which there is nothing to mask, to replace or to cut: most of them. */
+const PLAIN = /^(?!eyJ)[A-Za-z0-9]+(?:[._+-](?!eyJ)[A-Za-z0-9]+)*@[a-z0-9]+(?:[.-][a-z0-9]+)*$/;
 
 /**
  * One address in free text, also percent-encoded or with a quoted local part (RFC 5321 section 4.1.2). A quotation mark

@@ -1,5 +1,6 @@
 /** What address fields, Message-ID and Subject say, as legacy devices and hostile senders write them. */
 import * as fc from 'fast-check';
+import { parseAddressHeader } from 'mailparser';
 import { describe, expect, it } from 'vitest';
 import { canonicalAddress, isSendable, parseHeader } from '../../src/mail/addresses.ts';
 import { splitHeader } from '../../src/mail/header.ts';
@@ -16,6 +17,31 @@ async function to(value: string | Buffer): Promise<Pair[]> {
 
 /** A local part without a domain. */
 const BARE = /^[^\s\p{C}<>"\\(),:;@[\]]+$/u;
+
+describe('what is read without the parser', () => {
+  const word = fc.stringMatching(/^[A-Za-z0-9]{1,12}$/);
+  const address = fc
+    .tuple(
+      fc.array(word, { minLength: 1, maxLength: 4 }),
+      fc.constantFrom('.', '-', '_', '+'),
+      fc.array(word, { minLength: 1, maxLength: 5 }),
+      fc.constantFrom('.', '-'),
+    )
+    .map(([local, link, domain, dot]) => `${local.join(link)}@${domain.join(dot)}`);
+  const usual = fc
+    .tuple(fc.array(word, { maxLength: 4 }), address, fc.boolean())
+    .map(([name, one, isBare]) => (name.length === 0 && isBare ? one : `${[...name, `<${one}>`].join(' ')}`));
+
+  it('says what the parser says', async () => {
+    await fc.assert(
+      fc.asyncProperty(usual, async (value) => {
+        const parsed = parseAddressHeader(value, { flatten: true, decodePunycode: false }).value;
+        expect(await to(value)).toEqual(parsed.map((one) => [one.name, one.address]));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
 
 describe('addresses of a field', () => {
   interface Case {

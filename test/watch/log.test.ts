@@ -35,6 +35,7 @@ function logged(events: readonly Event[], options: Partial<LogOptions> = {}): st
   const sink = new Sink();
   const log = createLog({ level: 'debug', addresses: 'full', destination: sink, now: () => NOW, ...options });
   for (const event of events) log.report(event);
+  void log.flush();
   expect(sink.text === '' || sink.text.endsWith('\n')).toBe(true);
   return sink.lines;
 }
@@ -395,12 +396,13 @@ describe('a destination in trouble', () => {
     disk.on('error', () => Reflect.apply(Reflect.get(disk, '_undestroy') as () => void, disk, []));
     const log = createLog({ level: 'info', addresses: 'full', destination: disk, now: () => NOW });
     log.report({ event: 'gateway.ready', seconds: 1 });
-    await new Promise((wake) => setImmediate(wake));
+    log.report({ event: 'gateway.ready', seconds: 1 });
+    await new Promise((wake) => setTimeout(wake, 5));
     full = false;
     log.report({ event: 'gateway.ready', seconds: 2 });
     await log.flush();
     expect(disk.lines.map((line) => JSON.parse(line) as Parsed)).toMatchObject([
-      { event: 'log.dropped', lines: 1 },
+      { event: 'log.dropped', lines: 2 },
       { event: 'gateway.ready', seconds: 2 },
     ]);
   });
