@@ -283,7 +283,11 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
   shutdown: orElse(
     section('What happens at the end.', {
       timeout: orElse(
-        time('How long mail on its way may take before the process ends. Nothing is lost after it.', '100ms', '10m'),
+        time(
+          'How long the process may take to end. Mail on its way has all of it but 1.5s, or half if that is more; the rest is for writing down what was cut short. Nothing is lost after it.',
+          '100ms',
+          '10m',
+        ),
         '8s',
       ),
     }),

@@ -11,7 +11,7 @@ import type { ListenerOptions, SmtpParts } from './options.ts';
 import { passwordCheck } from './password.ts';
 import { unknownParameter } from './path.ts';
 import type { Verb } from './path.ts';
-import { asRefused, Refused, STARTTLS_FIRST } from './reply.ts';
+import { asRefused, LOG_IN, LOG_IN_WITH_TLS, Refused, STARTTLS_FIRST } from './reply.ts';
 import { wireAddress } from './transaction.ts';
 import type { AddressCommand } from './transaction.ts';
 
@@ -59,12 +59,14 @@ export class Gatekeeper {
 
   /** @param messages that the connection has carried */
   mail(client: Client, { address, args }: AddressCommand, messages: number): Refused | undefined {
-    const { tls, maxMessages, lenient } = this.#options;
+    const { tls, auth, allowInsecureAuth, maxMessages, lenient } = this.#options;
     const { policy, rate, inject } = this.#parts;
     if (tls === 'required' && !client.tls) return new Refused('tls', 530, '5.7.0', STARTTLS_FIRST);
     if (policy.needsLogin(client)) {
-      const detail = `${client.peer} may use this listener after a login only (loginFrom)`;
-      return new Refused('auth', 530, '5.7.0', 'Log in first', { detail });
+      const setting = auth === 'required' ? 'auth: required' : 'loginFrom';
+      const detail = `${client.peer} may use this listener after a login only (${setting})`;
+      const isClear = !client.tls && tls !== 'none' && !allowInsecureAuth;
+      return new Refused('auth', 530, '5.7.0', isClear ? LOG_IN_WITH_TLS : LOG_IN, { detail });
     }
     if (messages >= maxMessages) {
       return new Refused('policy', 421, '4.7.0', `The connection has carried ${messages} messages: open another one`);

@@ -27,6 +27,9 @@ export interface Told {
 }
 
 export const STARTTLS_FIRST = 'issue STARTTLS first';
+export const LOG_IN = 'Log in first (AUTH)';
+/** Where a password may not cross the network readable. */
+export const LOG_IN_WITH_TLS = 'Log in first: STARTTLS, then AUTH';
 
 /** The policy's answer on its way to the client. */
 export function asRefused(reply: Reply | undefined): Refused | undefined {
@@ -37,27 +40,62 @@ export function asRefused(reply: Reply | undefined): Refused | undefined {
 
 export const ENHANCED = /^[245]\.\d{1,3}\.\d{1,3} /;
 
+export const HELO_SYNTAX = 'EHLO and HELO want a domain or an address literal';
+
 interface Own {
   /** The package's own sentence. */
   readonly says: RegExp;
   readonly refusal: Refusal;
   /** Enhanced status code where the package's is not precise. */
   readonly enhanced?: string;
+  /** What the client is told where the package's words help nobody. */
+  readonly sentence?: string;
 }
 
-/** The package's own refusals, by what they say: what they count as, and the code that is right for them. */
+/** The package's own refusals, by what they say: what they count as, and the code and the words that are right for them. */
 const OWN_REPLIES: readonly Own[] = [
   { says: /Too many connected clients/, refusal: 'connections' },
-  { says: /^too many recipients$/, refusal: 'recipients', enhanced: '4.5.3' },
-  { says: /^message exceeds fixed maximum message size /, refusal: 'size', enhanced: '5.3.4' },
-  { says: /^Timeout - /, refusal: 'timeout', enhanced: '4.4.2' },
+  { says: /^too many recipients$/, refusal: 'recipients', enhanced: '4.5.3', sentence: 'Too many recipients' },
+  {
+    says: /^message exceeds fixed maximum message size /,
+    refusal: 'size',
+    enhanced: '5.3.4',
+  },
+  { says: /^Timeout - /, refusal: 'timeout', enhanced: '4.4.2', sentence: 'Silent for too long' },
   { says: /shutting down/, refusal: 'stopping', enhanced: '4.3.2' },
-  { says: /^authentication Required$/, refusal: 'auth', enhanced: '5.7.0' },
-  { says: /^too many unauthenticated commands$/, refusal: 'auth', enhanced: '4.7.0' },
-  { says: /^too many unrecognized commands$/, refusal: 'syntax', enhanced: '4.7.0' },
-  { says: /You talk too soon$/, refusal: 'syntax', enhanced: '4.7.0' },
-  { says: /^HTTP requests not allowed$/, refusal: 'syntax', enhanced: '4.7.0' },
+  { says: /^authentication Required$/, refusal: 'auth', enhanced: '5.7.0', sentence: LOG_IN },
+  {
+    says: /^too many unauthenticated commands$/,
+    refusal: 'auth',
+    enhanced: '4.7.0',
+    sentence: 'Too many commands without a login',
+  },
+  {
+    says: /^too many unrecognized commands$/,
+    refusal: 'syntax',
+    enhanced: '4.7.0',
+    sentence: 'Too many unknown commands',
+  },
+  { says: /You talk too soon$/, refusal: 'syntax', enhanced: '4.7.0', sentence: 'Wait for the greeting' },
+  {
+    says: /^HTTP requests not allowed$/,
+    refusal: 'syntax',
+    enhanced: '4.7.0',
+    sentence: 'This is a mail server, not a web server',
+  },
   { says: /^Command line too long$/, refusal: 'syntax', enhanced: '4.5.2' },
+  { says: /^command not recognized$/, refusal: 'syntax', sentence: 'Unknown command' },
+  { says: /^send HELO\/EHLO first$/, refusal: 'syntax', sentence: 'EHLO or HELO first' },
+  { says: /^(?:syntax: EHLO|Syntax: HELO) hostname$/, refusal: 'syntax', sentence: HELO_SYNTAX },
+  { says: /^Bad hostname syntax$/, refusal: 'syntax', sentence: HELO_SYNTAX },
+  { says: /^nested MAIL command$/, refusal: 'syntax', sentence: 'A message is begun already: RCPT TO, or RSET' },
+  { says: /^need MAIL command$/, refusal: 'syntax', sentence: 'MAIL FROM first' },
+  { says: /^need RCPT command$/, refusal: 'syntax', sentence: 'RCPT TO first: nobody was accepted as a recipient' },
+  { says: /^Bad sender address syntax$/, refusal: 'syntax', sentence: 'Cannot read it: MAIL FROM:<address>' },
+  { says: /^Bad recipient address syntax$/, refusal: 'syntax', sentence: 'Cannot read it: RCPT TO:<address>' },
+  { says: /^syntax: STARTTLS$/, refusal: 'syntax', sentence: 'STARTTLS takes no parameter' },
+  { says: /^No identity changes permitted$/, refusal: 'syntax', sentence: 'Logged in already' },
+  { says: /^Unrecognized authentication type$/, refusal: 'syntax', sentence: 'AUTH PLAIN or AUTH LOGIN' },
 ];
 
 export interface Reading {
@@ -70,8 +108,8 @@ export interface Reading {
 /** What one of the package's own refusals means. */
 export function readOwn(sentence: string): Reading {
   const bare = sentence.replace(/^Error: /, '');
-  const { refusal = 'syntax', enhanced } = OWN_REPLIES.find(({ says }) => says.test(bare)) ?? {};
-  return { refusal, sentence: bare, ...(enhanced === undefined ? {} : { enhanced }) };
+  const { refusal = 'syntax', enhanced, sentence: ours = bare } = OWN_REPLIES.find(({ says }) => says.test(bare)) ?? {};
+  return { refusal, sentence: ours, ...(enhanced === undefined ? {} : { enhanced }) };
 }
 
 export function stopping(hostname: string): string {

@@ -19,7 +19,7 @@ import { readPath } from './path.ts';
 import { takeProxyHeader } from './proxy.ts';
 import { Reception, userOf } from './reception.ts';
 import type { Line } from './reception.ts';
-import { ENHANCED, preciseReply, Refused, STARTTLS_FIRST, stopping } from './reply.ts';
+import { ENHANCED, HELO_SYNTAX, LOG_IN_WITH_TLS, preciseReply, Refused, STARTTLS_FIRST, stopping } from './reply.ts';
 import type { Spoken, Told } from './reply.ts';
 import { packageSettings } from './settings.ts';
 import { handshake, isKnock, negotiated } from './tls.ts';
@@ -59,7 +59,7 @@ export class Server extends SMTPServer {
     this.on('error', (error: Parameters<typeof isKnock>[0]) => {
       // Of implicit TLS: there is no session yet. What has no peer concerns the port.
       const peer = error.meta?.remoteAddress;
-      if (peer !== undefined && !isKnock(error)) this.#reception.tell(plain(peer), handshake(error));
+      if (peer !== undefined && !isKnock(error)) this.#reception.tell(plain(peer), handshake(error, options));
     });
     options.certificate?.onChange((pair) => this.updateSecureContext({ ...pair }));
   }
@@ -87,19 +87,17 @@ export class Server extends SMTPServer {
     return this.#isBalancer(socket.remoteAddress ?? '');
   }
 
-  /** Version 2 as well. */
   override _handleProxy(socket: Socket, callback: Parameters<SMTPServer['_handleProxy']>[1]): void {
     if (!this._expectsProxyHeader(socket)) return super._handleProxy(socket, callback);
     const peer = plain(socket.remoteAddress ?? '');
     const done: typeof callback = (error, options) => {
-      if (error && !isKnock(error))
-        this.#reception.tell(peer, { refusal: 'syntax', reply: 'PROXY header refused', detail: error.message });
+      if (error && !isKnock(error)) {
+        const detail = `${error.message}; proxyProtocol of this listener names the address, so every connection of it has to begin with one`;
+        this.#reception.tell(peer, { refusal: 'syntax', reply: 'PROXY header refused', detail });
+      }
       callback(error, options);
     };
-    takeProxyHeader(socket, (error, source) => {
-      if (source === 'other') super._handleProxy(socket, done);
-      else done(error ?? null, { id: randomUUID(), ...source });
-    });
+    takeProxyHeader(socket, (error, source) => done(error ?? null, { id: randomUUID(), ...source }));
   }
 
   override _acceptSocket(socket: Socket, isSecuring: boolean): (() => void) | false {
@@ -135,7 +133,7 @@ export class Server extends SMTPServer {
     this.#sessions.set(connection.session, connection);
     // Of a connection lost in a transaction DATA tells; only the handshake has no other place.
     connection.on('error', (error: Error) => {
-      if (connection._upgrading) connection.lost(handshake(error));
+      if (connection._upgrading) connection.lost(handshake(error, this.listener));
     });
     connection.init();
   }
@@ -312,7 +310,7 @@ class Connection extends SMTPConnection implements Line, Watched {
 
   #isGoodHelo(line: Buffer): boolean {
     if (this.#server.listener.lenient || isStrictHelo(line)) return true;
-    this.send(501, 'Syntax: HELO and EHLO want a domain or an address literal', false);
+    this.send(501, HELO_SYNTAX, false);
     return false;
   }
 
@@ -343,6 +341,8 @@ class Connection extends SMTPConnection implements Line, Watched {
   #precise(code: number, data: string, context: string | false | undefined): Spoken {
     if (code === 530 && this.#server.needsTls && !this.secure)
       return { refusal: 'tls', text: `5.7.0 ${STARTTLS_FIRST}` };
+    if (code === 530 && !this.secure && this.#server.listener.tls !== 'none' && !this.#server.allowsClearLogin)
+      return { refusal: 'auth', text: `5.7.0 ${LOG_IN_WITH_TLS}` };
     // The client has not said yet that it knows these codes.
     const isEarly = context === false && this.hostNameAppearsAs === false;
     const offered = context === false ? '' : this._getEnhancedStatusCode(code, context);

@@ -36,7 +36,30 @@ export function isKnock(error: TlsFailure): boolean {
   return error.report === false || error.code === 'ECONNRESET' || /^Socket (?:closed|ended) /.test(error.message);
 }
 
+/** By OpenSSL's words, as Node.js makes codes of them: what it means, and what can be done. */
+const CAUSES: readonly (readonly [RegExp, (minTls: string) => string])[] = [
+  [
+    /UNSUPPORTED_PROTOCOL|VERSION_TOO_LOW|ALERT_PROTOCOL_VERSION/,
+    (minTls) =>
+      `the client knows no TLS as new as ${minTls}: update it, or lower minTls of this listener if nothing else helps`,
+  ],
+  [
+    /WRONG_VERSION_NUMBER|HTTP_REQUEST|PACKET_LENGTH_TOO_LONG/,
+    () => 'the client did not speak TLS: it may want a listener without tls: implicit, or one with STARTTLS',
+  ],
+  [
+    /NO_SHARED_CIPHER|NO_SHARED_SIGNATURE|ALERT_HANDSHAKE_FAILURE/,
+    () => 'the client and the gateway have no cipher in common: update the client, or lower minTls of this listener',
+  ],
+  [
+    /ALERT_UNKNOWN_CA|ALERT_BAD_CERTIFICATE|ALERT_CERTIFICATE_(?:UNKNOWN|EXPIRED)/,
+    () => 'the client does not accept the certificate of this listener: give it one whose issuer the client trusts',
+  ],
+];
+
 /** No reply can be said in the middle of a handshake; the operator of an old printer finds the reason in the log. */
-export function handshake({ message }: Error): Told {
-  return { refusal: 'tls', reply: 'TLS handshake failed', detail: message };
+export function handshake({ message, code = '' }: TlsFailure, { minTls }: Pick<ListenerOptions, 'minTls'>): Told {
+  const cause = CAUSES.find(([codes]) => codes.test(code))?.[1](minTls);
+  const detail = cause === undefined ? message : `${cause} (${message})`;
+  return { refusal: 'tls', reply: 'TLS handshake failed', detail };
 }

@@ -18,7 +18,7 @@ describe('loginFrom', () => {
   it('lets a network in that must log in before MAIL', async () => {
     await listener.start({ ...LOGIN, allow: ['10.0.0.0/8'], loginFrom: ['127.0.0.0/8'] });
     const session = await listener.session();
-    expect(await session.say(MAIL)).toBe('530 5.7.0 Log in first');
+    expect(await session.say(MAIL)).toBe('530 5.7.0 Log in first (AUTH)');
     expect(listener.refusals).toMatchObject([{ refusal: 'auth', detail: expect.stringContaining('loginFrom') }]);
     expect(await session.say(`AUTH PLAIN ${plain('pbx', 'secret')}`)).toMatch(/^235 /);
     expect(await session.send(MESSAGE)).toMatch(/^250 /);

@@ -11,6 +11,8 @@ function version2(command: number, family: number, body: Buffer, length = body.l
   return Buffer.concat([SIGNATURE, Buffer.from([command, family, length >> 8, length & 0xff]), body]);
 }
 
+const version1 = (words: string): Buffer => Buffer.from(`PROXY ${words}\r\n`);
+
 const IPV4 = Buffer.from('c0000207c633640100c80019', 'hex');
 const IPV6 = Buffer.from(`20010db8000000000000000000000007${'00'.repeat(15)}01d4310019`, 'hex');
 const EXTENSION = Buffer.from('0400030000ff', 'hex');
@@ -28,6 +30,18 @@ describe('readProxyHeader', () => {
       octets: version2(0x21, 0x21, IPV6),
       source: { remoteAddress: '2001:db8:0:0:0:0:0:7', remotePort: 54_321 },
     },
+    {
+      name: 'a line with IPv4',
+      octets: version1('TCP4 192.0.2.7 198.51.100.1 200 25'),
+      source: { remoteAddress: '192.0.2.7', remotePort: 200 },
+    },
+    {
+      name: 'a line with IPv6',
+      octets: version1('TCP6 2001:db8::7 2001:db8::1 54321 25'),
+      source: { remoteAddress: '2001:db8::7', remotePort: 54_321 },
+    },
+    { name: 'UNKNOWN', octets: version1('UNKNOWN'), source: undefined },
+    { name: 'UNKNOWN with addresses', octets: version1('UNKNOWN ffff::1 ffff::2 1 2'), source: undefined },
     { name: 'LOCAL', octets: version2(0x20, 0x00, Buffer.alloc(0)), source: undefined },
     { name: 'LOCAL with addresses', octets: version2(0x20, 0x11, IPV4), source: undefined },
     { name: 'UNSPEC', octets: version2(0x21, 0x00, EXTENSION), source: undefined },
@@ -49,8 +63,15 @@ describe('readProxyHeader', () => {
     { name: 'IPv4 that is too short', octets: version2(0x21, 0x11, IPV4.subarray(0, 8)), state: 'bad' },
     { name: 'IPv6 that is too short', octets: version2(0x21, 0x21, IPV4), state: 'bad' },
     { name: 'an endless one', octets: version2(0x21, 0x11, IPV4, 65_535), state: 'bad' },
-    { name: 'version 1', octets: Buffer.from('PROXY TCP4 192.0.2.7 192.0.2.1 1 25\r\n'), state: 'other' },
-    { name: 'SMTP', octets: Buffer.from('E'), state: 'other' },
+    { name: 'version 1 with IPv6 for IPv4', octets: version1('TCP4 2001:db8::7 192.0.2.1 1 25'), state: 'bad' },
+    { name: 'version 1 with a zone', octets: version1('TCP6 fe80::1%eth0 ::1 1 25'), state: 'bad' },
+    { name: 'version 1 with a port too many', octets: version1('TCP4 192.0.2.7 192.0.2.1 1 25 26'), state: 'bad' },
+    { name: 'version 1 with port 65536', octets: version1('TCP4 192.0.2.7 192.0.2.1 65536 25'), state: 'bad' },
+    { name: 'version 1 without ports', octets: version1('TCP4 192.0.2.7 192.0.2.1'), state: 'bad' },
+    { name: 'version 1 of UDP', octets: version1('UDP4 192.0.2.7 192.0.2.1 1 25'), state: 'bad' },
+    { name: 'version 1 in small letters', octets: Buffer.from('proxy UNKNOWN\r\n'), state: 'bad' },
+    { name: 'version 1 without CR', octets: Buffer.from(`PROXY UNKNOWN${' '.repeat(100)}\n`), state: 'bad' },
+    { name: 'SMTP', octets: Buffer.from('E'), state: 'bad' },
   ])('$name is none', ({ octets, state }) => {
     expect(readProxyHeader(octets).state).toBe(state);
   });

@@ -149,6 +149,37 @@ describe('a refusal', () => {
   });
 });
 
+describe('the sentence', () => {
+  it.each([
+    { lines: [MAIL, MAIL], reply: '503 5.5.1 A message is begun already: RCPT TO, or RSET' },
+    { lines: [RCPT], reply: '503 5.5.1 MAIL FROM first' },
+    { lines: [MAIL, 'DATA'], reply: '503 5.5.1 RCPT TO first: nobody was accepted as a recipient' },
+    { lines: ['MAIL'], reply: '501 5.1.7 Cannot read it: MAIL FROM:<address>' },
+    { lines: ['NONSENSE'], reply: '500 5.5.2 Unknown command' },
+    { lines: ['EHLO'], reply: '501 5.5.4 EHLO and HELO want a domain or an address literal' },
+    { lines: [MAIL], setup: { auth: 'required' }, reply: '530 5.7.0 Log in first (AUTH)' },
+    {
+      lines: [MAIL],
+      setup: { auth: 'required', tls: 'optional', allowInsecureAuth: false },
+      reply: '530 5.7.0 Log in first: STARTTLS, then AUTH',
+    },
+    {
+      lines: [MAIL],
+      setup: { loginFrom: ['127.0.0.1'], allow: [], auth: 'optional', tls: 'optional', allowInsecureAuth: false },
+      reply: '530 5.7.0 Log in first: STARTTLS, then AUTH',
+    },
+  ] satisfies readonly { lines: readonly string[]; setup?: Setup; reply: string }[])(
+    '$reply',
+    async ({ lines, setup, reply }) => {
+      await listener.start(setup);
+      const session = await listener.session();
+      let last = '';
+      for (const line of lines) last = await session.say(line);
+      expect(last).toBe(reply);
+    },
+  );
+});
+
 describe('nonsense', () => {
   let state = 4_711;
   const chance = (): number => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;

@@ -204,7 +204,7 @@ describe('minTls', () => {
           peer: '127.0.0.1',
           refusal: 'tls',
           reply: 'TLS handshake failed',
-          detail: expect.stringContaining('unsupported protocol') as string,
+          detail: expect.stringMatching(/lower minTls.*unsupported protocol/) as string,
         },
       ]);
   });
