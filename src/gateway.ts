@@ -5,6 +5,8 @@
  */
 import { dirname } from 'node:path';
 import type { Config, CredentialConfig, ExchangeConfig, ListenerConfig } from './config/config.ts';
+import { openControl } from './console/control.ts';
+import { operations } from './console/operations.ts';
 import { createConsole } from './console/server.ts';
 import { createEws } from './exchange/ews.ts';
 import type { Credential } from './exchange/credential.ts';
@@ -34,6 +36,8 @@ import { createMetrics } from './watch/metrics.ts';
 
 /** The only route there is so far. */
 const ROUTE = 'exchange';
+/** Where an operator can move mail to. */
+export const ROUTES: readonly string[] = [ROUTE];
 /** Kept back from the shutdown budget to write down what became of attempts that were cut short. */
 const SETTLE = 1_500;
 /** Guards against what no other time-out sees; a large message on a slow line takes its time. */
@@ -157,6 +161,14 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     queue.start();
     undo.push(() => queue.stop(AbortSignal.abort()));
+    const control = await openControl({
+      spool: config.spool.sqlite,
+      operations: operations({ spool: opened, report, arrived: (lane) => queue.arrived(lane) }),
+      routes: ROUTES,
+      report,
+      version: options.version,
+    });
+    undo.push(() => control.stop());
     const purge = setInterval(() => void forgetOld(opened, config.spool, report, Date.now()), PURGE_INTERVAL);
     undo.push(async () => clearInterval(purge));
 
