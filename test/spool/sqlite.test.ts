@@ -19,7 +19,7 @@ import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Event } from '../../src/mail/event.ts';
-import type { Spool } from '../../src/mail/spool.ts';
+import type { OperatedSpool, Spool } from '../../src/mail/spool.ts';
 import { SCHEMA } from '../../src/spool/schema.ts';
 import type { SqliteOptions } from '../../src/spool/sqlite.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
@@ -55,7 +55,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function open(more: Partial<SqliteOptions> = {}): Promise<Spool> {
+async function open(more: Partial<SqliteOptions> = {}): Promise<OperatedSpool> {
   const spool = await openSqliteSpool({ path, report: (event) => events.push(event), ...more });
   opened.push(spool);
   return spool;
@@ -67,10 +67,11 @@ spoolContract('SQLite', () => {
   let number = 0;
   let current = join(place, 'spool.db');
   let spool: Spool | undefined;
-  const start = async (): Promise<Spool> => {
+  const start = async (): Promise<OperatedSpool> => {
     const first = ['small', 'important'] as const;
-    spool = await openSqliteSpool({ path: current, report: () => undefined, now: () => now, first });
-    return spool;
+    const started = await openSqliteSpool({ path: current, report: () => undefined, now: () => now, first });
+    spool = started;
+    return started;
   };
   return {
     setTime: (time) => {
@@ -234,7 +235,7 @@ describe('opening', () => {
   };
   const row = (id: string, state: string, at: number): string =>
     `INSERT INTO message VALUES ('${id}', 1, 1); INSERT INTO chunk VALUES ('${id}', 0, x'41');
-     INSERT INTO item VALUES ('${id}', '${id}', 'exchange' || char(10) || 'a@contoso.com', '${state}', ${at}, ${at}, 1, 0, NULL, NULL, NULL, 1, 1, '<m>', '{}', '{}', NULL);`;
+     INSERT INTO item VALUES ('${id}', '${id}', 'exchange' || char(10) || 'a@contoso.com', '${state}', ${at}, ${at}, 1, 0, NULL, NULL, NULL, 1, 1, '<m>', '{"reversePath":"","recipients":[]}', '{}', NULL);`;
 
   it('is brought up from version 1', async () => {
     older(`DELETE FROM tally WHERE what = 'bounced'; PRAGMA user_version = 1`);
