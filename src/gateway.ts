@@ -18,7 +18,7 @@ import type { Report } from './mail/event.ts';
 import { createPolicy } from './mail/policy.ts';
 import { senderMap } from './mail/senders.ts';
 import type { Arrival, Inject, Source } from './mail/source.ts';
-import type { Spool } from './mail/spool.ts';
+import type { OperatedSpool, Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
 import { createBouncer } from './queue/bounce.ts';
 import type { Queue } from './queue/queue.ts';
@@ -87,7 +87,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       ...(options.logTo === undefined ? {} : { destination: options.logTo }),
     });
     undo.push(() => log.flush());
-    let spool: Spool | undefined;
+    let spool: OperatedSpool | undefined;
     const metrics = createMetrics({
       version: options.version,
       stats: async () => spool?.stats(),

@@ -11,7 +11,7 @@ import type { Report } from '../mail/event.ts';
 import type { HeaderField } from '../mail/header.ts';
 import { headerBlock, splitHeader } from '../mail/header.ts';
 import type { HistoryEntry, LaneKey, QueueItem, SpoolId } from '../mail/item.ts';
-import type { CheckResult, ListFilter, Operated, Spool } from '../mail/spool.ts';
+import type { CheckResult, ListFilter, Operated, OperatedSpool, Spool } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import { unreachable } from '../mail/status.ts';
 
@@ -58,7 +58,7 @@ export interface Operations {
 }
 
 export interface OperationsOptions {
-  readonly spool: Spool;
+  readonly spool: OperatedSpool;
   readonly report: Report;
   /** Told when an item has become due. */
   readonly arrived?: (lane: LaneKey) => void;

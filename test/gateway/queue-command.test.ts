@@ -25,7 +25,9 @@ let configFile: string;
 
 beforeEach(async () => {
   place = folder();
-  sandbox = await startSandbox({ mailboxes: [SENDING, OTHER, BOB].map((address) => ({ address })) });
+  sandbox = await startSandbox({
+    mailboxes: [{ address: SENDING }, { address: BOB }, { address: OTHER, sendAs: [SENDING] }],
+  });
   gateways = [];
   const more = `bounces: { send: false }\nspool: { sqlite: ${place.path}/spool.db }`;
   configFile = place.write('config.yaml', configText({ sandbox, caFile: place.write('ca.pem', sandbox.ca), more }));
@@ -255,7 +257,7 @@ describe('while no gateway runs', () => {
   });
 
   it('a faulty configuration is told as the gateway tells it', async () => {
-    configFile = place.write('config.yaml', 'spool: { sqlight: x }\nexchange: { tenantId: ${NOT_SET} }\n');
+    configFile = place.write('config.yaml', 'spool: { sqlight: x }\nexchange: { tenantId: "${NOT_SET}" }\n');
     const { code, errors } = await queue('list');
     expect(code).toBe(78);
     expect(errors).toContain('spool.sqlight');
