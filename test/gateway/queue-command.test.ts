@@ -5,7 +5,10 @@ import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { parseArgs } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CommandFault } from '../../src/commands/outcome.ts';
+import { queueCommand } from '../../src/commands/queue.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { configText } from './config-text.ts';
@@ -53,8 +56,8 @@ interface Ended {
   readonly errors: string;
 }
 
-/** Without the gateway's secrets: an operator need not have them. */
-async function queue(...words: readonly string[]): Promise<Ended> {
+/** As a process of its own. Without the gateway's secrets: an operator need not have them. */
+async function queueProcess(...words: readonly string[]): Promise<Ended> {
   const args = [join(root, 'src/main.ts'), 'queue', ...words, '--config', configFile];
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -65,6 +68,37 @@ async function queue(...words: readonly string[]): Promise<Ended> {
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => errors.push(chunk));
   const [code] = (await once(child, 'close')) as [number | null];
+  return ended(code, out, errors);
+}
+
+/** The same within this process, which spares the start of one. */
+async function queue(...words: readonly string[]): Promise<Ended> {
+  const out: Buffer[] = [];
+  const errors: Buffer[] = [];
+  const { options } = queueCommand;
+  const { values, positionals } = parseArgs({
+    args: [...words, '--config', configFile],
+    options,
+    allowPositionals: true,
+  });
+  const terminal = {
+    print: (line: string) => void out.push(Buffer.from(`${line}\n`)),
+    complain: (line: string) => void errors.push(Buffer.from(`${line}\n`)),
+    write: async (octets: Uint8Array) => void out.push(Buffer.from(octets)),
+    progress: () => undefined,
+    stop: new AbortController().signal,
+    onReload: () => undefined,
+  };
+  try {
+    return ended(await queueCommand.run(values, terminal, positionals), out, errors);
+  } catch (error) {
+    if (!(error instanceof CommandFault)) throw error;
+    terminal.complain(error.message);
+    return ended(error.exitCode, out, errors);
+  }
+}
+
+function ended(code: number | null, out: readonly Buffer[], errors: readonly Buffer[]): Ended {
   const all = Buffer.concat(out);
   return { code, out: all, text: all.toString(), errors: Buffer.concat(errors).toString() };
 }
@@ -106,7 +140,7 @@ describe('beside a running gateway', () => {
     expect(statSync(socket).mode & 0o777).toBe(0o600);
     expect(statSync(socket).isSocket()).toBe(true);
 
-    const [first, second] = (await queue('list')).text.split('\n');
+    const [first, second] = (await queueProcess('list')).text.split('\n');
     expect(first).toMatch(/^ID +STATE +ARRIVED/);
     expect(second).toMatch(new RegExp(`^${id}  parked +\\d{4}-.* ${SENDING} .* ${BOB} .*ErrorInvalidRecipients`));
     expect(await list('--sender', 'fax1@pbx.test', '--message-id', 'fax.1@pbx.test', '--newer', '1h')).toMatchObject([
@@ -126,10 +160,10 @@ describe('beside a running gateway', () => {
     expect(statSync(file).mode & 0o777).toBe(0o600);
     const exported = readFileSync(file);
     expect(exported.subarray(-BODY.length).toString()).toBe(BODY);
-    expect(exported.equals((await queue('export', id, '--to', '-')).out)).toBe(true);
+    expect(exported.equals((await queueProcess('export', id, '--to', '-')).out)).toBe(true);
     expect(await queue('export', id, '--to', file)).toMatchObject({ code: 1 });
 
-    expect(await queue('move', id, '--mailbox', 'Other@contoso.com')).toMatchObject({
+    expect(await queueProcess('move', id, '--mailbox', 'Other@contoso.com')).toMatchObject({
       code: 0,
       text: `1 item moved: ${id}\n`,
       errors: '',
@@ -165,7 +199,7 @@ describe('beside a running gateway', () => {
     sandbox.clearFaults();
     expect(await queue('release', two)).toMatchObject({ code: 0, text: `1 item released: ${two}\n` });
     await relayed(running, two);
-    const mixed = await queue('retry', three, 'nothing', one);
+    const mixed = await queueProcess('retry', three, 'nothing', one);
     expect(mixed).toMatchObject({ code: 1, text: `1 item to be tried at once: ${three}\n` });
     expect(mixed.errors).toContain('nothing: there is no such item');
     expect(mixed.errors).toContain(`${one}: it has ended already`);
@@ -199,7 +233,7 @@ describe('beside a running gateway', () => {
   it('that cannot be asked, says so with exit code 75', async () => {
     await gateway();
     rmSync(join(place.path, 'control.sock'));
-    const { code, errors } = await queue('list');
+    const { code, errors } = await queueProcess('list');
     expect([code, errors]).toEqual([75, expect.stringContaining('nobody answers at its control socket') as string]);
   });
 });
@@ -217,7 +251,7 @@ describe('while no gateway runs', () => {
     expect((await list()).map(({ id }) => id)).toEqual([one, two]);
     expect((await queue('export', one, '--to', '-')).out.equals(exported)).toBe(true);
     expect(await queue('check', '--json')).toMatchObject({ code: 0, text: '{"checked":2,"damaged":[]}\n' });
-    expect(await queue('move', one, '--mailbox', OTHER)).toMatchObject({
+    expect(await queueProcess('move', one, '--mailbox', OTHER)).toMatchObject({
       code: 0,
       text: `1 item moved: ${one}. No gateway runs: it is sent when one is started\n`,
     });
