@@ -95,6 +95,9 @@ function faultOf(error: Error, where: string): Error {
     case 'ENOENT':
     case 'ECONNREFUSED':
     case 'ENOTDIR':
+    // A path that is too long for a socket has no door.
+    case 'EINVAL':
+    case 'ENAMETOOLONG':
       return new Unreachable(`Nobody listens at ${where}`, { cause: error });
     case 'EACCES':
     case 'EPERM':

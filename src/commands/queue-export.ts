@@ -50,20 +50,23 @@ async function toFile(path: string, body: Body, terminal: Terminal): Promise<voi
 
 async function copy(body: Body, write: Write, { progress, stop }: Terminal): Promise<void> {
   let written = 0;
+  const fault = (why: string, exitCode: ExitCode = EXIT.failed): CommandFault =>
+    new CommandFault(exitCode, `Only ${written} of ${body.size} octets could be copied: ${why}`);
   try {
     for await (const chunk of body.octets) {
-      if (stop.aborted) throw new Error('you stopped it');
-      await write(chunk);
+      if (stop.aborted) throw fault('you stopped it');
+      await write(chunk).catch((error: unknown) => {
+        throw fault(`they cannot be written: ${sentenceOf(error)}`);
+      });
       written += chunk.length;
       progress(`${octets(written)} of ${octets(body.size)}`);
     }
     if (written !== body.size) throw new Error('it ended early');
   } catch (error) {
-    throw new CommandFault(
-      error instanceof SpoolError && error.trouble !== 'damaged' ? EXIT.temporary : EXIT.failed,
-      `Only ${written} of ${body.size} octets could be copied: ${sentenceOf(error)}. "queue check" tells whether the body is damaged`,
-      { cause: error },
-    );
+    if (error instanceof CommandFault) throw error;
+    const isPassing = error instanceof SpoolError && error.trouble !== 'damaged';
+    const why = `they cannot be read: ${sentenceOf(error)}. "queue check" tells whether the body is damaged`;
+    throw fault(why, isPassing ? EXIT.temporary : EXIT.failed);
   } finally {
     progress('');
   }

@@ -5,7 +5,8 @@
  * Exit codes: 0 done, 1 not done for some (which, and why, is told), 64 usage, 75 cannot be reached, 78 configuration.
  */
 import type { Command } from './command.ts';
-import type { ExitCode } from './outcome.ts';
+import type { QueueItem } from '../mail/item.ts';
+import type { ExitCode, Terminal } from './outcome.ts';
 import { CommandFault, EXIT } from './outcome.ts';
 import { actCommand } from './queue-act.ts';
 import type { Call } from './queue-call.ts';
@@ -59,8 +60,8 @@ Exit codes: 0 done, 1 not done for some, 64 usage, 75 the gateway or the spool c
 
 export const queueCommand: Command = {
   name: 'queue',
-  usage: 'queue list|show|retry|hold|release|move|drop|export|check',
-  summary: 'the mail that waits: see it, repair it (queue --help)',
+  usage: 'queue WHAT [--config FILE]',
+  summary: 'the mail that waits: list, show, retry, hold, release, move, drop, export, check (queue --help)',
   help: HELP,
   takesWords: true,
   options: {
@@ -90,6 +91,7 @@ export const queueCommand: Command = {
     } finally {
       terminal.progress('');
       await reached?.close();
+      await flushed(terminal);
     }
   },
 };
@@ -108,24 +110,34 @@ async function list({ values, words, terminal, reach }: Call): Promise<ExitCode>
   let isMore = false;
   // One more than is shown, to see whether there is more.
   for await (const page of pagesOf(operations, filter, limit + 1)) {
-    if (terminal.stop.aborted) break;
     const items = page.slice(0, limit - shown);
-    if (isJson)
-      for (const [index, item] of items.entries())
-        terminal.print(`${shown + index > 0 ? ',' : '['}${json(itemJson(item))}`);
-    else for (const line of table([...(shown === 0 ? [COLUMNS] : []), ...items.map(row)])) terminal.print(line);
+    for (const line of isJson ? jsonLines(items, shown === 0) : tableLines(items, shown === 0)) terminal.print(line);
     shown += items.length;
     isMore = items.length < page.length;
+    if (terminal.stop.aborted || !(await flushed(terminal))) return EXIT.failed;
   }
   if (isJson) terminal.print(shown === 0 ? '[]' : ']');
-  else if (shown === 0)
-    terminal.complain(
-      asked.states === undefined
-        ? 'Nothing like that waits (--state all: what has ended too)'
-        : 'There is nothing like that',
-    );
+  else if (shown === 0) terminal.complain(asked.states === undefined ? NOTHING_WAITS : 'There is nothing like that');
   if (isMore) terminal.complain(`These are the first ${shown}; there is more (--limit N, or a filter)`);
   return EXIT.done;
+}
+
+const NOTHING_WAITS = 'Nothing like that waits (--state all: what has ended too)';
+
+function jsonLines(items: readonly QueueItem[], isFirst: boolean): readonly string[] {
+  return items.map((item, index) => `${isFirst && index === 0 ? '[' : ','}${json(itemJson(item))}`);
+}
+
+function tableLines(items: readonly QueueItem[], isFirst: boolean): readonly string[] {
+  return table([...(isFirst ? [COLUMNS] : []), ...items.map(row)]);
+}
+
+/** What was printed has left this process, which would end without it. False: nobody reads it. */
+async function flushed(terminal: Terminal): Promise<boolean> {
+  return terminal.write(new Uint8Array()).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function show({ values, words, terminal, reach }: Call): Promise<ExitCode> {

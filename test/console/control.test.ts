@@ -142,6 +142,7 @@ describe('the door', () => {
     expect(events).toMatchObject([
       { event: 'control.failed', reason: expect.stringContaining('choose a shorter folder') as string },
     ]);
+    await expect(controlClient(controlPath(join(folder, 'spool.db'))).greet()).rejects.toThrow(Unreachable);
   });
 
   it('is told to be missing where the folder cannot be written', async () => {

@@ -5,12 +5,14 @@ import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CommandFault } from '../../src/commands/outcome.ts';
 import { queueCommand } from '../../src/commands/queue.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { openSqliteSpool } from '../../src/spool/sqlite.ts';
 import { configText } from './config-text.ts';
 import type { Folder } from './process.ts';
 import { folder, GatewayProcess, root } from './process.ts';
@@ -58,6 +60,10 @@ interface Ended {
 
 /** As a process of its own. Without the gateway's secrets: an operator need not have them. */
 async function queueProcess(...words: readonly string[]): Promise<Ended> {
+  return readProcess(words, async () => undefined);
+}
+
+async function readProcess(words: readonly string[], wait: () => Promise<unknown>): Promise<Ended> {
   const args = [join(root, 'src/main.ts'), 'queue', ...words, '--config', configFile];
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -65,9 +71,11 @@ async function queueProcess(...words: readonly string[]): Promise<Ended> {
   });
   const out: Buffer[] = [];
   const errors: Buffer[] = [];
-  child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+  const closed = once(child, 'close') as Promise<[number | null]>;
   child.stderr.on('data', (chunk: Buffer) => errors.push(chunk));
-  const [code] = (await once(child, 'close')) as [number | null];
+  await wait();
+  child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+  const [code] = await closed;
   return ended(code, out, errors);
 }
 
@@ -282,6 +290,29 @@ describe('while no gateway runs', () => {
       errors: expect.stringContaining('could be copied') as string,
     });
     expect(existsSync(file)).toBe(false);
+  });
+
+  it('a long list reaches a slow reader whole', async () => {
+    const spool = await openSqliteSpool({ path: join(place.path, 'spool.db'), report: () => undefined });
+    const origin = { source: 'smtp', name: 'lan', peer: '10.0.0.7' } as const;
+    const envelope = { reversePath: SENDING, recipients: [{ address: BOB }] };
+    for (let n = 0; n < 600; n++) {
+      const draft = spool.begin();
+      await draft.write(Buffer.from('\r\n'));
+      await draft.commit([
+        { route: 'exchange', mailbox: SENDING, envelope, origin, messageId: `<${n}@pbx.test>`, headerSize: 2 },
+      ]);
+    }
+    await spool.close();
+    const { code, text } = await readProcess(['list', '--json', '--limit', 'all'], () => pause(1_500));
+    expect([code, (JSON.parse(text) as unknown[]).length]).toEqual([0, 600]);
+    expect(await queue('list', '--limit', '500')).toMatchObject({
+      text: expect.stringMatching(/^ID .*\n(?:\S+  queued .*\n){500}$/) as string,
+      errors: expect.stringContaining('there is more') as string,
+    });
+    const held = await queue('hold', '--sender', '*@contoso.com', '--limit', '550');
+    expect(held.text).toBe('550 items held\n');
+    expect(await list('--state', 'parked', '--limit', 'all')).toHaveLength(550);
   });
 
   it('nothing is made where there is no spool', async () => {
