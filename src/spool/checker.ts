@@ -1,18 +1,19 @@
 /**
  * The thread that reads the whole store for check(), by a connection of its own: the running work goes on. SQLite's
- * quick_check reads every page once; the items are then compared with their bodies, some at a time, so that the log can
- * be copied to the database in between. Changes nothing. What cannot be read is an answer, not a failure.
+ * quick_check reads every page once; the items are then compared with their bodies, each in a transaction of its own, so
+ * that the log can be copied to the database in between. Changes nothing. What cannot be read is an answer, not a failure.
  */
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { CheckResult } from '../mail/spool.ts';
 import { bodyDamage, envelopeOf, originOf, rowDamage } from './damage.ts';
+import { letGo } from './memory.ts';
 import type { FromChecker } from './protocol.ts';
 import { troubleOf } from './trouble.ts';
 
 type Row = Record<string, unknown>;
 
-/** Items looked at in one transaction. */
+/** Ids asked for at a time. */
 const AT_ONCE = 500;
 
 class Checker {
@@ -41,7 +42,6 @@ class Checker {
   /** @returns the last id looked at; undefined: that was the last part */
   #part(after: string): string | undefined {
     let last: string | undefined;
-    this.#db.exec('BEGIN');
     // The index has the ids of items whose rows are lost.
     const ids = this.#carefully(() =>
       this.#db
@@ -62,20 +62,32 @@ class Checker {
       this.#checked++;
       if (why !== undefined) this.#damaged.push({ id: last, why });
     }
-    this.#db.exec('COMMIT');
     return last;
   }
 
+  /** In a transaction of its own, so that an item that ends meanwhile is either seen whole or not at all. */
   #lookAt(id: string): string | undefined {
+    this.#db.exec('BEGIN');
     try {
       const ask = (sql: string, ...values: string[]): Row | undefined => this.#db.prepare(sql).get(...values);
-      const row = ask('SELECT message, size, envelope, origin FROM item WHERE id = ?', id);
-      if (row === undefined) return 'its row is lost';
+      const row = ask('SELECT message, size, envelope, origin, ended FROM item WHERE id = ?', id);
+      if (row === undefined || row['ended'] !== null) return undefined;
       const body = { message: String(row['message']), size: Number(row['size']) };
-      return rowDamage(envelopeOf(row), originOf(row)) ?? bodyDamage(body, ask);
+      return rowDamage(envelopeOf(row), originOf(row)) ?? bodyDamage(body, ask) ?? this.#octetsLost(body.message);
     } catch (error) {
       return `it cannot be read: ${this.#noted(error)}`;
+    } finally {
+      // Where damage was met, SQLite says so once more.
+      this.#carefully(() => this.#db.exec('COMMIT'));
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
     }
+  }
+
+  /** Read only where pages are known to be lost: quick_check has been over all of them. */
+  #octetsLost(message: string): undefined {
+    if (this.#store === undefined) return;
+    for (const row of this.#db.prepare('SELECT octets FROM chunk WHERE message = ? ORDER BY number').iterate(message))
+      letGo(row['octets'] as Uint8Array);
   }
 
   #carefully<Result>(work: () => Result): Result | undefined {
@@ -104,5 +116,5 @@ if (parentPort !== null) {
   } catch (error) {
     answer = { kind: 'refused', ...troubleOf(error, path) };
   }
-  parentPort.postMessage(answer);
+  parentPort.postMessage(answer, []);
 }

@@ -66,8 +66,8 @@ export type Order =
       readonly by?: string;
       readonly now: number;
     }
-  /** Looks at these items once more, and sets aside what is damaged. */
-  | { readonly do: 'setAside'; readonly ids: readonly SpoolId[]; readonly now: number }
+  /** Of these, what still is queued. `whole`: every page can be read, whatever was met before. */
+  | { readonly do: 'setAside'; readonly damaged: CheckResult['damaged']; readonly whole: boolean; readonly now: number }
   | { readonly do: 'note'; readonly id: SpoolId; readonly entry: Omit<HistoryEntry, 'at'>; readonly now: number }
   | { readonly do: 'get'; readonly id: SpoolId }
   | { readonly do: 'list'; readonly filter: ListFilter }

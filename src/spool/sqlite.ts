@@ -376,9 +376,9 @@ class SqliteSpool implements OperatedSpool {
   async #check(): Promise<CheckResult> {
     if (this.#ended !== undefined) throw this.#ended;
     const result = await this.#checked();
-    if (result.damaged.length > 0)
-      await this.#ask({ do: 'setAside', ids: result.damaged.map(({ id }) => id), now: this.#clock() });
-    if (result.store === undefined && this.#trouble?.trouble === 'damaged') await this.#recovered();
+    const { damaged, store } = result;
+    await this.#ask({ do: 'setAside', damaged, whole: store === undefined, now: this.#clock() });
+    if (store === undefined && this.#trouble?.trouble === 'damaged') await this.#recovered();
     return result;
   }
 
@@ -506,7 +506,8 @@ class SqliteSpool implements OperatedSpool {
   }
 
   #inTrouble(error: SpoolError): void {
-    if (this.#trouble?.trouble === error.trouble) return;
+    // Damage is the worst of it, and lasts.
+    if (this.#trouble?.trouble === error.trouble || this.#trouble?.trouble === 'damaged') return;
     this.#trouble = error;
     this.#report({ event: 'spool.trouble', trouble: error.trouble, detail: error.message });
   }

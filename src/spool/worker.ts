@@ -1,9 +1,11 @@
 /**
  * The worker thread that owns the database: the only importer of node:sqlite. Whatever waits in its port when it looks
  * goes into one transaction, whose replies leave after its commit is synced; what arrives meanwhile is the next one.
- * A statement that fails takes only its own order down; a commit that fails takes all of its transaction's.
+ * A statement that fails takes only its own order down; a commit that fails takes all of its transaction's, unless it is
+ * for damage: then each order is tried alone.
  */
-import { openSync, closeSync, readSync, realpathSync, statSync } from 'node:fs';
+import { openSync, closeSync, fstatSync, readSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
@@ -66,8 +68,11 @@ class Store {
   readonly #first: readonly First[];
   /** By lane: items whose rows were met in lost pages. */
   readonly #unreadable = new Map<string, Set<string>>();
+  /** By message: bodies of which octets could not be read. */
+  readonly #lost = new Map<string, string>();
   readonly #aside: Aside[] = [];
   #damage: string | undefined;
+  #damageMet = 0;
   /** By lane: preferred items claimed in a row while others waited. */
   readonly #inARow = new Map<string, number>();
 
@@ -216,8 +221,10 @@ class Store {
     try {
       return this.#row('SELECT octets FROM chunk WHERE message = ? AND number = ?', message, number)?.['octets'];
     } catch (error) {
-      if (isDamage(error)) return wordsOf(error);
-      throw error;
+      // In a transaction it would take the others down with it: each is tried alone then.
+      if (!isDamage(error) || this.#db.isTransaction) throw error;
+      this.#lost.set(message, `its body cannot be read: ${wordsOf(error)}`);
+      return wordsOf(error);
     }
   }
 
@@ -303,7 +310,7 @@ class Store {
     );
     if (inARow === 0) this.#inARow.delete(lane);
     else this.#inARow.set(lane, inARow);
-    return taken.flatMap((row) => this.#ifReadable(lane, String(row['id']), () => this.#begin(row, now, leaseUntil)));
+    return taken.flatMap((row) => this.#minding(String(row['id']), lane, () => this.#begin(row, now, leaseUntil)));
   }
 
   #begin(row: Record<string, unknown>, now: number, leaseUntil: number): QueueItem[] {
@@ -326,40 +333,43 @@ class Store {
       try {
         return this.#rows(claimOf('*'), lane, first, now, limit);
       } catch (error) {
-        if (!isDamage(error)) throw error;
+        if (isDamage(error)) {
+          this.#damageMet++;
+          this.#unreadable.set(lane, new Set());
+        }
+        throw error;
       }
     }
     // One by one: the index has their ids, and a page that is lost holds only some of them.
-    return this.#rows(claimOf('id'), lane, first, now, limit + (unreadable?.size ?? 0))
+    return this.#rows(claimOf('id'), lane, first, now, limit + unreadable.size)
       .map(({ id }) => String(id))
-      .filter((id) => unreadable?.has(id) !== true)
-      .flatMap((id) => this.#ifReadable(lane, id, () => this.#rows('SELECT * FROM item WHERE id = ?', id)));
+      .filter((id) => !unreadable.has(id))
+      .flatMap((id) => this.#minding(id, lane, () => this.#rows('SELECT * FROM item WHERE id = ?', id)));
   }
 
-  /** What is met in a page that is lost costs this item its turn, not the others of its lane. */
-  #ifReadable<Result>(lane: string | undefined, id: string, work: () => Result[]): Result[] {
-    this.#run('SAVEPOINT item');
+  /** Remembers whose row is in a page that is lost, so that the order is without it when it is tried again. */
+  #minding<Result>(id: string, lane: string, work: () => Result): Result {
     try {
-      const result = work();
-      this.#run('RELEASE item');
-      return result;
+      return work();
     } catch (error) {
-      if (!isDamage(error) || !this.#db.isTransaction) throw error;
-      this.#run('ROLLBACK TO item');
-      this.#run('RELEASE item');
-      this.#damage = `item ${id} cannot be read or written: ${wordsOf(error)}`;
-      if (lane === undefined) return [];
-      const unreadable = this.#unreadable.get(lane) ?? new Set<string>();
-      this.#unreadable.set(lane, unreadable.add(id));
-      return [];
+      if (isDamage(error)) {
+        this.#damageMet++;
+        this.#damage = `item ${id} cannot be read or written: ${wordsOf(error)}`;
+        this.#unreadable.set(lane, (this.#unreadable.get(lane) ?? new Set()).add(id));
+      }
+      throw error;
     }
   }
 
+  /** Grows with what is learnt of damage; an order that met some may succeed when it is tried again. */
+  get damageMet(): number {
+    return this.#damageMet;
+  }
+
   /** Parks what is queued and could not be sent as it was accepted. @returns whether it was */
-  #setAside(item: QueueItem, now: number): boolean {
+  #setAside(item: QueueItem, now: number, found?: string): boolean {
     // What may have gone through already is looked for first; that takes no body.
-    const why =
-      item.damaged ?? (item.doubtful ? undefined : bodyDamage(item, (sql, ...values) => this.#row(sql, ...values)));
+    const why = item.damaged ?? (item.doubtful ? undefined : (this.#bodyDamage(item) ?? found));
     if (why === undefined) return false;
     const { id, messageId, route, mailbox } = item;
     const status = damagedStatus(why);
@@ -369,17 +379,24 @@ class Store {
     return true;
   }
 
-  #setAsideAll({ ids, now }: OrderTo<'setAside'>): void {
-    for (const id of ids) {
-      const lane = this.#ifReadable(undefined, id, () => this.#rows('SELECT lane FROM item WHERE id = ?', id))[0]?.[
-        'lane'
-      ];
-      if (lane === undefined) continue;
-      this.#ifReadable(String(lane), id, () => {
-        const row = this.#row(`SELECT * FROM item WHERE id = ? AND state = 'queued'`, id);
-        return row === undefined ? [] : [this.#setAside(itemOf(row), now)];
-      });
+  #bodyDamage(item: QueueItem): string | undefined {
+    return this.#lost.get(item.message) ?? bodyDamage(item, (sql, ...values) => this.#row(sql, ...values));
+  }
+
+  #setAsideAll({ damaged, whole, now }: OrderTo<'setAside'>): void {
+    if (whole) {
+      this.#unreadable.clear();
+      this.#lost.clear();
     }
+    for (const { id, why } of damaged) {
+      if (this.#isUnreadable(id)) continue;
+      const row = this.#row(`SELECT * FROM item WHERE id = ? AND state = 'queued'`, id);
+      if (row !== undefined) this.#setAside(itemOf(row), now, why);
+    }
+  }
+
+  #isUnreadable(id: string): boolean {
+    return [...this.#unreadable.values()].some((ids) => ids.has(id));
   }
 
   /** What was set aside, and the damage met, since the last call. */
@@ -687,9 +704,9 @@ function entryOf(row: Record<string, unknown>): HistoryEntry {
 // --- opening -------------------------------------------------------------------------------------------------------
 
 function open({ path, first }: WorkerData): { store: Store; lock: DatabaseSync } {
+  checkHeader(path);
   const lock = takeLock(path);
   try {
-    checkHeader(path);
     const db = new DatabaseSync(path, { timeout: 1_000 });
     // Order matters: what shapes a new file comes before its first table.
     db.exec(
@@ -750,6 +767,12 @@ function checkHeader(path: string): void {
     return; // it does not exist yet, or opening it as a database says why it cannot be read
   }
   try {
+    if (fstatSync(file).isDirectory()) {
+      throw new Refusal(
+        'readOnly',
+        `The spool ${path} is a folder: spool.sqlite names a file, for example ${join(path, 'spool.db')}`,
+      );
+    }
     const header = Buffer.alloc(16);
     const length = readSync(file, header, 0, 16, 0);
     if (length > 0 && header.toString('latin1') !== 'SQLite format 3\0')
@@ -809,28 +832,44 @@ function execute(store: Store, { number, order }: Request, path: string): Reply 
 }
 
 function transact(store: Store, requests: readonly Request[], path: string): Reply[] {
-  const { db } = store;
   if (requests.every(isRead)) return requests.map((request) => execute(store, request, path));
-  let replies: Reply[] = [];
+  const replies = attempt(store, requests, path);
+  if (replies.some((reply) => 'trouble' in reply && reply.trouble === 'full')) giveBackLog(store.db);
+  return replies;
+}
+
+/** A page that is lost makes SQLite give up the whole transaction: then each order is tried alone, and as long as it learns. */
+function attempt(store: Store, requests: readonly Request[], path: string): Reply[] {
+  for (;;) {
+    const { damageMet } = store;
+    const replies = attemptOnce(store, requests, path);
+    if (!replies.some((reply) => 'trouble' in reply && reply.trouble === 'damaged')) return replies;
+    if (requests.length > 1) return requests.flatMap((request) => transact(store, [request], path));
+    if (store.damageMet === damageMet) return replies;
+  }
+}
+
+function attemptOnce(store: Store, requests: readonly Request[], path: string): Reply[] {
+  const { db } = store;
   try {
     db.exec('BEGIN IMMEDIATE');
+    const replies: Reply[] = [];
     for (const request of requests)
       replies.push(
         db.isTransaction ? execute(store, request, path) : { number: request.number, trouble: 'io', message: '' },
       );
     if (!db.isTransaction) throw lostTransaction(replies);
     db.exec('COMMIT');
+    return replies;
   } catch (error) {
     if (db.isTransaction) db.exec('ROLLBACK');
     const trouble = troubleOf(error, path);
     store.forgetAside();
     // What only reads is answered all the same: mail that can still be delivered makes room again.
-    replies = requests.map((request) =>
+    return requests.map((request) =>
       isRead(request) ? execute(store, request, path) : { number: request.number, ...trouble },
     );
   }
-  if (replies.some((reply) => 'trouble' in reply && reply.trouble === 'full')) giveBackLog(db);
-  return replies;
 }
 
 /** The log is copied to the database only after a commit; without that nobody would use its space again on a full disk. */

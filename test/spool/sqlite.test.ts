@@ -25,7 +25,7 @@ import type { SqliteOptions } from '../../src/spool/sqlite.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
 import { delayed, entry, failed, get, put, relayed, spoolContract, T0, unknown } from './contract.ts';
 
-const { threads } = vi.hoisted(() => ({ threads: [] as { terminate(): Promise<number> }[] }));
+const { threads } = vi.hoisted(() => ({ threads: [] as import('node:worker_threads').Worker[] }));
 vi.mock('node:worker_threads', async (importOriginal) => {
   const original = await importOriginal<typeof import('node:worker_threads')>();
   return {
@@ -336,6 +336,35 @@ describe('trouble', () => {
     await vi.waitFor(() => expect(spool.room()).toEqual({ ok: true }), 8_000);
     expect(events.at(-1)).toMatchObject({ event: 'spool.recovered' });
     await put(spool, 'again');
+  });
+});
+
+describe('the end of trouble', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it('is told with the first word of it, and only once the figures are known', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const spool = await open();
+    const thread = threads.at(-1);
+    if (thread === undefined) throw new Error('no thread');
+    /** The orders of this kind that are still to fail. */
+    const failing = ['commit', 'stats'];
+    const asked: string[] = [];
+    const send = thread.postMessage.bind(thread);
+    thread.postMessage = (request: { number: number; order: { do: string } }, transfer) => {
+      asked.push(request.order.do);
+      const at = failing.indexOf(request.order.do);
+      send(at < 0 ? request : { number: request.number, order: { do: failing.splice(at, 1)[0] + '?' } }, transfer);
+    };
+    await expect(put(spool)).rejects.toMatchObject({ trouble: 'io' });
+    vi.advanceTimersByTime(2_000);
+    await vi.waitFor(() => expect(asked.at(-1)).toBe('stats'));
+    await spool.lanes();
+    expect(spool.room()).toMatchObject({ ok: false });
+    expect(events.at(-1)?.event).toBe('spool.trouble');
+    vi.advanceTimersByTime(2_000);
+    await vi.waitFor(() => expect(spool.room()).toEqual({ ok: true }));
+    expect(events.map(({ event }) => event)).toEqual(['spool.open', 'spool.trouble', 'spool.recovered']);
   });
 });
 
