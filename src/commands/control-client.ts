@@ -136,6 +136,6 @@ function refusal(text: string, where: string): CommandFault {
     // Not ours: the sentence below says so.
   }
   return typeof error === 'string'
-    ? new CommandFault(EXIT.temporary, `The gateway did not do it: ${error}`)
+    ? new CommandFault(EXIT.temporary, `The gateway says: ${error}`)
     : new CommandFault(EXIT.temporary, `What answers at ${where} is no gateway that this version knows`);
 }

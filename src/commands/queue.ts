@@ -6,6 +6,7 @@
  */
 import type { Command } from './command.ts';
 import type { QueueItem } from '../mail/item.ts';
+import { SpoolError } from '../mail/spool.ts';
 import type { ExitCode, Terminal } from './outcome.ts';
 import { CommandFault, EXIT } from './outcome.ts';
 import { actCommand } from './queue-act.ts';
@@ -88,6 +89,10 @@ export const queueCommand: Command = {
         terminal,
         reach: async () => (reached ??= await reach(String(values['config']), (line) => terminal.complain(line))),
       });
+    } catch (error) {
+      // Through a gateway the door says the same.
+      if (error instanceof SpoolError) throw new CommandFault(EXIT.temporary, error.message, { cause: error });
+      throw error;
     } finally {
       terminal.progress('');
       await reached?.close();

@@ -234,7 +234,7 @@ describe('a request', () => {
   it('meets a store in trouble: the sentence reaches the operator, with exit code 75', async () => {
     await open({ list: () => Promise.reject(new SpoolError('full', 'The disk of the spool is full')) });
     await expect(client().list({})).rejects.toMatchObject({
-      message: 'The gateway did not do it: The disk of the spool is full',
+      message: 'The gateway says: The disk of the spool is full',
       exitCode: 75,
     });
     expect(events).toHaveLength(1);

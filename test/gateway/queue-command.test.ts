@@ -315,6 +315,14 @@ describe('while no gateway runs', () => {
     expect(await list('--state', 'parked', '--limit', 'all')).toHaveLength(550);
   });
 
+  it('what is no spool is told in a sentence', async () => {
+    place.write('spool.db', 'this is no database, only a text that somebody put there');
+    const { code, errors } = await queue('list');
+    expect(code).toBe(75);
+    expect(errors).toContain(`${place.path}/spool.db`);
+    expect(readFileSync(join(place.path, 'spool.db'), 'utf8')).toContain('only a text');
+  });
+
   it('nothing is made where there is no spool', async () => {
     const { code, errors } = await queue('list');
     expect([code, errors]).toEqual([78, expect.stringContaining(`no spool at ${place.path}/spool.db`) as string]);
