@@ -5,6 +5,8 @@
  */
 import { dirname } from 'node:path';
 import type { Config, CredentialConfig, ExchangeConfig, ListenerConfig } from './config/config.ts';
+import { openControl } from './console/control.ts';
+import { operations } from './console/operations.ts';
 import { createConsole } from './console/server.ts';
 import { createEws } from './exchange/ews.ts';
 import type { Credential } from './exchange/credential.ts';
@@ -16,7 +18,7 @@ import type { Report } from './mail/event.ts';
 import { createPolicy } from './mail/policy.ts';
 import { senderMap } from './mail/senders.ts';
 import type { Arrival, Inject, Source } from './mail/source.ts';
-import type { Spool } from './mail/spool.ts';
+import type { OperatedSpool, Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
 import { createBouncer } from './queue/bounce.ts';
 import type { Queue } from './queue/queue.ts';
@@ -34,6 +36,8 @@ import { createMetrics } from './watch/metrics.ts';
 
 /** The only route there is so far. */
 const ROUTE = 'exchange';
+/** Where an operator can move mail to. */
+export const ROUTES: readonly string[] = [ROUTE];
 /** Kept back from the shutdown budget to write down what became of attempts that were cut short. */
 const SETTLE = 1_500;
 /** Guards against what no other time-out sees; a large message on a slow line takes its time. */
@@ -83,7 +87,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       ...(options.logTo === undefined ? {} : { destination: options.logTo }),
     });
     undo.push(() => log.flush());
-    let spool: Spool | undefined;
+    let spool: OperatedSpool | undefined;
     const metrics = createMetrics({
       version: options.version,
       stats: async () => spool?.stats(),
@@ -158,6 +162,14 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     queue.start();
     undo.push(() => queue.stop(AbortSignal.abort()));
+    const control = await openControl({
+      spool: config.spool.sqlite,
+      operations: operations({ spool: opened, report, arrived: (lane) => queue.arrived(lane) }),
+      routes: ROUTES,
+      report,
+      version: options.version,
+    });
+    undo.push(() => control.stop());
     const purge = setInterval(() => void forgetOld(opened, config.spool, report, Date.now()), PURGE_INTERVAL);
     undo.push(async () => clearInterval(purge));
 

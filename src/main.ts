@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import type { Command } from './commands/command.ts';
 import { CommandFault, EXIT } from './commands/outcome.ts';
-import type { ExitCode } from './commands/outcome.ts';
+import type { ExitCode, Terminal } from './commands/outcome.ts';
 import { version } from './commands/version.ts';
 
 /** Each is loaded when it is asked for: what only the demo needs costs the gateway neither time nor memory. */
@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./commands/run.ts')).runCommand,
   demo: async () => (await import('./commands/demo.ts')).demoCommand,
   sandbox: async () => (await import('./commands/sandbox.ts')).sandboxCommand,
+  queue: async () => (await import('./commands/queue.ts')).queueCommand,
   'hash-password': async () => (await import('./commands/hash-password.ts')).hashPasswordCommand,
 };
 
@@ -52,7 +53,8 @@ async function find(words: readonly string[]): Promise<{ command: Command; rest:
 
 async function execute(words: readonly string[], stop: AbortSignal): Promise<ExitCode> {
   if (words.includes('--help') || words.includes('-h') || words[0] === 'help') {
-    process.stdout.write(`${await usage()}\n`);
+    const help = Object.hasOwn(COMMANDS, words[0] ?? '') ? (await COMMANDS[words[0] ?? '']?.())?.help : undefined;
+    process.stdout.write(`${help ?? (await usage())}\n`);
     return EXIT.done;
   }
   if (words.includes('--version')) {
@@ -60,21 +62,38 @@ async function execute(words: readonly string[], stop: AbortSignal): Promise<Exi
     return EXIT.done;
   }
   const { command, rest } = await find(words);
-  let values;
+  let parsed;
   try {
-    ({ values } = parseArgs({ args: rest, options: command.options, strict: true, allowPositionals: false }));
+    const { options, takesWords = false } = command;
+    parsed = parseArgs({ args: rest, options, strict: true, allowPositionals: takesWords });
   } catch (error) {
     throw new CommandFault(
       EXIT.usage,
       `${error instanceof Error ? error.message : String(error)}\nUsage: smtp2exchange ${command.usage}`,
     );
   }
-  return command.run(values, {
+  const terminal: Terminal = {
     print: (line) => void process.stdout.write(`${line}\n`),
     complain: (line) => void process.stderr.write(`${line}\n`),
+    write: (octets) =>
+      new Promise((resolve, reject) => {
+        process.stdout.write(octets, (error) => (error instanceof Error ? reject(error) : resolve()));
+      }),
+    progress: progressOn(process.stderr),
     stop,
     onReload: (reload) => void process.on('SIGHUP', reload),
-  });
+  };
+  return command.run(parsed.values, terminal, parsed.positionals);
+}
+
+function progressOn(stream: NodeJS.WriteStream): Terminal['progress'] {
+  if (!stream.isTTY) return () => undefined;
+  let shown = 0;
+  return (line) => {
+    const cut = line.slice(0, Math.max(20, stream.columns - 1));
+    stream.write(`\r${cut.padEnd(shown)}${cut === '' ? '\r' : ''}`);
+    shown = cut.length;
+  };
 }
 
 function listen(): AbortSignal {

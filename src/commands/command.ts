@@ -8,6 +8,10 @@ export interface Command {
   readonly usage: string;
   readonly summary: string;
   readonly options: NonNullable<ParseArgsConfig['options']>;
+  /** What --help tells instead of the usage of all commands. */
+  readonly help?: string;
+  /** It takes words beside its options. */
+  readonly takesWords?: boolean;
   /** Throws CommandFault for everything a user can mend. */
-  run(values: Readonly<Record<string, unknown>>, terminal: Terminal): Promise<ExitCode>;
+  run(values: Readonly<Record<string, unknown>>, terminal: Terminal, words: readonly string[]): Promise<ExitCode>;
 }

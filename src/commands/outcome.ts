@@ -16,6 +16,10 @@ export interface Terminal {
   print(line: string): void;
   /** Writes a line to standard error. */
   complain(line: string): void;
+  /** Writes octets to standard output; resolves when more may be written, rejects when nobody reads them. */
+  write(octets: Uint8Array): Promise<void>;
+  /** Shows how far long work is, in a line that is written over; '' takes it away. Nothing where no person looks on. */
+  progress(line: string): void;
   /** Aborts when the user or the system asks the process to end (SIGTERM, SIGINT). The reason is the signal's name. */
   readonly stop: AbortSignal;
   /**

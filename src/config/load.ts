@@ -51,6 +51,44 @@ export async function loadConfig(
   return config === undefined || faults.length > 0 ? { faults: inOrder(faults) } : { config };
 }
 
+/** What of a configuration the spool needs. */
+export type LoadedSpool =
+  | { readonly spool: Config['spool']; readonly verifyAfter: number; readonly first: Config['pacing']['first'] }
+  | { readonly faults: readonly ConfigFault[] };
+
+/**
+ * For a command that works on the spool alone, beside the gateway or in its place: whoever runs it need not have the
+ * gateway's secrets, so that faults of other sections are none here.
+ */
+export async function loadSpool(file: string, environment: Environment = process.env): Promise<LoadedSpool> {
+  const faults: ConfigFault[] = [];
+  const text = await readText(file);
+  if (!text.ok) {
+    const { problem, hint } = text;
+    return { faults: [{ file, ...text.at, path: '', problem, ...(hint !== undefined && { hint }) }] };
+  }
+  const { root, faults: syntax } = parseText(text.value);
+  for (const { at, problem, hint } of syntax)
+    faults.push({ file, ...at, path: '', problem, ...(hint !== undefined && { hint }) });
+  if (root === undefined && syntax.length === 0)
+    faults.push({ file, ...WHOLE, path: '', problem: NOTHING, hint: START });
+  if (root === undefined) return { faults: inOrder(faults) };
+  const { value } = readTree(root, ROOT, environment, (at, path, problem, hint) => {
+    // Of the top, all: a section that is misspelt may be one of these.
+    const isOurs = path.length < 2 || OF_SPOOL.has(String(path[0]));
+    if (isOurs) faults.push({ file, ...at, path: pathText(path), problem, ...(hint !== undefined && { hint }) });
+  });
+  if (faults.length > 0) return { faults: inOrder(faults) };
+  const { spool, retry, pacing } = value as Settings;
+  return {
+    spool: { ...spool, sqlite: resolve(dirname(resolve(file)), spool.sqlite) },
+    verifyAfter: retry.verifyAfter,
+    first: pacing.first,
+  };
+}
+
+const OF_SPOOL: ReadonlySet<string> = new Set(['spool', 'retry', 'pacing']);
+
 type ReportFault = (at: Position, path: string, problem: string, hint?: string) => void;
 
 const WHOLE: Position = { line: 0, column: 0 };
@@ -64,7 +102,7 @@ async function configOf(text: string, around: Surroundings, report: ReportFault)
   const { root, faults } = parseText(text);
   for (const { at, problem, hint } of faults) fault(at, '', problem, hint);
   if (root === undefined) {
-    if (sound) fault(WHOLE, '', 'holds no settings', START);
+    if (sound) fault(WHOLE, '', NOTHING, START);
     return undefined;
   }
   const unread: string[] = [];
@@ -90,6 +128,7 @@ async function configOf(text: string, around: Surroundings, report: ReportFault)
   return undefined;
 }
 
+const NOTHING = 'holds no settings';
 const START = 'copy config.yaml of the project and fill in its ids';
 
 /** UTF-8, with or without byte order mark. */

@@ -40,6 +40,14 @@ interface Attempt extends LaneKey {
   readonly size: number;
 }
 
+/** Something an operator did with an item. */
+interface ByOperator extends LaneKey {
+  readonly id: SpoolId;
+  readonly messageId: string;
+  /** The operator's user name on the machine, as the command told it. */
+  readonly by: string;
+}
+
 interface Told extends LaneKey {
   readonly id: SpoolId;
   readonly messageId: string;
@@ -66,6 +74,10 @@ export type Event =
       readonly auth: string;
     }
   | { readonly event: 'console.open'; readonly url: string }
+  /** Where the operator's command reaches this gateway. */
+  | { readonly event: 'control.open'; readonly where: string }
+  /** The operator's command cannot reach this gateway; mail is not concerned. */
+  | { readonly event: 'control.failed'; readonly where: string; readonly reason: string }
   | { readonly event: 'session.opened'; readonly listener: string; readonly peer: string }
   | {
       readonly event: 'session.closed';
@@ -160,6 +172,14 @@ export type Event =
       /** Seconds since it was parked. */
       readonly age: number;
     } & LaneKey)
+  /** Ended by an operator, its body is gone. */
+  | ({ readonly event: 'item.dropped'; readonly why: 'operator'; readonly size: number } & ByOperator)
+  | ({ readonly event: 'item.retried' } & ByOperator)
+  | ({ readonly event: 'item.held' } & ByOperator)
+  /** It waits in another lane now; `from` is the one before. */
+  | ({ readonly event: 'item.moved'; readonly from: LaneKey } & ByOperator)
+  /** Its message was read out. */
+  | ({ readonly event: 'item.exported' } & ByOperator)
   /** Given up, and its sender told: the notice is durable as an item of its own. */
   | ({ readonly event: 'delivery.bounced'; readonly why: string } & Told)
   /** Its sender was told that it is late. */

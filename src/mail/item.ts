@@ -61,6 +61,8 @@ export interface QueueItem extends NewItem {
   /** An earlier attempt may have gone through: verify before sending again. */
   readonly doubtful: boolean;
   readonly lastStatus?: DeliveryStatus;
+  /** What of its row cannot be read, in words: its envelope or origin is a stand-in then, and it is never sent. */
+  readonly damaged?: string;
 }
 
 /** One line of an item's history. */
@@ -78,6 +80,9 @@ export interface HistoryEntry {
     | 'bounced'
     | 'warned'
     | 'released'
+    | 'held'
+    | 'retried'
+    | 'moved'
     | 'dropped'
     | 'recovered';
   readonly detail?: string;

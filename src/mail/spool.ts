@@ -83,10 +83,38 @@ export interface ListFilter {
   readonly states?: readonly ItemState[];
   readonly route?: string;
   readonly mailbox?: string;
+  /** These items, of those that are there. */
+  readonly ids?: readonly SpoolId[];
+  /** Of the reverse-path: an address pattern (mail/pattern.ts), else a piece of it, regardless of case; '' is the null one. */
+  readonly sender?: string;
+  /** Of at least one recipient, in the same way. */
+  readonly recipient?: string;
+  /** With or without its angle brackets. */
+  readonly messageId?: string;
+  /** Arrived at this time or later, epoch milliseconds. */
+  readonly arrivedFrom?: number;
+  /** Arrived before this time, epoch milliseconds. */
+  readonly arrivedBefore?: number;
   /** Only ids greater than this one: paging. */
   readonly after?: SpoolId;
   /** At most this many, default 100. */
   readonly limit?: number;
+}
+
+/** What an operator's order came to. All but `done` have changed nothing. */
+export type Operated =
+  | 'done'
+  | 'absent' // there is no such item
+  | 'sending' // an attempt is under way: ask again when it is over
+  | 'ended'; // relayed, bounced or dropped
+
+export interface CheckResult {
+  /** Items looked at: all that have not ended. */
+  readonly checked: number;
+  /** Those that cannot be delivered as they were accepted, and what is wrong. */
+  readonly damaged: readonly { readonly id: SpoolId; readonly why: string }[];
+  /** What is wrong with the store itself; absent: nothing. */
+  readonly store?: string;
 }
 
 export interface Spool {
@@ -95,7 +123,8 @@ export interface Spool {
   begin(): Draft;
   /**
    * The spooled message's octets, from the first. Can be opened any number of times while the body exists. A chunk is
-   * good until the next one is asked for: copy what is to be kept.
+   * good until the next one is asked for: copy what is to be kept. A body that cannot be read as it was written ends in a
+   * SpoolError `damaged`, never early.
    */
   open(message: SpoolId): AsyncIterable<Uint8Array>;
 
@@ -104,7 +133,8 @@ export interface Spool {
   /**
    * Takes up to `limit` due items of one lane in order of due time, then arrival: state sending, attempts + 1, leased
    * until `leaseUntil` (epoch milliseconds). Those that go first (decided when they came to exist) go before the others,
-   * but after three of them in a row one of the others has its turn.
+   * but after three of them in a row one of the others has its turn. A damaged one is set aside instead (parked, with the
+   * event item.parked), a doubtful one only when its row is unreadable: that one is looked for first.
    */
   claim(
     lane: LaneKey,
@@ -139,4 +169,31 @@ export interface Spool {
   dropParked(limits: { readonly before: number; readonly size: number }): Promise<readonly DroppedItem[]>;
   /** Finishes what was begun and lets go of the store. Idempotent. */
   close(): Promise<void>;
+}
+
+/**
+ * What an engine offers beside what the queue needs: operator's orders. They concern items that are queued or parked. `by` says in the history who asked. Where they make an
+ * item due in a lane, the queue has to be told.
+ */
+export interface OperatedSpool extends Spool {
+  /**
+   * parked or queued -> queued, due now. A doubt is kept: what may have gone through is looked for before it is sent, and
+   * not before its time.
+   */
+  retry(id: SpoolId, by?: string): Promise<Operated>;
+  /** queued -> parked, with its last status. One that is parked stays so. */
+  hold(id: SpoolId, by?: string): Promise<Operated>;
+  /**
+   * To another lane, in the same state. Whether there is such a route is for the caller to know.
+   * @returns doubtful: it may have gone through, which can only be found out where it was sent
+   * @throws TypeError for names that hold a line break
+   */
+  move(id: SpoolId, to: Partial<LaneKey>, by?: string): Promise<Operated | 'doubtful'>;
+  /** parked or queued -> dropped, and the body goes with the last item that needed it. `detail` says why, for the history. */
+  drop(id: SpoolId, detail: string, by?: string): Promise<Operated>;
+  /**
+   * Reads the whole store beside the running work, which takes as long as the disk needs. What is damaged and queued is
+   * set aside, as claim() does. Trouble of kind `damaged` is over when this finds nothing.
+   */
+  check(): Promise<CheckResult>;
 }

@@ -1,8 +1,8 @@
 /** What the engine asks its worker thread, and how that answers. Plain data; octets are transferred, not copied. */
-import type { HistoryEntry, ItemState, ArrivingItem, SpoolId } from '../mail/item.ts';
+import type { HistoryEntry, ItemState, ArrivingItem, LaneKey, QueueItem, SpoolId } from '../mail/item.ts';
 import type { First } from '../mail/precedence.ts';
-import type { ListFilter, SpoolTrouble, Told } from '../mail/spool.ts';
-import type { DeliveryStatus } from '../mail/status.ts';
+import type { CheckResult, ListFilter, SpoolTrouble, Told } from '../mail/spool.ts';
+import type { DeliveryStatus, Failed } from '../mail/status.ts';
 
 export interface Chunk {
   readonly number: number;
@@ -50,6 +50,24 @@ export type Order =
       readonly status: DeliveryStatus;
       readonly now: number;
     }
+  | { readonly do: 'retry'; readonly id: SpoolId; readonly by?: string; readonly now: number }
+  | { readonly do: 'hold'; readonly id: SpoolId; readonly by?: string; readonly now: number }
+  | {
+      readonly do: 'move';
+      readonly id: SpoolId;
+      readonly to: Partial<LaneKey>;
+      readonly by?: string;
+      readonly now: number;
+    }
+  | {
+      readonly do: 'drop';
+      readonly id: SpoolId;
+      readonly detail: string;
+      readonly by?: string;
+      readonly now: number;
+    }
+  /** Of these, what still is queued. `whole`: every page can be read, whatever was met before. */
+  | { readonly do: 'setAside'; readonly damaged: CheckResult['damaged']; readonly whole: boolean; readonly now: number }
   | { readonly do: 'note'; readonly id: SpoolId; readonly entry: Omit<HistoryEntry, 'at'>; readonly now: number }
   | { readonly do: 'get'; readonly id: SpoolId }
   | { readonly do: 'list'; readonly filter: ListFilter }
@@ -77,13 +95,33 @@ export interface Trouble {
   readonly message: string;
 }
 
+/** An item that was set aside because it is damaged. */
+export interface Aside extends LaneKey {
+  readonly id: SpoolId;
+  readonly messageId: string;
+  readonly status: Failed;
+}
+
+/** A part of a list: `next` is where to go on. */
+export interface Page {
+  readonly items: readonly QueueItem[];
+  readonly next?: SpoolId;
+}
+
 export type Reply = { readonly number: number; readonly value: unknown } | ({ readonly number: number } & Trouble);
 
 export type FromWorker =
   | { readonly kind: 'open'; readonly waiting: number; readonly recovered: number; readonly swept: number }
   | ({ readonly kind: 'refused' } & Trouble)
   /** The replies of one transaction. */
-  | { readonly kind: 'replies'; readonly replies: readonly Reply[]; readonly waiting: number };
+  | {
+      readonly kind: 'replies';
+      readonly replies: readonly Reply[];
+      readonly waiting: number;
+      readonly aside: readonly Aside[];
+      /** Rows that cannot be read any more were met, and passed over. */
+      readonly damage?: string;
+    };
 
 export interface WorkerData {
   readonly path: string;
@@ -92,6 +130,10 @@ export interface WorkerData {
   /** What goes before other mail of its lane. */
   readonly first: readonly First[];
 }
+
+/** What the thread that checks the store answers with. */
+export type FromChecker =
+  { readonly kind: 'checked'; readonly result: CheckResult } | ({ readonly kind: 'refused' } & Trouble);
 
 const SEPARATOR = '\n';
 

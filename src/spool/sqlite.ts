@@ -9,13 +9,24 @@ import { Worker } from 'node:worker_threads';
 import type { Report } from '../mail/event.ts';
 import type { HistoryEntry, LaneKey, ArrivingItem, QueueItem, SpoolId } from '../mail/item.ts';
 import type { First } from '../mail/precedence.ts';
-import type { Draft, DroppedItem, Lane, ListFilter, Room, Spool, SpoolStats, Told } from '../mail/spool.ts';
+import type {
+  CheckResult,
+  Draft,
+  DroppedItem,
+  Lane,
+  ListFilter,
+  OperatedSpool,
+  Operated,
+  Room,
+  SpoolStats,
+  Told,
+} from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { spoolIds } from './id.ts';
 import { letGo } from './memory.ts';
 import { laneName } from './protocol.ts';
-import type { FromWorker, Order, Request, WorkerData } from './protocol.ts';
+import type { FromChecker, FromWorker, Order, Page, Request, WorkerData } from './protocol.ts';
 
 export interface SqliteOptions {
   /** The database file. Its folder is made if it does not exist, readable by its owner only. */
@@ -52,20 +63,14 @@ const PURGE_SLICE = 1_000;
 const SET_BACK = 1_000;
 
 /** @throws SpoolError whose message says what to do */
-export async function openSqliteSpool(options: SqliteOptions): Promise<Spool> {
+export async function openSqliteSpool(options: SqliteOptions): Promise<OperatedSpool> {
   const started = performance.now();
   const { path, report } = options;
   const now = options.now ?? Date.now;
   await makeFolder(path);
   const { verifyAfter = VERIFY_AFTER, first: goFirst = [] } = options;
   const data: WorkerData = { path, verifyAfter, first: goFirst, now: now() };
-  // The same ending as this file: .ts in a checkout, .js when compiled.
-  const worker = new Worker(new URL(`./worker${extname(import.meta.url)}`, import.meta.url), {
-    workerData: data,
-    name: 'spool',
-    // What the main thread was started with (an --input-type, say) is not for a file.
-    execArgv: [],
-  });
+  const worker = startThread('worker', data);
   const first = await new Promise<FromWorker>((resolve, reject) => {
     worker.once('message', resolve);
     worker.once('error', reject);
@@ -88,6 +93,18 @@ export async function openSqliteSpool(options: SqliteOptions): Promise<Spool> {
   });
   return spool;
 }
+
+function startThread(file: 'worker' | 'checker', workerData: unknown): Worker {
+  // The same ending as this file: .ts in a checkout, .js when compiled.
+  return new Worker(new URL(`./${file}${extname(import.meta.url)}`, import.meta.url), {
+    workerData,
+    name: `spool ${file}`,
+    // What the main thread was started with (an --input-type, say) is not for a file.
+    execArgv: [],
+  });
+}
+
+const asked = (by: string | undefined): { readonly by?: string } => (by === undefined ? {} : { by });
 
 async function makeFolder(path: string): Promise<void> {
   const folder = resolve(dirname(path));
@@ -141,7 +158,7 @@ interface Waiting {
   reject(error: SpoolError): void;
 }
 
-class SqliteSpool implements Spool {
+class SqliteSpool implements OperatedSpool {
   readonly #worker: Worker;
   readonly #path: string;
   readonly #report: Report;
@@ -163,6 +180,8 @@ class SqliteSpool implements Spool {
   #isGone = false;
   #ended: SpoolError | undefined;
   #closing: Promise<void> | undefined;
+  #checking: Promise<CheckResult> | undefined;
+  #checker: Worker | undefined;
   readonly #onLost: SqliteOptions['onLost'];
   readonly #timer: NodeJS.Timeout;
   readonly #budget = new Budget(ALL_UNDER_WAY);
@@ -230,7 +249,9 @@ class SqliteSpool implements Spool {
     let at = 0;
     let next = read(0);
     for (let number = 1; at < size; number++) {
-      const octets = (await next) as Uint8Array | undefined;
+      const octets = (await next) as Uint8Array | string | undefined;
+      if (typeof octets === 'string')
+        throw new SpoolError('damaged', `The spool ${this.#path} cannot read message ${message}: ${octets}`);
       if (octets === undefined) break;
       at += octets.length;
       if (at < size) next = read(number);
@@ -287,7 +308,17 @@ class SqliteSpool implements Spool {
   }
 
   async list(filter: ListFilter): Promise<readonly QueueItem[]> {
-    return (await this.#ask({ do: 'list', filter })) as QueueItem[];
+    const { limit = 100 } = filter;
+    const items: QueueItem[] = [];
+    let { after } = filter;
+    do {
+      const at = after === undefined ? {} : { after };
+      const order: Order = { do: 'list', filter: { ...filter, ...at, limit: limit - items.length } };
+      const page = (await this.#ask(order)) as Page;
+      items.push(...page.items);
+      after = page.next;
+    } while (after !== undefined && items.length < limit);
+    return items;
   }
 
   async history(id: SpoolId): Promise<readonly HistoryEntry[]> {
@@ -318,6 +349,56 @@ class SqliteSpool implements Spool {
     return dropped;
   }
 
+  async retry(id: SpoolId, by?: string): Promise<Operated> {
+    return (await this.#ask({ do: 'retry', id, ...asked(by), now: this.#clock() })) as Operated;
+  }
+
+  async hold(id: SpoolId, by?: string): Promise<Operated> {
+    return (await this.#ask({ do: 'hold', id, ...asked(by), now: this.#clock() })) as Operated;
+  }
+
+  async move(id: SpoolId, to: Partial<LaneKey>, by?: string): Promise<Operated | 'doubtful'> {
+    for (const name of [to.route, to.mailbox])
+      if (name === '' || name?.includes('\n') === true)
+        throw new TypeError('a lane has no empty name and no line break');
+    return (await this.#ask({ do: 'move', id, to, ...asked(by), now: this.#clock() })) as Operated | 'doubtful';
+  }
+
+  async drop(id: SpoolId, detail: string, by?: string): Promise<Operated> {
+    return (await this.#ask({ do: 'drop', id, detail, ...asked(by), now: this.#clock() })) as Operated;
+  }
+
+  check(): Promise<CheckResult> {
+    this.#checking ??= this.#check().finally(() => (this.#checking = undefined));
+    return this.#checking;
+  }
+
+  async #check(): Promise<CheckResult> {
+    if (this.#ended !== undefined) throw this.#ended;
+    const result = await this.#checked();
+    const { damaged, store } = result;
+    await this.#ask({ do: 'setAside', damaged, whole: store === undefined, now: this.#clock() });
+    if (store === undefined && this.#trouble?.trouble === 'damaged') await this.#recovered();
+    return result;
+  }
+
+  async #checked(): Promise<CheckResult> {
+    const thread = startThread('checker', { path: this.#path });
+    this.#checker = thread;
+    try {
+      const answer = await new Promise<FromChecker>((resolve, reject) => {
+        thread.once('message', resolve);
+        thread.once('error', (error: Error) => reject(new SpoolError('io', `The check failed: ${error.message}`)));
+        thread.once('exit', () => reject(this.#ended ?? new SpoolError('io', 'The check ended before its end')));
+      });
+      if (answer.kind === 'refused') throw new SpoolError(answer.trouble, answer.message);
+      return answer.result;
+    } finally {
+      this.#checker = undefined;
+      await thread.terminate();
+    }
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -328,6 +409,7 @@ class SqliteSpool implements Spool {
     if (this.#ended !== undefined) return;
     const closed = this.#ask({ do: 'close' });
     this.#ended = new SpoolError('closed', `The spool ${this.#path} is closed`);
+    await this.#checker?.terminate();
     await closed.catch(() => undefined);
     await this.#worker.terminate();
   }
@@ -352,20 +434,26 @@ class SqliteSpool implements Spool {
     } catch {
       this.#free = undefined;
     }
+    // Damage does not pass: check() ends it.
+    if (this.#trouble?.trouble === 'damaged') return;
     if (this.#trouble === undefined || this.#isGone || this.#isProbing || this.#ended !== undefined) return;
     // The probe is small: that it goes through would not mean that there is room.
     if (this.#trouble.trouble === 'full' && this.#free !== undefined && this.#free < this.#minFree) return;
     this.#isProbing = true;
     try {
       await this.#ask({ do: 'probe' });
-      this.#trouble = undefined;
-      const { items } = await this.stats();
-      this.#report({ event: 'spool.recovered', where: this.#path, queued: items.queued });
+      await this.#recovered();
     } catch {
       // still in trouble
     } finally {
       this.#isProbing = false;
     }
+  }
+
+  async #recovered(): Promise<void> {
+    const { items } = await this.stats();
+    this.#trouble = undefined;
+    this.#report({ event: 'spool.recovered', where: this.#path, queued: items.queued });
   }
 
   /** SQLite goes on with a file that has no name any more: what it accepts then would be gone with the process. */
@@ -404,6 +492,8 @@ class SqliteSpool implements Spool {
   #hear(message: FromWorker): void {
     if (message.kind !== 'replies') return;
     this.#items = message.waiting;
+    for (const one of message.aside) this.#report({ event: 'item.parked', ...one, why: 'damaged' });
+    if (message.damage !== undefined) this.#inTrouble(new SpoolError('damaged', message.damage));
     for (const reply of message.replies) {
       const waiting = this.#waiting.get(reply.number);
       this.#waiting.delete(reply.number);
@@ -416,7 +506,8 @@ class SqliteSpool implements Spool {
   }
 
   #inTrouble(error: SpoolError): void {
-    if (this.#trouble?.trouble === error.trouble) return;
+    // Damage is the worst of it, and lasts.
+    if (this.#trouble?.trouble === error.trouble || this.#trouble?.trouble === 'damaged') return;
     this.#trouble = error;
     this.#report({ event: 'spool.trouble', trouble: error.trouble, detail: error.message });
   }

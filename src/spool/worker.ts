@@ -1,23 +1,28 @@
 /**
  * The worker thread that owns the database: the only importer of node:sqlite. Whatever waits in its port when it looks
  * goes into one transaction, whose replies leave after its commit is synced; what arrives meanwhile is the next one.
- * A statement that fails takes only its own order down; a commit that fails takes all of its transaction's.
+ * A statement that fails takes only its own order down; a commit that fails takes all of its transaction's, unless it is
+ * for damage: then each order is tried alone.
  */
-import { openSync, closeSync, readSync, realpathSync, statSync } from 'node:fs';
+import { openSync, closeSync, fstatSync, readSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import type { HistoryEntry, ItemState, ArrivingItem, QueueItem } from '../mail/item.ts';
 import { ITEM_STATES } from '../mail/item.ts';
+import { isPattern, matcher } from '../mail/pattern.ts';
 import { goesFirst, inTurn } from '../mail/precedence.ts';
 import type { First } from '../mail/precedence.ts';
-import type { DroppedItem, Lane, ListFilter, Told } from '../mail/spool.ts';
+import type { DroppedItem, Lane, ListFilter, Operated, Told } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
+import { bodyDamage, damagedStatus, envelopeOf, originOf, rowDamage, statusOf } from './damage.ts';
 import { letGo } from './memory.ts';
 import { laneKey, laneName } from './protocol.ts';
-import type { Chunk, FromWorker, Order, Reply, Request, Trouble, WorkerData } from './protocol.ts';
+import type { Aside, Chunk, FromWorker, Order, Page, Reply, Request, WorkerData } from './protocol.ts';
+import { damaged, damagedInUse, isDamage, primary, Refusal, troubleOf, wordsOf } from './trouble.ts';
 import { MIGRATIONS, SCHEMA, VERSION } from './schema.ts';
 
 /** Orders of one transaction: bounds how long the first of them waits for the last. */
@@ -29,7 +34,8 @@ const SLICE = 8;
 const CHECKED = 64 * 1024 * 1024;
 
 /** Due items of a lane that go first (1) or not (0). */
-const CLAIM = `SELECT * FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = ? AND first = ? AND due <= ? ORDER BY due, id LIMIT ?`;
+const claimOf = (columns: string): string =>
+  `SELECT ${columns} FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = ? AND first = ? AND due <= ? ORDER BY due, id LIMIT ?`;
 /** Far beyond any time, for a minimum over what may be absent. */
 const NEVER = Number.MAX_SAFE_INTEGER;
 /** When the next such item of the lane `step.lane` is due. */
@@ -43,6 +49,16 @@ const DROPPED: Readonly<Record<DroppedItem['why'], string>> = {
   size: 'more was parked than spool.parkedSize allows, and this was the oldest',
 };
 
+type OrderTo<Do extends Order['do']> = Extract<Order, { do: Do }>;
+
+/** For the history: what, and who asked for it. */
+function asked(by: string | undefined, what?: string): string | undefined {
+  return [what, ...(by === undefined ? [] : [`by ${by}`])].filter((part) => part !== undefined).join('; ') || undefined;
+}
+
+/** Items looked at in one turn of a list that no index serves. */
+const LOOKED_AT = 5_000;
+
 class Store {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
@@ -50,6 +66,13 @@ class Store {
   readonly #rubbish: string[] = [];
 
   readonly #first: readonly First[];
+  /** By lane: items whose rows were met in lost pages. */
+  readonly #unreadable = new Map<string, Set<string>>();
+  /** By message: bodies of which octets could not be read. */
+  readonly #lost = new Map<string, string>();
+  readonly #aside: Aside[] = [];
+  #damage: string | undefined;
+  #damageMet = 0;
   /** By lane: preferred items claimed in a row while others waited. */
   readonly #inARow = new Map<string, number>();
 
@@ -126,9 +149,9 @@ class Store {
       case 'abort':
         return this.#run('DELETE FROM chunk WHERE message = ?', order.message);
       case 'read':
-        return this.#row('SELECT octets FROM chunk WHERE message = ? AND number = ?', order.message, order.number)?.[
-          'octets'
-        ];
+        return this.#read(order);
+      case 'setAside':
+        return this.#setAsideAll(order);
       case 'size':
         return this.#row('SELECT size FROM message WHERE id = ? AND users > 0', order.message)?.['size'];
       case 'lanes':
@@ -156,6 +179,14 @@ class Store {
         return this.#defer(order);
       case 'end':
         return this.#end(order);
+      case 'retry':
+        return this.#retry(order);
+      case 'hold':
+        return this.#hold(order);
+      case 'move':
+        return this.#move(order);
+      case 'drop':
+        return this.#drop(order);
       case 'note':
         return this.#remember(order.id, order.now, order.entry.what, order.entry.status, order.entry.detail);
       case 'get': {
@@ -183,6 +214,18 @@ class Store {
 
   #write(message: string, { number, octets }: Chunk): void {
     this.#run('INSERT INTO chunk (message, number, octets) VALUES (?, ?, ?)', message, number, octets);
+  }
+
+  /** @returns text: these octets are lost, which says nothing about other messages */
+  #read({ message, number }: OrderTo<'read'>): unknown {
+    try {
+      return this.#row('SELECT octets FROM chunk WHERE message = ? AND number = ?', message, number)?.['octets'];
+    } catch (error) {
+      // In a transaction it would take the others down with it: each is tried alone then.
+      if (!isDamage(error) || this.#db.isTransaction) throw error;
+      this.#lost.set(message, `its body cannot be read: ${wordsOf(error)}`);
+      return wordsOf(error);
+    }
   }
 
   #commit({ message, chunk, size, items, told, now }: Extract<Order, { do: 'commit' }>): QueueItem[] | undefined {
@@ -242,25 +285,134 @@ class Store {
       )
       SELECT lane, min(${dueIn(0)}, ${dueIn(1)}) AS due
       FROM step WHERE lane IS NOT NULL ORDER BY due`);
-    return rows.map((row) => ({ ...laneKey(String(row['lane'])), due: Number(row['due']) }));
+    return rows.flatMap(({ lane: name, due: earliest }) => {
+      const lane = String(name);
+      const unreadable = this.#unreadable.get(lane);
+      const due = unreadable === undefined ? earliest : this.#earliest(lane, [...unreadable]);
+      return due === null ? [] : [{ ...laneKey(lane), due: Number(due) }];
+    });
   }
 
-  #claim({ lane, now, limit, leaseUntil }: Extract<Order, { do: 'claim' }>): QueueItem[] {
-    const due = (first: 0 | 1): Record<string, unknown>[] => this.#rows(CLAIM, lane, first, now, limit);
-    const { taken, row: inARow } = inTurn(due(1), due(0), limit, this.#inARow.get(lane) ?? 0);
+  #earliest(lane: string, without: readonly string[]): unknown {
+    return this.#row(
+      `SELECT min(due) AS due FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = ? AND id NOT IN (SELECT value FROM json_each(?))`,
+      lane,
+      JSON.stringify(without),
+    )?.['due'];
+  }
+
+  #claim({ lane, now, limit, leaseUntil }: OrderTo<'claim'>): QueueItem[] {
+    const { taken, row: inARow } = inTurn(
+      this.#due(lane, 1, now, limit),
+      this.#due(lane, 0, now, limit),
+      limit,
+      this.#inARow.get(lane) ?? 0,
+    );
     if (inARow === 0) this.#inARow.delete(lane);
     else this.#inARow.set(lane, inARow);
-    return taken.map((row) => {
-      const item = itemOf(row);
-      this.#run(
-        `UPDATE item SET state = 'sending', attempts = attempts + 1, started = ?, lease = ? WHERE id = ?`,
-        now,
-        leaseUntil,
-        item.id,
-      );
-      this.#remember(item.id, now, 'attempted');
-      return { ...item, state: 'sending', attempts: item.attempts + 1 };
-    });
+    return taken.flatMap((row) => this.#minding(String(row['id']), lane, () => this.#begin(row, now, leaseUntil)));
+  }
+
+  #begin(row: Record<string, unknown>, now: number, leaseUntil: number): QueueItem[] {
+    const item = itemOf(row);
+    if (this.#setAside(item, now)) return [];
+    this.#run(
+      `UPDATE item SET state = 'sending', attempts = attempts + 1, started = ?, lease = ? WHERE id = ?`,
+      now,
+      leaseUntil,
+      item.id,
+    );
+    this.#remember(item.id, now, 'attempted');
+    return [{ ...item, state: 'sending', attempts: item.attempts + 1 }];
+  }
+
+  /** Rows of due items, but for those that cannot be read. */
+  #due(lane: string, first: 0 | 1, now: number, limit: number): Record<string, unknown>[] {
+    const unreadable = this.#unreadable.get(lane);
+    if (unreadable === undefined) {
+      try {
+        return this.#rows(claimOf('*'), lane, first, now, limit);
+      } catch (error) {
+        if (isDamage(error)) {
+          this.#damageMet++;
+          this.#unreadable.set(lane, new Set());
+        }
+        throw error;
+      }
+    }
+    // One by one: the index has their ids, and a page that is lost holds only some of them.
+    return this.#rows(claimOf('id'), lane, first, now, limit + unreadable.size)
+      .map(({ id }) => String(id))
+      .filter((id) => !unreadable.has(id))
+      .flatMap((id) => this.#minding(id, lane, () => this.#rows('SELECT * FROM item WHERE id = ?', id)));
+  }
+
+  /** Remembers whose row is in a page that is lost, so that the order is without it when it is tried again. */
+  #minding<Result>(id: string, lane: string, work: () => Result): Result {
+    try {
+      return work();
+    } catch (error) {
+      if (isDamage(error)) {
+        this.#damageMet++;
+        this.#damage = `item ${id} cannot be read or written: ${wordsOf(error)}`;
+        this.#unreadable.set(lane, (this.#unreadable.get(lane) ?? new Set()).add(id));
+      }
+      throw error;
+    }
+  }
+
+  /** Grows with what is learnt of damage; an order that met some may succeed when it is tried again. */
+  get damageMet(): number {
+    return this.#damageMet;
+  }
+
+  /** Parks what is queued and could not be sent as it was accepted. @returns whether it was */
+  #setAside(item: QueueItem, now: number, found?: string): boolean {
+    // What may have gone through already is looked for first; that takes no body.
+    const why = item.damaged ?? (item.doubtful ? undefined : (this.#bodyDamage(item) ?? found));
+    if (why === undefined) return false;
+    const { id, messageId, route, mailbox } = item;
+    const status = damagedStatus(why);
+    this.#run(`UPDATE item SET state = 'parked', parked = ?, status = ? WHERE id = ?`, now, JSON.stringify(status), id);
+    this.#remember(id, now, 'parked', status);
+    this.#aside.push({ id, messageId, route, mailbox, status });
+    return true;
+  }
+
+  #bodyDamage(item: QueueItem): string | undefined {
+    return this.#lost.get(item.message) ?? bodyDamage(item, (sql, ...values) => this.#row(sql, ...values));
+  }
+
+  #setAsideAll({ damaged, whole, now }: OrderTo<'setAside'>): void {
+    if (whole) {
+      this.#unreadable.clear();
+      this.#lost.clear();
+    }
+    for (const { id, why } of damaged) {
+      if (this.#isUnreadable(id)) continue;
+      const row = this.#row(`SELECT * FROM item WHERE id = ? AND state = 'queued'`, id);
+      if (row !== undefined) this.#setAside(itemOf(row), now, why);
+    }
+  }
+
+  #isUnreadable(id: string): boolean {
+    return [...this.#unreadable.values()].some((ids) => ids.has(id));
+  }
+
+  /** What was set aside, and the damage met, since the last call. */
+  found(): { aside: Aside[]; damage?: string } {
+    const damage = this.#damage;
+    this.#damage = undefined;
+    return { aside: this.#aside.splice(0), ...(damage === undefined ? {} : { damage }) };
+  }
+
+  get setAside(): number {
+    return this.#aside.length;
+  }
+
+  /** Undone with its transaction or its order. */
+  forgetAside(from = 0): void {
+    this.#aside.length = from;
   }
 
   #defer({ id, due, doubtful, status, now }: Extract<Order, { do: 'defer' }>): void {
@@ -335,9 +487,80 @@ class Store {
     return true;
   }
 
-  #list({ states, route, mailbox, after, limit = 100 }: ListFilter): QueueItem[] {
+  /** What an operator's order may change, or why it may not. */
+  #operable(id: string): Exclude<Operated, 'done'> | Record<string, unknown> {
+    const row = this.#row('SELECT state, doubtful, lane FROM item WHERE id = ?', id);
+    if (row === undefined) return 'absent';
+    if (row['state'] === 'sending') return 'sending';
+    return row['state'] === 'queued' || row['state'] === 'parked' ? row : 'ended';
+  }
+
+  #retry({ id, by, now }: OrderTo<'retry'>): Operated {
+    const row = this.#operable(id);
+    if (typeof row === 'string') return row;
+    // A doubtful one waits until the server can no longer be working on it; one that is due already keeps its place.
+    this.#run(
+      `UPDATE item SET state = 'queued', parked = NULL, due = CASE WHEN doubtful = 1 THEN max(due, ?2) WHEN state = 'queued' THEN min(due, ?2) ELSE ?2 END WHERE id = ?1`,
+      id,
+      now,
+    );
+    this.#remember(id, now, 'retried', undefined, asked(by));
+    return 'done';
+  }
+
+  #hold({ id, by, now }: OrderTo<'hold'>): Operated {
+    const row = this.#operable(id);
+    if (typeof row === 'string') return row;
+    if (row['state'] === 'parked') return 'done';
+    this.#run(`UPDATE item SET state = 'parked', parked = ? WHERE id = ?`, now, id);
+    this.#remember(id, now, 'held', undefined, asked(by));
+    return 'done';
+  }
+
+  #move({ id, to, by, now }: OrderTo<'move'>): Operated | 'doubtful' {
+    const row = this.#operable(id);
+    if (typeof row === 'string') return row;
+    if (row['doubtful'] === 1) return 'doubtful';
+    const from = laneKey(String(row['lane']));
+    const lane = { ...from, ...to };
+    this.#run('UPDATE item SET lane = ? WHERE id = ?', laneName(lane), id);
+    const way = `from ${from.route}, ${from.mailbox} to ${lane.route}, ${lane.mailbox}`;
+    this.#remember(id, now, 'moved', undefined, asked(by, way));
+    return 'done';
+  }
+
+  #drop({ id, detail, by, now }: OrderTo<'drop'>): Operated {
+    const row = this.#operable(id);
+    if (typeof row === 'string') return row;
+    this.#run(`UPDATE item SET state = 'dropped', ended = ? WHERE id = ?`, now, id);
+    this.#remember(id, now, 'dropped', undefined, asked(by, detail));
+    this.#bodyNotNeeded(id);
+    return 'done';
+  }
+
+  #list(filter: ListFilter): Page {
+    const { limit = 100 } = filter;
+    const test = itemTest(filter);
+    if (test === undefined) return { items: this.#listed('*', filter, limit).map(itemOf) };
+    // What no index finds is looked for in a part of the items at a time, so that other orders have their turn.
+    const rows = this.#listed('id, arrived, message_id, envelope', filter, LOOKED_AT);
+    const found = rows.filter(test).slice(0, limit);
+    const last = found.length === limit ? found.at(-1) : rows.at(-1);
+    const items = found.flatMap(({ id }) => this.#rows('SELECT * FROM item WHERE id = ?', String(id))).map(itemOf);
+    return rows.length < LOOKED_AT || last === undefined ? { items } : { items, next: String(last['id']) };
+  }
+
+  #listed(
+    columns: string,
+    { ids, states, route, mailbox, after }: ListFilter,
+    limit: number,
+  ): Record<string, unknown>[] {
     const where = ['id > ?'];
     const values: SQLInputValue[] = [after ?? ''];
+    if (ids !== undefined) {
+      where.push('id IN (SELECT value FROM json_each(?))');
+      values.push(JSON.stringify(ids));
+    }
     if (route !== undefined) {
       where.push('lane >= ? AND lane < ?');
       values.push(`${route}\n`, `${route}\u{b}`);
@@ -346,13 +569,14 @@ class Store {
       where.push(`substr(lane, instr(lane, char(10)) + 1) = ?`);
       values.push(mailbox);
     }
-    const sql = (more: string): string => `SELECT * FROM item ${more} ${where.join(' AND ')} ORDER BY id LIMIT ?`;
-    if (states === undefined) return this.#rows(sql('WHERE'), ...values, limit).map(itemOf);
+    const sql = (more: string): string =>
+      `SELECT ${columns} FROM item ${more} ${where.join(' AND ')} ORDER BY id LIMIT ?`;
+    if (states === undefined) return this.#rows(sql('WHERE'), ...values, limit);
     // State by state, because only then the index gives them in order and nothing that is not shown is read.
     const byState = sql('INDEXED BY item_state WHERE state = ? AND');
     return states
-      .flatMap((state) => this.#rows(byState, state, ...values, limit).map(itemOf))
-      .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+      .flatMap((state) => this.#rows(byState, state, ...values, limit))
+      .toSorted((a, b) => (String(a['id']) < String(b['id']) ? -1 : 1))
       .slice(0, limit);
   }
 
@@ -411,8 +635,42 @@ class Store {
   }
 }
 
+/** For what no index tells; undefined: the filter asks for nothing of the kind. */
+function itemTest(filter: ListFilter): ((row: Record<string, unknown>) => boolean) | undefined {
+  const { sender, recipient, messageId, arrivedFrom = -Infinity, arrivedBefore = Infinity } = filter;
+  const tests: ((row: Record<string, unknown>) => boolean)[] = [];
+  if (arrivedFrom !== -Infinity || arrivedBefore !== Infinity)
+    tests.push((row) => Number(row['arrived']) >= arrivedFrom && Number(row['arrived']) < arrivedBefore);
+  if (messageId !== undefined)
+    tests.push((row) => row['message_id'] === messageId || row['message_id'] === `<${messageId}>`);
+  const isSender = addressTest(sender);
+  const isRecipient = addressTest(recipient);
+  if (sender !== undefined || recipient !== undefined)
+    tests.push((row) => {
+      const envelope = envelopeOf(row);
+      return (
+        envelope !== undefined &&
+        isSender(envelope.reversePath) &&
+        (recipient === undefined || envelope.recipients.some(({ address }) => isRecipient(address)))
+      );
+    });
+  return tests.length === 0 ? undefined : (row) => tests.every((test) => test(row));
+}
+
+function addressTest(wanted: string | undefined): (address: string) => boolean {
+  if (wanted === undefined) return () => true;
+  if (wanted === '') return (address) => address === '';
+  if (isPattern(wanted)) return matcher([wanted]);
+  const piece = wanted.toLowerCase();
+  return (address) => address.toLowerCase().includes(piece);
+}
+
+/** Never fails: what cannot be read has a stand-in, and the item says that it is damaged. */
 function itemOf(row: Record<string, unknown>): QueueItem {
-  const status = row['status'];
+  const envelope = envelopeOf(row);
+  const origin = originOf(row);
+  const damaged = rowDamage(envelope, origin);
+  const status = statusOf(row['status']);
   return {
     ...laneKey(String(row['lane'])),
     id: String(row['id']),
@@ -425,28 +683,30 @@ function itemOf(row: Record<string, unknown>): QueueItem {
     size: Number(row['size']),
     headerSize: Number(row['header_size']),
     messageId: String(row['message_id']),
-    envelope: JSON.parse(String(row['envelope'])) as QueueItem['envelope'],
-    origin: JSON.parse(String(row['origin'])) as QueueItem['origin'],
-    ...(typeof status === 'string' ? { lastStatus: JSON.parse(status) as DeliveryStatus } : {}),
+    envelope: envelope ?? { reversePath: '', recipients: [] },
+    origin: origin ?? { source: 'gateway', name: '', peer: '' },
+    ...(status === undefined ? {} : { lastStatus: status }),
+    ...(damaged === undefined ? {} : { damaged }),
   };
 }
 
 function entryOf(row: Record<string, unknown>): HistoryEntry {
-  const { detail, status } = row;
+  const { detail } = row;
+  const status = statusOf(row['status']);
   return {
     at: Number(row['at']),
     what: String(row['what']) as HistoryEntry['what'],
     ...(typeof detail === 'string' ? { detail } : {}),
-    ...(typeof status === 'string' ? { status: JSON.parse(status) as DeliveryStatus } : {}),
+    ...(status === undefined ? {} : { status }),
   };
 }
 
 // --- opening -------------------------------------------------------------------------------------------------------
 
 function open({ path, first }: WorkerData): { store: Store; lock: DatabaseSync } {
+  checkHeader(path);
   const lock = takeLock(path);
   try {
-    checkHeader(path);
     const db = new DatabaseSync(path, { timeout: 1_000 });
     // Order matters: what shapes a new file comes before its first table.
     db.exec(
@@ -468,14 +728,6 @@ function open({ path, first }: WorkerData): { store: Store; lock: DatabaseSync }
   } catch (error) {
     lock.close();
     throw error;
-  }
-}
-
-class Refusal extends Error {
-  readonly trouble: Trouble['trouble'];
-  constructor(trouble: Trouble['trouble'], message: string) {
-    super(message);
-    this.trouble = trouble;
   }
 }
 
@@ -515,6 +767,12 @@ function checkHeader(path: string): void {
     return; // it does not exist yet, or opening it as a database says why it cannot be read
   }
   try {
+    if (fstatSync(file).isDirectory()) {
+      throw new Refusal(
+        'readOnly',
+        `The spool ${path} is a folder: spool.sqlite names a file, for example ${join(path, 'spool.db')}`,
+      );
+    }
     const header = Buffer.alloc(16);
     const length = readSync(file, header, 0, 16, 0);
     if (length > 0 && header.toString('latin1') !== 'SQLite format 3\0')
@@ -530,48 +788,6 @@ function checkWhole(db: DatabaseSync, path: string): void {
   if (verdict !== 'ok') throw damaged(path, verdict);
 }
 
-function damaged(path: string, detail: string): Refusal {
-  return new Refusal(
-    'damaged',
-    `The spool ${path} is damaged (${detail.replace(/\s+/g, ' ').slice(0, 200)}): move it aside (do not delete it, it may hold mail) and start again, then restore it from a backup or with sqlite3's .recover`,
-  );
-}
-
-// --- trouble -------------------------------------------------------------------------------------------------------
-
-function primary(error: unknown): number | undefined {
-  return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : undefined;
-}
-
-function troubleOf(error: unknown, path: string): Trouble {
-  if (error instanceof Refusal) return { trouble: error.trouble, message: error.message };
-  const detail = error instanceof Error ? error.message : String(error);
-  switch (primary(error)) {
-    case 13:
-      return { trouble: 'full', message: `The disk of the spool ${path} is full: make room` };
-    case 8:
-      return {
-        trouble: 'readOnly',
-        message: `The spool ${path} cannot be written: the gateway's user needs the right to write it and its folder`,
-      };
-    case 14:
-      return {
-        trouble: 'readOnly',
-        message: `The spool ${path} cannot be opened: the gateway's user needs the right to write its folder (${detail})`,
-      };
-    case 11:
-    case 26: {
-      const { trouble, message } = damaged(path, detail);
-      return { trouble, message };
-    }
-    case 5:
-    case 6:
-      return { trouble: 'locked', message: `The spool ${path} is locked by another process: end what has it open` };
-    default:
-      return { trouble: 'io', message: `The spool ${path} cannot be used: ${detail}` };
-  }
-}
-
 // --- the loop ------------------------------------------------------------------------------------------------------
 
 /** Whether an order changes more than one row, so that it has to be undone as a whole. */
@@ -584,6 +800,11 @@ function needsSavepoint(order: Order): boolean {
     case 'end':
     case 'purge':
     case 'dropParked':
+    case 'retry':
+    case 'hold':
+    case 'move':
+    case 'drop':
+    case 'setAside':
       return true;
     default:
       return false;
@@ -597,6 +818,7 @@ function isRead({ order }: Request): boolean {
 function execute(store: Store, { number, order }: Request, path: string): Reply {
   const { db } = store;
   const guarded = needsSavepoint(order);
+  const { setAside } = store;
   try {
     if (guarded) db.exec('SAVEPOINT one');
     const value = store.obey(order);
@@ -604,32 +826,50 @@ function execute(store: Store, { number, order }: Request, path: string): Reply 
     return { number, value };
   } catch (error) {
     if (guarded && db.isTransaction) db.exec('ROLLBACK TO one; RELEASE one');
+    store.forgetAside(setAside);
     return { number, ...troubleOf(error, path) };
   }
 }
 
 function transact(store: Store, requests: readonly Request[], path: string): Reply[] {
-  const { db } = store;
   if (requests.every(isRead)) return requests.map((request) => execute(store, request, path));
-  let replies: Reply[] = [];
+  const replies = attempt(store, requests, path);
+  if (replies.some((reply) => 'trouble' in reply && reply.trouble === 'full')) giveBackLog(store.db);
+  return replies;
+}
+
+/** A page that is lost makes SQLite give up the whole transaction: then each order is tried alone, and as long as it learns. */
+function attempt(store: Store, requests: readonly Request[], path: string): Reply[] {
+  for (;;) {
+    const { damageMet } = store;
+    const replies = attemptOnce(store, requests, path);
+    if (!replies.some((reply) => 'trouble' in reply && reply.trouble === 'damaged')) return replies;
+    if (requests.length > 1) return requests.flatMap((request) => transact(store, [request], path));
+    if (store.damageMet === damageMet) return replies;
+  }
+}
+
+function attemptOnce(store: Store, requests: readonly Request[], path: string): Reply[] {
+  const { db } = store;
   try {
     db.exec('BEGIN IMMEDIATE');
+    const replies: Reply[] = [];
     for (const request of requests)
       replies.push(
         db.isTransaction ? execute(store, request, path) : { number: request.number, trouble: 'io', message: '' },
       );
     if (!db.isTransaction) throw lostTransaction(replies);
     db.exec('COMMIT');
+    return replies;
   } catch (error) {
     if (db.isTransaction) db.exec('ROLLBACK');
     const trouble = troubleOf(error, path);
+    store.forgetAside();
     // What only reads is answered all the same: mail that can still be delivered makes room again.
-    replies = requests.map((request) =>
+    return requests.map((request) =>
       isRead(request) ? execute(store, request, path) : { number: request.number, ...trouble },
     );
   }
-  if (replies.some((reply) => 'trouble' in reply && reply.trouble === 'full')) giveBackLog(db);
-  return replies;
 }
 
 /** The log is copied to the database only after a commit; without that nobody would use its space again on a full disk. */
@@ -705,7 +945,9 @@ function serve(port: MessagePort, data: WorkerData): void {
       store.db.close();
       lock.close();
     }
-    tell({ kind: 'replies', replies, waiting: closing ? 0 : count() }, transfer);
+    const { aside, damage } = store.found();
+    const met = damage === undefined ? {} : { damage: damagedInUse(path, damage) };
+    tell({ kind: 'replies', replies, waiting: closing ? 0 : count(), aside, ...met }, transfer);
     for (const { order } of requests) if ('chunk' in order && order.chunk !== undefined) letGo(order.chunk.octets);
     if (closing) port.close();
     else tidying ??= setImmediate(tidy);

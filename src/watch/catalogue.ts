@@ -95,6 +95,11 @@ export const CATALOGUE = {
     'route',
     'why',
   ),
+  operatorActs: counter(
+    'operator_acts_total',
+    'Items that an operator had tried again (retry), held, moved, dropped or exported.',
+    'act',
+  ),
   bounced: counter('items_bounced_total', 'Items given up whose sender was told by a bounce.', 'route'),
   warned: counter('items_warned_total', 'Items whose sender was told that they are late.', 'route'),
   unknownOutcomes: counter('unknown_outcomes_total', 'Attempts that were fully sent and got no clear answer.', 'route'),

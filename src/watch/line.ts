@@ -62,6 +62,15 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       });
     case 'console.open':
       return line('info', `Console, metrics and health on ${id(event.url)}`, { url: id(event.url) });
+    case 'control.open':
+      return line('info', `The command queue reaches this gateway at ${text(event.where)}`, {
+        where: text(event.where),
+      });
+    case 'control.failed':
+      return line('warn', `The command queue cannot reach this gateway: ${text(event.reason)}`, {
+        where: text(event.where),
+        reason: text(event.reason),
+      });
     case 'session.opened':
       return line('debug', `${id(event.peer)} connected`, { listener: id(event.listener), peer: id(event.peer) });
     case 'session.closed':
@@ -195,6 +204,13 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         ...outcome(event.status, event.messageId, redact),
       });
     case 'item.dropped':
+      if (event.why === 'operator') {
+        return line('warn', `Gone with its body: dropped by ${address(event.by)}`, {
+          ...operated(event, redact),
+          why: event.why,
+          size: event.size,
+        });
+      }
       return line('error', `Gone with its body: ${DROPPED[event.why]}`, {
         id: id(event.id),
         messageId: id(event.messageId),
@@ -204,6 +220,22 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         size: event.size,
         age: event.age,
       });
+    case 'item.retried':
+      return line('info', `To be tried at once, asked for by ${address(event.by)}`, operated(event, redact));
+    case 'item.held':
+      return line('info', `Held until it is released, by ${address(event.by)}`, operated(event, redact));
+    case 'item.moved':
+      return line(
+        'info',
+        `Waits to be sent as ${address(event.mailbox)} instead of ${address(event.from.mailbox)}, moved by ${address(event.by)}`,
+        {
+          ...operated(event, redact),
+          fromRoute: id(event.from.route),
+          fromMailbox: address(event.from.mailbox),
+        },
+      );
+    case 'item.exported':
+      return line('info', `Its message was read out by ${address(event.by)}`, operated(event, redact));
     case 'delivery.bounced':
       return line(
         'error',
@@ -343,7 +375,7 @@ function expiry(at: number, now: number): string {
 const DROPPED = {
   age: 'it was parked for longer than spool.parkedRetention allows',
   size: 'more was parked than spool.parkedSize allows, and it was the oldest',
-} as const satisfies Record<Extract<Event, { event: 'item.dropped' }>['why'], string>;
+} as const satisfies Record<Extract<Event, { event: 'item.dropped'; age: number }>['why'], string>;
 
 const FOUND = {
   relayed: 'it was sent, done',
@@ -368,6 +400,16 @@ function delivery(event: Delivery, { id, address }: Redactor): Fields {
     attempt: event.attempt,
     size: event.size,
     seconds: 'seconds' in event ? round(event.seconds) : undefined,
+  };
+}
+
+function operated(event: Extract<Event, { readonly by: string }>, { id, address }: Redactor): Fields {
+  return {
+    id: id(event.id),
+    messageId: id(event.messageId),
+    route: id(event.route),
+    mailbox: address(event.mailbox),
+    by: address(event.by),
   };
 }
 

@@ -100,6 +100,7 @@ class GatewayMetrics implements Metrics {
     // Not 0 until it is known: that would be a full disk.
     m.freeBytes.remove();
     for (const state of ITEM_STATES) m.queueItems.set({ state }, 0);
+    for (const act of ['retry', 'hold', 'move', 'drop', 'export']) m.operatorActs.inc({ act }, 0);
     for (const route of options.routes ?? []) this.#introduceRoute(route);
     for (const account of options.accounts ?? []) this.#introduceAccount(account);
   }
@@ -123,6 +124,8 @@ class GatewayMetrics implements Metrics {
       case 'gateway.stopping':
       case 'gateway.stopped':
       case 'console.open':
+      case 'control.open':
+      case 'control.failed':
       case 'token.warning':
       case 'certificate.expiring':
         return;
@@ -184,7 +187,17 @@ class GatewayMetrics implements Metrics {
         this.#running.get(event.route)?.delete(event.id);
         return this.#showRunning();
       case 'item.dropped':
-        return m.dropped.inc({ route: event.route, why: event.why });
+        return event.why === 'operator'
+          ? m.operatorActs.inc({ act: 'drop' })
+          : m.dropped.inc({ route: event.route, why: event.why });
+      case 'item.retried':
+        return m.operatorActs.inc({ act: 'retry' });
+      case 'item.held':
+        return m.operatorActs.inc({ act: 'hold' });
+      case 'item.moved':
+        return m.operatorActs.inc({ act: 'move' });
+      case 'item.exported':
+        return m.operatorActs.inc({ act: 'export' });
       case 'delivery.bounced':
         m.bounced.inc({ route: event.route });
         this.#running.get(event.route)?.delete(event.id);

@@ -103,6 +103,13 @@ it('with a data folder that may not be written: 78, naming it', async () => {
   expect(message).toContain(data);
 });
 
+it('with a folder where the spool should be: 78, in plain words', async () => {
+  const { code, message } = await ends(config({ spool: place.path }));
+  expect(code).toBe(78);
+  expect(message.split('\n').length).toBe(1);
+  expect(message).toContain(`${place.path} is a folder`);
+});
+
 it('with a damaged spool file: 1, naming it, and the file is left as it is', async () => {
   const spool = place.write('spool.db', 'this is no database at all, '.repeat(400));
   const { code, message } = await ends(config({ spool }));

@@ -2,15 +2,15 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ArrivingItem, QueueItem } from '../../src/mail/item.ts';
-import type { Spool } from '../../src/mail/spool.ts';
+import type { OperatedSpool, Spool } from '../../src/mail/spool.ts';
 import { SpoolError } from '../../src/mail/spool.ts';
 import type { Delayed, Failed, Relayed, Unknown } from '../../src/mail/status.ts';
 
 export interface SpoolUnderTest {
   /** An empty spool, in which small and important mail goes first. */
-  open(): Promise<Spool>;
+  open(): Promise<OperatedSpool>;
   /** The same one again, after close() or a crash. */
-  reopen(): Promise<Spool>;
+  reopen(): Promise<OperatedSpool>;
   /** Lets the present one go as a crash would: nothing is finished or told. */
   crash(): Promise<void>;
   remove(): Promise<void>;
@@ -73,7 +73,7 @@ const claim = { now: T0, limit: 100, leaseUntil: T0 + 60_000 };
 export function spoolContract(name: string, make: () => SpoolUnderTest): void {
   describe(`${name}: the contract of the spool`, () => {
     let under: SpoolUnderTest;
-    let spool: Spool;
+    let spool: OperatedSpool;
 
     beforeEach(async () => {
       under = make();
@@ -474,6 +474,146 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
       });
     });
 
+    describe("an operator's orders", () => {
+      const state = async (id: string): Promise<string | undefined> => (await spool.get(id))?.state;
+      const last = async (id: string): Promise<unknown> => (await spool.history(id)).at(-1);
+      /** An item in each state that an order may meet. */
+      const make = {
+        queued: async () => (await first()).id,
+        parked: async () => {
+          const { id } = await first();
+          await spool.claim(lane, claim);
+          await spool.park(id, failed);
+          return id;
+        },
+        sending: async () => {
+          const { id } = await first();
+          await spool.claim(lane, claim);
+          return id;
+        },
+        relayed: async () => {
+          const { id } = await first();
+          await spool.claim(lane, claim);
+          await spool.finish(id, relayed);
+          return id;
+        },
+        absent: async () => 'no-such-item',
+      };
+      const orders = {
+        retry: (id: string) => spool.retry(id),
+        hold: (id: string) => spool.hold(id),
+        move: (id: string) => spool.move(id, { route: 'other' }),
+        drop: (id: string) => spool.drop(id, 'nobody wants it'),
+      };
+
+      it.each([
+        ['retry', 'queued', 'done', 'queued'],
+        ['retry', 'parked', 'done', 'queued'],
+        ['retry', 'sending', 'sending', 'sending'],
+        ['retry', 'relayed', 'ended', 'relayed'],
+        ['retry', 'absent', 'absent', undefined],
+        ['hold', 'queued', 'done', 'parked'],
+        ['hold', 'parked', 'done', 'parked'],
+        ['hold', 'sending', 'sending', 'sending'],
+        ['hold', 'relayed', 'ended', 'relayed'],
+        ['hold', 'absent', 'absent', undefined],
+        ['move', 'queued', 'done', 'queued'],
+        ['move', 'parked', 'done', 'parked'],
+        ['move', 'sending', 'sending', 'sending'],
+        ['move', 'relayed', 'ended', 'relayed'],
+        ['move', 'absent', 'absent', undefined],
+        ['drop', 'queued', 'done', 'dropped'],
+        ['drop', 'parked', 'done', 'dropped'],
+        ['drop', 'sending', 'sending', 'sending'],
+        ['drop', 'relayed', 'ended', 'relayed'],
+        ['drop', 'absent', 'absent', undefined],
+      ] as const)('%s of what is %s: %s, then it is %s', async (order, before, result, after) => {
+        const id = await make[before]();
+        const lines = (await spool.history(id)).length;
+        expect(await orders[order](id)).toBe(result);
+        expect(await state(id)).toBe(after);
+        const changed = result === 'done' && !(order === 'hold' && before === 'parked');
+        expect((await spool.history(id)).length).toBe(lines + (changed ? 1 : 0));
+      });
+
+      it('retry: due now, in its old place if it was due, and with its last status', async () => {
+        const id = await make.parked();
+        under.setTime(T0 + 5_000);
+        await spool.retry(id, 'anna');
+        expect(await spool.get(id)).toMatchObject({ due: T0 + 5_000, attempts: 1, lastStatus: failed });
+        expect(await last(id)).toEqual({ at: T0 + 5_000, what: 'retried', detail: 'by anna' });
+        under.setTime(T0 + 9_000);
+        await spool.retry(id);
+        expect(await spool.get(id)).toMatchObject({ due: T0 + 5_000 });
+        expect(await spool.claim(lane, { ...claim, now: T0 + 9_000 })).toMatchObject([{ id, attempts: 2 }]);
+        await spool.defer(id, { due: T0 + 99_000, doubtful: false, status: delayed });
+        await spool.retry(id);
+        expect(await spool.get(id)).toMatchObject({ due: T0 + 9_000 });
+      });
+
+      it('retry and hold keep a doubt, and the time before which it cannot be resolved; move leaves it where it is', async () => {
+        const { id } = await first();
+        await spool.claim(lane, claim);
+        await spool.defer(id, { due: T0 + 90_000, doubtful: true, status: unknown });
+        under.setTime(T0 + 1_000);
+        await spool.hold(id);
+        expect(await spool.move(id, { mailbox: 'b@contoso.com' })).toBe('doubtful');
+        await spool.retry(id);
+        expect(await spool.get(id)).toMatchObject({ ...lane, state: 'queued', doubtful: true, due: T0 + 90_000 });
+        expect(await spool.move(id, { mailbox: 'b@contoso.com' })).toBe('doubtful');
+      });
+
+      it('hold: out of its lane, body and last status kept, and it is parked from now on', async () => {
+        const { id } = await first('keep me');
+        await spool.claim(lane, claim);
+        await spool.defer(id, { doubtful: false, status: delayed });
+        under.setTime(T0 + 7_000);
+        await spool.hold(id, 'anna');
+        expect(await spool.get(id)).toMatchObject({ state: 'parked', lastStatus: delayed });
+        expect(await last(id)).toEqual({ at: T0 + 7_000, what: 'held', detail: 'by anna' });
+        expect(await spool.lanes()).toEqual([]);
+        expect((await get(spool, id)).toString()).toBe('keep me');
+        expect(await spool.dropParked({ before: T0 + 7_000, size: Infinity })).toEqual([]);
+        expect(await spool.dropParked({ before: T0 + 7_001, size: Infinity })).toMatchObject([{ item: { id } }]);
+      });
+
+      it('move: to another mailbox, another route or both', async () => {
+        const { id } = await first();
+        await spool.move(id, { mailbox: 'b@contoso.com' }, 'anna');
+        expect(await last(id)).toMatchObject({
+          what: 'moved',
+          detail: 'from exchange, a@contoso.com to exchange, b@contoso.com; by anna',
+        });
+        expect(await spool.claim(lane, claim)).toEqual([]);
+        await spool.move(id, { route: 'other' });
+        await spool.move(id, { route: 'third', mailbox: 'c@contoso.com' });
+        const there = { route: 'third', mailbox: 'c@contoso.com' };
+        expect(await spool.lanes()).toEqual([{ ...there, due: T0 }]);
+        expect(await spool.claim(there, claim)).toMatchObject([{ id, ...there }]);
+        await expect(spool.move(id, { route: 'a\nb' })).rejects.toThrow(TypeError);
+      });
+
+      it('drop: the body goes with the last that needs it, the history says why and who', async () => {
+        const [a, b] = await put(spool, 'shared', [entry(), entry('b@contoso.com')]);
+        await spool.drop(a?.id ?? '', 'sent by fax', 'anna');
+        expect(await last(a?.id ?? '')).toEqual({ at: T0, what: 'dropped', detail: 'sent by fax; by anna' });
+        expect((await get(spool, a?.message ?? '')).toString()).toBe('shared');
+        await spool.drop(b?.id ?? '', 'sent by fax');
+        await expect(get(spool, a?.message ?? '')).rejects.toThrow(SpoolError);
+        expect(await spool.stats()).toMatchObject({ items: { queued: 0, dropped: 2 }, bytes: 0 });
+        expect(await spool.purge(T0 + 1)).toBe(2);
+      });
+
+      it('check: looks at what has not ended, and finds it whole', async () => {
+        await make.relayed();
+        await make.queued();
+        await make.parked();
+        await first(randomBytes(900_000));
+        await first(new Uint8Array());
+        expect(await spool.check()).toEqual({ checked: 4, damaged: [] });
+      });
+    });
+
     it('keeps the books', async () => {
       for (let n = 0; n < 6; n++) {
         under.setTime(T0 + n);
@@ -503,6 +643,37 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
       const page = await spool.list({ limit: 2 });
       expect(page.length).toBe(2);
       expect((await spool.list({ after: page[1]?.id ?? '' })).length).toBe(2);
+    });
+
+    it('lists by sender, recipient, Message-ID, ids and time of arrival', async () => {
+      const add = async (n: number, from: string, to: readonly string[]): Promise<string> => {
+        under.setTime(T0 + n);
+        const envelope = { reversePath: from, recipients: to.map((address) => ({ address })) };
+        const [item] = await put(spool, 'x', [entry('a@contoso.com', { envelope, messageId: `<${n}@contoso.com>` })]);
+        return item?.id ?? '';
+      };
+      const ids = [
+        await add(0, 'Scan-1@contoso.com', ['jürgen@fabrikam.com']),
+        await add(1, 'scan-2@contoso.com', ['anna@contoso.com', 'Berta@Fabrikam.com']),
+        await add(2, '', ['scan-1@contoso.com']),
+      ];
+      const found = async (filter: Parameters<Spool['list']>[0]): Promise<number[]> =>
+        (await spool.list(filter)).map(({ id }) => ids.indexOf(id));
+      expect(await found({ sender: 'scan-1@contoso.com' })).toEqual([0]);
+      expect(await found({ sender: 'scan-*@contoso.com' })).toEqual([0, 1]);
+      expect(await found({ sender: 'CAN-' })).toEqual([0, 1]);
+      expect(await found({ sender: '' })).toEqual([2]);
+      expect(await found({ recipient: '@fabrikam.com' })).toEqual([0, 1]);
+      expect(await found({ recipient: 'berta' })).toEqual([1]);
+      expect(await found({ recipient: '@fabrikam.com', sender: 'scan-2' })).toEqual([1]);
+      expect(await found({ messageId: '1@contoso.com' })).toEqual([1]);
+      expect(await found({ messageId: '<1@contoso.com>' })).toEqual([1]);
+      expect(await found({ arrivedFrom: T0 + 1 })).toEqual([1, 2]);
+      expect(await found({ arrivedFrom: T0 + 1, arrivedBefore: T0 + 2, states: ['queued'] })).toEqual([1]);
+      expect(await found({ ids: [ids[2] ?? '', 'none', ids[0] ?? ''] })).toEqual([0, 2]);
+      expect(await found({ sender: 'scan', limit: 1 })).toEqual([0]);
+      expect(await found({ sender: 'scan', limit: 1, after: ids[0] ?? '' })).toEqual([1]);
+      expect(await found({ sender: 'scan', states: ['parked', 'queued'], mailbox: 'a@contoso.com' })).toEqual([0, 1]);
     });
 
     it('begins the history with what was changed in the message', async () => {

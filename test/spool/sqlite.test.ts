@@ -19,13 +19,13 @@ import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Event } from '../../src/mail/event.ts';
-import type { Spool } from '../../src/mail/spool.ts';
+import type { OperatedSpool, Spool } from '../../src/mail/spool.ts';
 import { SCHEMA } from '../../src/spool/schema.ts';
 import type { SqliteOptions } from '../../src/spool/sqlite.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
 import { delayed, entry, failed, get, put, relayed, spoolContract, T0, unknown } from './contract.ts';
 
-const { threads } = vi.hoisted(() => ({ threads: [] as { terminate(): Promise<number> }[] }));
+const { threads } = vi.hoisted(() => ({ threads: [] as import('node:worker_threads').Worker[] }));
 vi.mock('node:worker_threads', async (importOriginal) => {
   const original = await importOriginal<typeof import('node:worker_threads')>();
   return {
@@ -55,7 +55,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function open(more: Partial<SqliteOptions> = {}): Promise<Spool> {
+async function open(more: Partial<SqliteOptions> = {}): Promise<OperatedSpool> {
   const spool = await openSqliteSpool({ path, report: (event) => events.push(event), ...more });
   opened.push(spool);
   return spool;
@@ -67,10 +67,11 @@ spoolContract('SQLite', () => {
   let number = 0;
   let current = join(place, 'spool.db');
   let spool: Spool | undefined;
-  const start = async (): Promise<Spool> => {
+  const start = async (): Promise<OperatedSpool> => {
     const first = ['small', 'important'] as const;
-    spool = await openSqliteSpool({ path: current, report: () => undefined, now: () => now, first });
-    return spool;
+    const started = await openSqliteSpool({ path: current, report: () => undefined, now: () => now, first });
+    spool = started;
+    return started;
   };
   return {
     setTime: (time) => {
@@ -234,7 +235,7 @@ describe('opening', () => {
   };
   const row = (id: string, state: string, at: number): string =>
     `INSERT INTO message VALUES ('${id}', 1, 1); INSERT INTO chunk VALUES ('${id}', 0, x'41');
-     INSERT INTO item VALUES ('${id}', '${id}', 'exchange' || char(10) || 'a@contoso.com', '${state}', ${at}, ${at}, 1, 0, NULL, NULL, NULL, 1, 1, '<m>', '{}', '{}', NULL);`;
+     INSERT INTO item VALUES ('${id}', '${id}', 'exchange' || char(10) || 'a@contoso.com', '${state}', ${at}, ${at}, 1, 0, NULL, NULL, NULL, 1, 1, '<m>', '{"reversePath":"","recipients":[]}', '{}', NULL);`;
 
   it('is brought up from version 1', async () => {
     older(`DELETE FROM tally WHERE what = 'bounced'; PRAGMA user_version = 1`);
@@ -335,6 +336,35 @@ describe('trouble', () => {
     await vi.waitFor(() => expect(spool.room()).toEqual({ ok: true }), 8_000);
     expect(events.at(-1)).toMatchObject({ event: 'spool.recovered' });
     await put(spool, 'again');
+  });
+});
+
+describe('the end of trouble', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it('is told with the first word of it, and only once the figures are known', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const spool = await open();
+    const thread = threads.at(-1);
+    if (thread === undefined) throw new Error('no thread');
+    /** The orders of this kind that are still to fail. */
+    const failing = ['commit', 'stats'];
+    const asked: string[] = [];
+    const send = thread.postMessage.bind(thread);
+    thread.postMessage = (request: { number: number; order: { do: string } }, transfer) => {
+      asked.push(request.order.do);
+      const at = failing.indexOf(request.order.do);
+      send(at < 0 ? request : { number: request.number, order: { do: failing.splice(at, 1)[0] + '?' } }, transfer);
+    };
+    await expect(put(spool)).rejects.toMatchObject({ trouble: 'io' });
+    vi.advanceTimersByTime(2_000);
+    await vi.waitFor(() => expect(asked.at(-1)).toBe('stats'));
+    await spool.lanes();
+    expect(spool.room()).toMatchObject({ ok: false });
+    expect(events.at(-1)?.event).toBe('spool.trouble');
+    vi.advanceTimersByTime(2_000);
+    await vi.waitFor(() => expect(spool.room()).toEqual({ ok: true }));
+    expect(events.map(({ event }) => event)).toEqual(['spool.open', 'spool.trouble', 'spool.recovered']);
   });
 });
 

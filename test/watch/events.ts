@@ -13,6 +13,14 @@ const attempt = {
   size: 5_240_000,
 } as const;
 
+const operated = {
+  id: '01k9z8-a1b2',
+  messageId: '<scan.7@scanner.contoso.com>',
+  route: 'exchange',
+  mailbox: 'notifications@contoso.com',
+  by: 'root',
+} as const;
+
 const delayed = {
   outcome: 'delayed',
   code: '4.3.2',
@@ -57,6 +65,14 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     { event: 'listener.open', listener: 'lan', address: '::', port: 2525, tls: 'optional', auth: 'none' },
   ],
   'console.open': [{ event: 'console.open', url: 'http://127.0.0.1:8025' }],
+  'control.open': [{ event: 'control.open', where: '/var/lib/smtp2exchange/control.sock' }],
+  'control.failed': [
+    {
+      event: 'control.failed',
+      where: '/var/lib/smtp2exchange/control.sock',
+      reason: '/var/lib/smtp2exchange/control.sock is there and is no socket; move it away',
+    },
+  ],
   'session.opened': [{ event: 'session.opened', listener: 'lan', peer: '10.0.0.7' }],
   'session.closed': [{ event: 'session.closed', listener: 'lan', peer: '10.0.0.7', seconds: 61.5, messages: 1 }],
   'session.refused': [
@@ -245,7 +261,12 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       size: 12_345,
       age: 2_592_000,
     },
+    { event: 'item.dropped', ...operated, why: 'operator', size: 12_345 },
   ],
+  'item.retried': [{ event: 'item.retried', ...operated }],
+  'item.held': [{ event: 'item.held', ...operated }],
+  'item.moved': [{ event: 'item.moved', ...operated, from: { route: 'exchange', mailbox: 'scanner@contoso.com' } }],
+  'item.exported': [{ event: 'item.exported', ...operated }],
   'route.held': [
     {
       event: 'route.held',

@@ -44,6 +44,8 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'gateway.stopping': [[]],
   'gateway.stopped': [[], []],
   'console.open': [[]],
+  'control.open': [[]],
+  'control.failed': [[]],
   'session.opened': [['sessions_open{listener="lan"} +1', 'sessions_total{listener="lan"} +1']],
   'session.closed': [['sessions_open{listener="lan"} -1']],
   'session.refused': [['refusals_total{listener="lan",refusal="size"} +1']],
@@ -124,7 +126,11 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   ],
   'delivery.bounced': [['items_bounced_total{route="exchange"} +1']],
   'delivery.warned': [['items_warned_total{route="exchange"} +1']],
-  'item.dropped': [['items_dropped_total{route="exchange",why="age"} +1']],
+  'item.dropped': [['items_dropped_total{route="exchange",why="age"} +1'], ['operator_acts_total{act="drop"} +1']],
+  'item.retried': [['operator_acts_total{act="retry"} +1']],
+  'item.held': [['operator_acts_total{act="hold"} +1']],
+  'item.moved': [['operator_acts_total{act="move"} +1']],
+  'item.exported': [['operator_acts_total{act="export"} +1']],
   'item.parked': [['items_parked_total{route="exchange"} +1']],
   'route.held': [
     [

@@ -1,0 +1,66 @@
+/** What a command reads of a configuration that works on the spool alone: without the secrets of the gateway. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadSpool } from '../../src/config/load.ts';
+
+let place: string;
+beforeEach(() => (place = mkdtempSync(join(tmpdir(), 's2x-'))));
+afterEach(() => rmSync(place, { recursive: true, force: true }));
+
+async function load(text: string, environment = {}) {
+  const file = join(place, 'config.yaml');
+  writeFileSync(file, text);
+  return loadSpool(file, environment);
+}
+
+const NEEDED = `
+listeners: [{ name: lan, address: 127.0.0.1, port: 2525, tls: none }]
+senders: { mailbox: a@contoso.com }
+`;
+const SECRETS = `
+exchange:
+  tenantId: \${TENANT}
+  clientId: \${CLIENT}
+  clientSecretFile: /nowhere/secret
+  caFile: /nowhere/ca.pem
+`;
+
+describe('the spool of a configuration', () => {
+  it('is found though secrets and files of the gateway cannot be read', async () => {
+    expect(
+      await load(`${NEEDED}${SECRETS}spool: { sqlite: mail/spool.db, minFree: 1MB }\nretry: { verifyAfter: 5s }\n`),
+    ).toMatchObject({
+      spool: { sqlite: join(place, 'mail/spool.db'), minFree: 1_000_000 },
+      verifyAfter: 5_000,
+      first: [],
+    });
+  });
+
+  it('is where the gateway puts it by itself', async () => {
+    expect(await load(NEEDED + SECRETS)).toMatchObject({ spool: { sqlite: join(place, 'data/spool.db') } });
+  });
+
+  it.each([
+    ['a variable that is not set', 'spool: { sqlite: "${DATA}/spool.db" }', 'spool.sqlite'],
+    ['a key that is not known', 'spool: { sqlight: x }', 'spool.sqlight'],
+    ['a section that is misspelt', 'spol: { sqlite: x }', 'spol'],
+    ['a duration that is none', 'retry: { verifyAfter: soon }', 'retry.verifyAfter'],
+  ])('is not guessed with %s', async (_, text, path) => {
+    expect(await load(`${NEEDED}${SECRETS}${text}\n`)).toMatchObject({ faults: [{ path }] });
+  });
+
+  it.each([
+    ['nothing', ''],
+    ['no YAML', 'spool: { sqlite: '],
+    ['no settings', '- spool'],
+  ])('is not guessed from a file with %s', async (_, text) => {
+    const loaded = await load(text);
+    expect('faults' in loaded && loaded.faults.length).toBeGreaterThan(0);
+  });
+
+  it('is not guessed from a file that is not there', async () => {
+    expect(await loadSpool(join(place, 'nothing.yaml'), {})).toMatchObject({ faults: [{ line: 0 }] });
+  });
+});
