@@ -117,6 +117,6 @@ export class Outlet {
 }
 
 async function waited(milliseconds: number, signal: AbortSignal): Promise<void> {
-  // Rejects for an abort only.
-  await pause(milliseconds, undefined, { signal, ref: false }).catch(() => undefined);
+  // Rejects for an abort only. It keeps the process alive: the end of the gateway waits for it.
+  await pause(milliseconds, undefined, { signal }).catch(() => undefined);
 }

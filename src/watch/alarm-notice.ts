@@ -18,7 +18,7 @@ export interface Notice {
   readonly gateway: string;
   /** One line. */
   readonly title: string;
-  /** At least one line, at most 4,000 characters; no empty one. */
+  /** At most 40, together at most 4,000 characters; no empty one. */
   readonly lines: readonly string[];
   /** Epoch milliseconds: when the trouble began, and of this notice. */
   readonly since: number;
@@ -28,6 +28,7 @@ export interface Notice {
 const TITLE = 200;
 const LINE = 1_000;
 const TEXT = 4_000;
+const LINES = 40;
 
 // The operator needs the addresses; log.addresses is about the log.
 const redact = createRedactor('full');
@@ -66,7 +67,7 @@ function bounded(text: readonly string[]): readonly string[] {
   for (const line of text.flatMap((part) => part.split(/\r?\n/))) {
     const shown = redact.text(line, LINE).trimEnd();
     if (shown.trim() === '') continue;
-    if (shown.length > room) break;
+    if (shown.length > room || lines.length === LINES) break;
     room -= shown.length;
     lines.push(shown);
   }
