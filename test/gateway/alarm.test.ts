@@ -68,7 +68,7 @@ interface More {
   readonly exchange?: string;
   readonly more?: string;
   readonly secret?: string;
-  readonly minFree?: string;
+  readonly spool?: string;
 }
 
 async function start({
@@ -77,14 +77,14 @@ async function start({
   exchange = '',
   more = '',
   secret,
-  minFree = '1MB',
+  spool = '',
 }: More = {}): Promise<GatewayProcess> {
   const text = configText({
     sandbox,
     caFile: place.write('ca.pem', sandbox.ca),
     exchange,
     more: `${more}
-spool: { sqlite: ${place.path}/spool.db, minFree: ${minFree} }
+spool: { sqlite: ${place.path}/spool.db, minFree: 1MB${spool} }
 alarms:
   to:
     - { name: hook, webhook: "\${HOOK}" }
@@ -299,9 +299,14 @@ describe('the sign of life', () => {
   });
 
   it('does not come while it has no room, which is an alarm', async () => {
-    await start({ alarms: heartbeat, minFree: '9000000GB' });
-    expect((await notice('raised', 'spoolFull')).text).toContain('spool.minFree');
+    sandbox.fault({ does: { status: 503 } });
+    const process = await start({ alarms: heartbeat, spool: ', maxItems: 1' });
+    await send(process);
+    expect((await notice('raised', 'spoolFull')).text).toContain('spool.maxItems');
     await notice('repeated', 'spoolFull');
-    expect(beats).toBe(0);
+    const before = beats;
+    posted = [];
+    await notice('repeated', 'spoolFull');
+    expect(beats).toBe(before);
   });
 });

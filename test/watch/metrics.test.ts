@@ -171,10 +171,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'spool.open': [[]],
   'spool.trouble': [['spool_trouble +1', 'spool_troubles_total +1']],
   'spool.recovered': [[]],
-  'alarm.raised': [
-    ['alarms_active{reason="mailboxMisconfigured"} +1'],
-    ['alarms_active{reason="mailParked"} +1'],
-  ],
+  'alarm.raised': [['alarms_active{reason="mailboxMisconfigured"} +1'], ['alarms_active{reason="mailParked"} +1']],
   'alarm.recovered': [[]],
   'alarm.failed': [['alarm_failures_total +1'], ['alarm_failures_total +1']],
   'log.dropped': [['log_lines_dropped_total +17']],
