@@ -104,9 +104,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       accounts: [ROUTE],
       credentials: new Map(Object.entries(credential === undefined ? {} : { [ROUTE]: credential.expiresAt })),
     });
-    const alarmHttp = createHttp({ ...httpOptions(config.exchange), headersTimeout: ALARM_TIMEOUT });
-    undo.push(() => alarmHttp.close());
-    const ask = askBy(alarmHttp);
+    const ask = askWeb(config.exchange, undo);
     const alarms: Alarms = createAlarms({
       ...config.alarms,
       gateway: config.hostname,
@@ -291,9 +289,12 @@ function endOfCredential({
   return expires === undefined ? undefined : { kind, expiresAt: expires };
 }
 
-/** Alarms go past everything that mail needs, but through the proxy: it is the way out of this network. */
-function askBy(http: Http): Ask {
+/** The way out for alarms, made when first needed: past everything that mail needs, but through the same proxy. */
+function askWeb(exchange: ExchangeConfig, undo: (() => Promise<unknown>)[]): Ask {
+  let http: Http | undefined;
+  undo.push(async () => http?.close());
   return async (request) => {
+    http ??= createHttp({ ...httpOptions(exchange), headersTimeout: ALARM_TIMEOUT });
     const answer = await http.request(request);
     answer.discard();
     const retryAfter = answer.headers['retry-after'];

@@ -34,6 +34,7 @@ const LONGEST = 3_600_000;
 /** Notices that wait; over it, the oldest is given up. */
 const QUEUE = 50;
 const TIMEOUT = 20_000;
+const STOPPED = 'the gateway stopped';
 
 export class Outlet {
   readonly #channel: Channel;
@@ -76,7 +77,8 @@ export class Outlet {
 
   async #deliver(notice: Notice): Promise<void> {
     const { signal } = this.#stopping;
-    for (let attempt = 1; !signal.aborted; attempt++) {
+    for (let attempt = 1; ; attempt++) {
+      if (signal.aborted) return this.#failed(notice, attempt - 1, STOPPED, true);
       const sent = await this.#attempt(notice);
       if (sent.ok) return;
       const wait = RETRIES[attempt - 1];
@@ -93,7 +95,7 @@ export class Outlet {
     const signal = AbortSignal.any([limit, this.#stopping.signal]);
     const { promise: ended, resolve } = Promise.withResolvers<Sent>();
     const onAbort = (): void =>
-      resolve({ ok: false, failure: limit.aborted ? `no end after ${timeout / 1000} s` : 'the gateway stopped' });
+      resolve({ ok: false, failure: limit.aborted ? `no end after ${timeout / 1000} s` : STOPPED });
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     try {

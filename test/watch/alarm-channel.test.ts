@@ -158,16 +158,17 @@ describe('the end', () => {
     expect(waits).toEqual([1_000]);
     expect(aborted).toBe(true);
     expect(tried).toEqual(['1']);
-    expect(failures).toEqual(['1 1 the gateway stopped, given up']);
+    expect(failures).toEqual(['1 1 the gateway stopped, given up', '2 0 the gateway stopped, given up']);
   });
 
   it('does not wait for a next try', async () => {
-    const { outlet, tried } = bench(async () => no, {
+    const { outlet, tried, failures } = bench(async () => no, {
       wait: (ms, signal) => (ms === 0 ? Promise.resolve() : untilAborted(signal)),
     });
     outlet.tell(numbered(1));
     await new Promise((wake) => setImmediate(wake));
     await outlet.stop(0);
     expect(tried).toEqual(['1']);
+    expect(failures).toEqual(['1 1 HTTP 503', '1 1 the gateway stopped, given up']);
   });
 });
