@@ -51,6 +51,8 @@ export class Outlet {
   /** Returns at once. */
   tell(notice: Notice): void {
     if (this.#stopping.signal.aborted) return;
+    // A reminder that still waits is stale now.
+    this.#queue = this.#queue.filter((one) => one.notice !== 'repeated' || one.alarm !== notice.alarm);
     this.#queue.push(notice);
     const tooOld = this.#queue.length > QUEUE ? this.#queue.shift() : undefined;
     if (tooOld !== undefined) this.#failed(tooOld, 0, `${QUEUE} notices wait already`, true);

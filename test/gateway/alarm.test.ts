@@ -8,6 +8,7 @@ import { SMTPServer } from 'smtp-server';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { makeCertificate } from '../../src/tls/selfsigned.ts';
 import { configText } from './config-text.ts';
 import type { Folder, LogLine } from './process.ts';
 import { folder, GatewayProcess } from './process.ts';
@@ -68,6 +69,8 @@ interface More {
   readonly exchange?: string;
   readonly more?: string;
   readonly secret?: string;
+  /** Instead of the client secret. */
+  readonly credential?: string;
   readonly spool?: string;
 }
 
@@ -77,6 +80,7 @@ async function start({
   exchange = '',
   more = '',
   secret,
+  credential = 'clientSecret: ${SECRET}',
   spool = '',
 }: More = {}): Promise<GatewayProcess> {
   const text = configText({
@@ -91,7 +95,7 @@ alarms:
 ${to}
   repeat: 1s
 ${alarms}`,
-  });
+  }).replace('clientSecret: ${SECRET}', () => credential);
   gateway = new GatewayProcess(place.write('config.yaml', text), {
     SECRET: secret ?? sandbox.clientSecret,
     HOOK: url('/hook'),
@@ -186,6 +190,21 @@ describe('credentials', () => {
     expect(new Set(posted.map(({ reason }) => reason))).toEqual(new Set(['credentials']));
     expect(JSON.stringify([posted, process.lines])).not.toContain('not-the-secret');
     expect(sandbox.arrived()).toHaveLength(0);
+  });
+});
+
+describe('the certificate of the app registration', () => {
+  it('that ends soon is an alarm at the start, by its own date', async () => {
+    const [notBefore, notAfter] = [new Date(Date.now() - 60_000), new Date(Date.now() + 5 * 86_400_000)];
+    const pair = await makeCertificate({ commonName: 'app', keyType: 'rsa', notBefore, notAfter, use: 'server' });
+    const certificate = `{ certFile: ${place.write('a.pem', pair.cert)}, keyFile: ${place.write('a.key', pair.key)} }`;
+    const process = await start({ credential: `certificate: ${certificate}` });
+    const alarm = await notice('raised', 'appCertificateExpiring');
+    expect(alarm.title).toBe(
+      `The certificate of the app registration expires on ${notAfter.toISOString().slice(0, 10)}`,
+    );
+    const left = await metric(process, 'credential_remaining_seconds{account="exchange"}');
+    expect(Math.abs(left - 5 * 86_400)).toBeLessThan(60);
   });
 });
 

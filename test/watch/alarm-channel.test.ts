@@ -130,6 +130,20 @@ describe('notices', () => {
     expect(tried).toEqual(['1', '1', '2']);
   });
 
+  it('that only remind make room for the next one of their alarm', async () => {
+    const told: string[] = [];
+    const { outlet } = bench(async ({ notice: kind, alarm, at }) => {
+      told.push(`${kind} ${alarm} ${at}`);
+      return { ok: true };
+    }, patient);
+    outlet.tell(notice({ alarm: 'a', at: 1 }));
+    for (const at of [2, 3]) outlet.tell(notice({ alarm: 'a', notice: 'repeated', at }));
+    outlet.tell(notice({ alarm: 'b', notice: 'repeated', at: 4 }));
+    outlet.tell(notice({ alarm: 'a', notice: 'recovered', at: 5 }));
+    await idle(outlet);
+    expect(told).toEqual(['raised a 1', 'repeated b 4', 'recovered a 5']);
+  });
+
   it('beyond fifty push out the oldest that waits', async () => {
     const { outlet, failures } = bench(never, { wait: async () => undefined });
     for (let n = 0; n <= 52; n++) outlet.tell(numbered(n));
