@@ -34,11 +34,7 @@ import { openSqliteSpool } from './spool/sqlite.ts';
 import type { Alarms } from './watch/alarm.ts';
 import { createAlarms } from './watch/alarm.ts';
 import type { Channel } from './watch/alarm-channel.ts';
-import { commandChannel } from './watch/alarm-command.ts';
-import { mailChannel } from './watch/alarm-mail.ts';
 import type { Ask } from './watch/alarm-webhook.ts';
-import { webhookChannel } from './watch/alarm-webhook.ts';
-import { startHeartbeat } from './watch/heartbeat.ts';
 import { createLog } from './watch/log.ts';
 import { createMetrics } from './watch/metrics.ts';
 
@@ -110,7 +106,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       gateway: config.hostname,
       clientId: config.exchange.clientId,
       ...(credential === undefined ? {} : { credential }),
-      channels: config.alarms.to.map((channel) => channelOf(channel, config.hostname, ask)),
+      channels: await Promise.all(config.alarms.to.map((channel) => channelOf(channel, config.hostname, ask))),
       stats: async () => spool?.stats(),
       room: () => spool?.room(),
       report: (event) => report(event),
@@ -229,6 +225,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     alarms.start();
     const { heartbeat } = config.alarms;
     if (heartbeat !== undefined) {
+      const { startHeartbeat } = await import('./watch/heartbeat.ts');
       const isWell = (): boolean => ready().ready;
       const beating = startHeartbeat({ ...heartbeat, url: heartbeat.url.reveal(), ask, isWell, report });
       undo.push(async () => beating.stop());
@@ -302,17 +299,23 @@ function askWeb(exchange: ExchangeConfig, undo: (() => Promise<unknown>)[]): Ask
   };
 }
 
-function channelOf(channel: AlarmChannelConfig, hostname: string, ask: Ask): Channel {
+/** Each way is loaded where it is configured: the others cost nothing. */
+async function channelOf(channel: AlarmChannelConfig, hostname: string, ask: Ask): Promise<Channel> {
   switch (channel.kind) {
-    case 'webhook':
+    case 'webhook': {
+      const { webhookChannel } = await import('./watch/alarm-webhook.ts');
       return webhookChannel(channel.name, channel.webhook.reveal(), channel.form, ask);
-    case 'command':
+    }
+    case 'command': {
+      const { commandChannel } = await import('./watch/alarm-command.ts');
       return commandChannel(channel.name, channel.command, channel.environment);
+    }
     case 'mail': {
+      const { mailChannel } = await import('./watch/alarm-mail.ts');
       const { to, from, host, port } = channel.mail;
       const server = { host, port, name: hostname, tls: 'offered', timeout: ALARM_TIMEOUT } as const;
       return mailChannel(channel.name, async (mail) => {
-        // Loaded for the first alarm: most gateways never need it.
+        // Nodemailer is large: loaded for the first alarm.
         const { sendMail } = await import('./smtp/client.ts');
         return sendMail(server, { ...mail, from, to: [to] });
       });
