@@ -3,15 +3,16 @@
  * bottom. A failing Exchange or identity server does not prevent the start: the gateway is a buffer. What does prevent
  * it is a StartError, one sentence for the person who must act.
  */
+import { X509Certificate } from 'node:crypto';
 import { dirname } from 'node:path';
-import type { Config, CredentialConfig, ExchangeConfig, ListenerConfig } from './config/config.ts';
+import type { AlarmChannelConfig, Config, CredentialConfig, ExchangeConfig, ListenerConfig } from './config/config.ts';
 import { openControl } from './console/control.ts';
 import { operations } from './console/operations.ts';
 import { createConsole } from './console/server.ts';
 import { createEws } from './exchange/ews.ts';
 import type { Credential } from './exchange/credential.ts';
 import { createHttp } from './exchange/http.ts';
-import type { HttpOptions } from './exchange/http.ts';
+import type { Http, HttpOptions } from './exchange/http.ts';
 import { exchangeTransport } from './exchange/send.ts';
 import { createTokenProvider } from './exchange/token.ts';
 import type { Report } from './mail/event.ts';
@@ -20,6 +21,7 @@ import { senderMap } from './mail/senders.ts';
 import type { Arrival, Inject, Source } from './mail/source.ts';
 import type { OperatedSpool, Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
+import { unreachable } from './mail/status.ts';
 import { createBouncer } from './queue/bounce.ts';
 import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
@@ -31,6 +33,10 @@ import { loginGuard } from './smtp/limits.ts';
 import { smtpSource } from './smtp/listener.ts';
 import { forgetOld } from './spool/forget.ts';
 import { openSqliteSpool } from './spool/sqlite.ts';
+import type { Alarms } from './watch/alarm.ts';
+import { createAlarms } from './watch/alarm.ts';
+import type { Channel } from './watch/alarm-channel.ts';
+import type { Ask } from './watch/alarm-webhook.ts';
 import { createLog } from './watch/log.ts';
 import { createMetrics } from './watch/metrics.ts';
 
@@ -43,6 +49,8 @@ const SETTLE = 1_500;
 /** Guards against what no other time-out sees; a large message on a slow line takes its time. */
 const ATTEMPT_TIMEOUT = 3_600_000;
 const PURGE_INTERVAL = 3_600_000;
+/** Milliseconds a server may take for an alarm. */
+const ALARM_TIMEOUT = 20_000;
 
 export interface GatewayOptions {
   readonly version: string;
@@ -88,16 +96,31 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     undo.push(() => log.flush());
     let spool: OperatedSpool | undefined;
+    const credential = endOfCredential(config.exchange);
     const metrics = createMetrics({
       version: options.version,
       stats: async () => spool?.stats(),
       routes: [ROUTE],
       accounts: [ROUTE],
+      credentials: new Map(Object.entries(credential === undefined ? {} : { [ROUTE]: credential.expiresAt })),
     });
+    const ask = askWeb(config.exchange, undo);
+    const alarms: Alarms = createAlarms({
+      ...config.alarms,
+      gateway: config.hostname,
+      clientId: config.exchange.clientId,
+      ...(credential === undefined ? {} : { credential }),
+      channels: await Promise.all(config.alarms.to.map((channel) => channelOf(channel, config.hostname, ask))),
+      stats: async () => spool?.stats(),
+      room: () => spool?.room(),
+      report: (event) => report(event),
+    });
+    undo.push(() => alarms.stop());
     const listeners: { name: string; address: string; port: number }[] = [];
     const report: Report = (event) => {
       log.report(event);
       metrics.report(event);
+      alarms.report(event);
       if (event.event === 'listener.open')
         listeners.push({ name: event.listener, address: event.address, port: event.port });
     };
@@ -212,6 +235,14 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     state.ready = true;
     report({ event: 'gateway.ready', seconds: (performance.now() - begun) / 1000 });
+    alarms.start();
+    const { heartbeat } = config.alarms;
+    if (heartbeat !== undefined) {
+      const { startHeartbeat } = await import('./watch/heartbeat.ts');
+      const isWell = (): boolean => ready().ready;
+      const beating = startHeartbeat({ ...heartbeat, url: heartbeat.url.reveal(), ask, isWell, report });
+      undo.push(async () => beating.stop());
+    }
 
     const stop = async (why: string): Promise<number> => {
       const started = performance.now();
@@ -254,6 +285,57 @@ function httpOptions({ ca, proxy, connectTimeout, requestTimeout }: ExchangeConf
     ...(proxy.httpsProxy === undefined ? {} : { httpsProxy: proxy.httpsProxy.reveal() }),
     ...(proxy.noProxy === undefined ? {} : { noProxy: proxy.noProxy }),
   };
+}
+
+/** When the app registration's credential ends: by the configuration, or by the certificate itself. */
+function endOfCredential({
+  credential,
+  expires,
+}: ExchangeConfig): { readonly kind: CredentialConfig['kind']; readonly expiresAt: number } | undefined {
+  const { kind } = credential;
+  if (kind === 'certificate') {
+    return { kind, expiresAt: Date.parse(new X509Certificate(credential.certificate).validTo) };
+  }
+  return expires === undefined ? undefined : { kind, expiresAt: expires };
+}
+
+/** The way out for alarms, made when first needed: past everything that mail needs, but through the same proxy. */
+function askWeb(exchange: ExchangeConfig, undo: (() => Promise<unknown>)[]): Ask {
+  let http: Http | undefined;
+  undo.push(async () => http?.close());
+  return async (request) => {
+    http ??= createHttp({ ...httpOptions(exchange), headersTimeout: ALARM_TIMEOUT });
+    const answer = await http.request(request);
+    answer.discard();
+    const retryAfter = answer.headers['retry-after'];
+    return { status: answer.status, ...(retryAfter === undefined ? {} : { retryAfter }) };
+  };
+}
+
+/** Each way is loaded where it is configured: the others cost nothing. */
+async function channelOf(channel: AlarmChannelConfig, hostname: string, ask: Ask): Promise<Channel> {
+  switch (channel.kind) {
+    case 'webhook': {
+      const { webhookChannel } = await import('./watch/alarm-webhook.ts');
+      return webhookChannel(channel.name, channel.webhook.reveal(), channel.form, ask);
+    }
+    case 'command': {
+      const { commandChannel } = await import('./watch/alarm-command.ts');
+      return commandChannel(channel.name, channel.command, channel.environment);
+    }
+    case 'mail': {
+      const { mailChannel } = await import('./watch/alarm-mail.ts');
+      const { to, from, host, port } = channel.mail;
+      const server = { host, port, name: hostname, tls: 'offered', timeout: ALARM_TIMEOUT } as const;
+      return mailChannel(channel.name, async (mail) => {
+        // Nodemailer is large: loaded for the first alarm.
+        const { sendMail } = await import('./smtp/client.ts');
+        return sendMail(server, { ...mail, from, to: [to] });
+      });
+    }
+    default:
+      return unreachable(channel);
+  }
 }
 
 function revealed(credential: CredentialConfig): Credential {

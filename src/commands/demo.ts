@@ -25,6 +25,7 @@ import { version } from './version.ts';
 
 /** How long the three mails may take, milliseconds. */
 const PATIENCE = 30_000;
+const YEAR = 31_536_000_000;
 
 export const demoCommand: Command = {
   name: 'demo',
@@ -99,6 +100,7 @@ function configText(sandbox: Sandbox, caFile: string, spool: string, smtpPort: n
         tenantId: sandbox.tenantId,
         clientId: sandbox.clientId,
         clientSecret: sandbox.clientSecret,
+        expires: new Date(Date.now() + YEAR).toISOString().slice(0, 10),
         ewsUrl: sandbox.ewsUrl,
         authority: sandbox.authority,
         caFile,

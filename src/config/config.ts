@@ -237,7 +237,13 @@ export type AlarmChannelConfig =
       readonly form: 'json' | 'teams' | 'slack';
     }
   /** At least one word. The first is an absolute path, or a name to be looked for in PATH. */
-  | { readonly kind: 'command'; readonly name: string; readonly command: readonly string[] }
+  | {
+      readonly kind: 'command';
+      readonly name: string;
+      readonly command: readonly string[];
+      /** What a program needs of ours to run, and no secret. */
+      readonly environment: Readonly<Record<string, string>>;
+    }
   | { readonly kind: 'mail'; readonly name: string; readonly mail: AlarmMailConfig };
 
 export interface AlarmMailConfig {

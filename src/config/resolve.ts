@@ -148,7 +148,7 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
     retry,
     bounces: withoutGaps(bounces),
     spool: { ...spool, sqlite: resolve(around.folder, spool.sqlite) },
-    alarms: alarmsOf(settings, around.folder),
+    alarms: alarmsOf(settings, around),
     console,
     shutdown,
     log,
@@ -161,8 +161,8 @@ function listenerOf(listener: Settings['listeners'][number], index: number, { ke
   return { ...withoutGaps(rest), ...(certificate && { certificate }) };
 }
 
-function alarmsOf({ alarms, senders }: Settings, folder: string): AlarmsConfig {
-  return { ...withoutGaps(alarms), to: alarms.to.map((channel) => channelOf(channel, senders.mailbox, folder)) };
+function alarmsOf({ alarms, senders }: Settings, around: Surroundings): AlarmsConfig {
+  return { ...withoutGaps(alarms), to: alarms.to.map((channel) => channelOf(channel, senders.mailbox, around)) };
 }
 
 type Channel = Settings['alarms']['to'][number];
@@ -170,7 +170,7 @@ type Channel = Settings['alarms']['to'][number];
 function channelOf(
   { name, webhook, form, command, mail }: Channel,
   sender: string,
-  folder: string,
+  { folder, environment }: Surroundings,
 ): AlarmChannelConfig {
   if (webhook !== undefined) return { kind: 'webhook', name, webhook, form };
   if (mail !== undefined) return { kind: 'mail', name, mail: { ...mail, from: mail.from ?? sender } };
@@ -178,7 +178,24 @@ function channelOf(
   if (program === undefined) throw new Error('an alarm channel without a way passed its checks');
   // A name without any slash is looked for in PATH.
   const isPath = program.includes('/') || program.includes(sep);
-  return { kind: 'command', name, command: [isPath ? resolve(folder, program) : program, ...words] };
+  return {
+    kind: 'command',
+    name,
+    command: [isPath ? resolve(folder, program) : program, ...words],
+    environment: inherited(environment),
+  };
+}
+
+/** The variables that programs expect everywhere. The others may hold secrets. */
+const INHERITED = ['PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'SystemRoot', 'TEMP'];
+
+function inherited(environment: Environment): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    INHERITED.flatMap((name) => {
+      const value = environment[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
 }
 
 type WithoutGaps<T> = {

@@ -144,6 +144,7 @@ export function createTokenProvider(options: TokenOptions): TokenProvider {
       account,
       cause: failure.cause,
       advice: failure.advice,
+      misconfigured: failure.misconfigured,
       ...validUntil,
       seconds: (at - begun) / 1000,
     });

@@ -2,6 +2,7 @@
  * The closed list of what the gateway can report. Log lines, metrics and alarms are made from events and nowhere else.
  * Events hold no secret, no token and no message body. Durations are seconds, times epoch milliseconds, sizes octets.
  */
+import type { AlarmReason, AlarmSeverity } from './alarm.ts';
 import type { Origin } from './envelope.ts';
 import type { LaneKey, SpoolId } from './item.ts';
 import type { Delayed, DeliveryStatus, Failed, Relayed, Unknown } from './status.ts';
@@ -211,6 +212,8 @@ export type Event =
       readonly account: string;
       readonly cause: string;
       readonly advice: string;
+      /** No waiting mends it: a person has to change something. */
+      readonly misconfigured: boolean;
       readonly validUntil?: number;
       readonly seconds: number;
     }
@@ -225,6 +228,33 @@ export type Event =
     }
   | { readonly event: 'spool.trouble'; readonly trouble: string; readonly detail: string }
   | { readonly event: 'spool.recovered'; readonly where: string; readonly queued: number }
+  /** Somebody must act. `alarm` is its identity; `repeated`: it was raised before and lasts. */
+  | {
+      readonly event: 'alarm.raised';
+      readonly alarm: string;
+      readonly reason: AlarmReason;
+      readonly severity: AlarmSeverity;
+      readonly title: string;
+      readonly text: string;
+      readonly since: number;
+      readonly repeated: boolean;
+    }
+  | {
+      readonly event: 'alarm.recovered';
+      readonly alarm: string;
+      readonly reason: AlarmReason;
+      readonly title: string;
+      readonly seconds: number;
+    }
+  /** A notice of an alarm, or (without `alarm`) the sign of life, did not get through. */
+  | {
+      readonly event: 'alarm.failed';
+      readonly channel: string;
+      readonly alarm?: string;
+      readonly attempt: number;
+      readonly failure: string;
+      readonly givenUp: boolean;
+    }
   /** The reader of the log was too slow or gone; this many lines were given up so that mail goes on. */
   | { readonly event: 'log.dropped'; readonly lines: number }
   /** A bug: something threw that should have been a value. Caught at one place; the item concerned is deferred. */

@@ -1,12 +1,21 @@
 /**
- * Sends one mail to an SMTP server: the demo's client. A failure is an Error whose message names the server and says
- * what it answered; nothing is retried.
+ * Sends one mail to an SMTP server: the client of the demo and of alarms. A failure is an Error whose message names the
+ * server and says what it answered; nothing is retried.
  */
 import { createTransport } from 'nodemailer';
 
 export interface SmtpServer {
   readonly host: string;
   readonly port: number;
+  /**
+   * never (the default), or offered: STARTTLS where the server offers it, whatever its certificate (RFC 7435): there is
+   * no login to protect.
+   */
+  readonly tls?: 'never' | 'offered';
+  /** What the client calls itself in EHLO. */
+  readonly name?: string;
+  /** Milliseconds without any progress, default 60,000. */
+  readonly timeout?: number;
 }
 
 export interface MailAttachment {
@@ -27,19 +36,23 @@ export interface Mail {
   readonly text: string;
   readonly html?: string;
   readonly attachments?: readonly MailAttachment[];
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** @returns the server's reply to the message, for example `250 2.0.0 queued as ...` */
 export async function sendMail(server: SmtpServer, mail: Mail): Promise<string> {
+  const { host, port, tls = 'never', name, timeout = 60_000 } = server;
   const transport = createTransport({
-    host: server.host,
-    port: server.port,
+    host,
+    port,
     secure: false,
-    ignoreTLS: true,
-    connectionTimeout: 10_000,
-    socketTimeout: 60_000,
+    ...(tls === 'never' ? { ignoreTLS: true } : { opportunisticTLS: true, tls: { rejectUnauthorized: false } }),
+    ...(name === undefined ? {} : { name }),
+    connectionTimeout: Math.min(10_000, timeout),
+    greetingTimeout: timeout,
+    socketTimeout: timeout,
   });
-  const { to, cc = [], bcc = [], attachments = [], ...rest } = mail;
+  const { to, cc = [], bcc = [], attachments = [], headers = {}, ...rest } = mail;
   try {
     const sent = await transport.sendMail({
       ...rest,
@@ -47,6 +60,7 @@ export async function sendMail(server: SmtpServer, mail: Mail): Promise<string> 
       cc: [...cc],
       bcc: [...bcc],
       attachments: attachments.map((a) => ({ ...a })),
+      headers: { ...headers },
     });
     return sent.response;
   } catch (error) {

@@ -150,6 +150,17 @@ export const CATALOGUE = {
   ),
   tokenExpiry: gauge('token_expiry_timestamp_seconds', 'When the present token expires, in Unix time.', 'account'),
   tokenRemaining: gauge('token_remaining_seconds', 'How long the present token is still good; 0: expired.', 'account'),
+  credentialRemaining: gauge(
+    'credential_remaining_seconds',
+    "How long the app registration's credential is still good: the client secret by exchange.expires, or the certificate; 0: expired; absent: not known.",
+    'account',
+  ),
+  // alarms
+  alarmsActive: gauge('alarms_active', 'Alarms that stand now, by reason.', 'reason'),
+  alarmFailures: counter(
+    'alarm_failures_total',
+    'Notices of alarms, and signs of life, that did not get through, each try; the log line "alarm.failed" names the channel.',
+  ),
   // the program
   logDropped: counter('log_lines_dropped_total', "Log lines given up because the log's reader was too slow."),
   bugs: counter('bugs_total', 'Exceptions that should have been values; the log line "bug" has the details.'),

@@ -297,6 +297,7 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
           account: id(event.account),
           cause: text(event.cause, SHORT),
           advice: text(event.advice, LONG),
+          misconfigured: event.misconfigured,
           validUntil: optional(event.validUntil, instant),
           seconds: round(event.seconds),
         },
@@ -328,6 +329,39 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         where: text(event.where),
         queued: event.queued,
       });
+    case 'alarm.raised':
+      return line(
+        event.severity === 'critical' ? 'error' : 'warn',
+        `${event.repeated ? 'Alarm lasts' : 'Alarm'}: ${text(event.title)}`,
+        {
+          alarm: text(event.alarm),
+          reason: event.reason,
+          severity: event.severity,
+          title: text(event.title),
+          text: text(event.text, LONG),
+          since: instant(event.since),
+          repeated: event.repeated,
+        },
+      );
+    case 'alarm.recovered':
+      return line('info', `Alarm over after ${duration(event.seconds)}: ${text(event.title)}`, {
+        alarm: text(event.alarm),
+        reason: event.reason,
+        title: text(event.title),
+        seconds: round(event.seconds),
+      });
+    case 'alarm.failed':
+      return line(
+        event.givenUp ? 'error' : 'warn',
+        `${event.alarm === undefined ? 'Sign of life' : `Notice by ${id(event.channel)}`} did not get through${event.givenUp ? '' : ', it is tried again'}: ${text(event.failure)}`,
+        {
+          channel: id(event.channel),
+          alarm: optional(event.alarm, text),
+          attempt: event.attempt,
+          failure: text(event.failure),
+          givenUp: event.givenUp,
+        },
+      );
     case 'log.dropped':
       return line('warn', `${count(event.lines, 'log line')} given up because the log's reader was too slow`, {
         lines: event.lines,

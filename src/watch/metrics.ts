@@ -7,6 +7,8 @@
  * not answer costs a scrape two seconds, not its result.
  */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type { AlarmReason } from '../mail/alarm.ts';
+import { ALARM_REASONS } from '../mail/alarm.ts';
 import type { Event, Refusal, Report } from '../mail/event.ts';
 import { ITEM_STATES } from '../mail/item.ts';
 import type { SpoolStats } from '../mail/spool.ts';
@@ -25,6 +27,8 @@ export interface MetricsOptions {
   /** Routes and token accounts whose series exist from the start; others come with their first event. */
   readonly routes?: readonly string[];
   readonly accounts?: readonly string[];
+  /** When the credential of an account ends, epoch milliseconds. */
+  readonly credentials?: ReadonlyMap<string, number>;
   /** Milliseconds a scrape waits for `stats`, default 2000. */
   readonly statsTimeout?: number;
   readonly now?: () => number;
@@ -88,9 +92,13 @@ class GatewayMetrics implements Metrics {
   readonly #heldUntil = new Map<string, number>();
   readonly #expiry = new Map<string, number>();
   readonly #certificates = new Map<string, number>();
+  readonly #credentials: ReadonlyMap<string, number>;
+  /** Identities of the alarms that stand. */
+  readonly #alarms = new Map<string, AlarmReason>();
 
   constructor(options: MetricsOptions) {
     this.#now = options.now ?? Date.now;
+    this.#credentials = options.credentials ?? new Map();
     this.#meters = metersIn(this.#registry);
     collectDefaultMetrics({ register: this.#registry });
     const m = this.#meters;
@@ -101,6 +109,7 @@ class GatewayMetrics implements Metrics {
     m.freeBytes.remove();
     for (const state of ITEM_STATES) m.queueItems.set({ state }, 0);
     for (const act of ['retry', 'hold', 'move', 'drop', 'export']) m.operatorActs.inc({ act }, 0);
+    this.#showAlarms();
     for (const route of options.routes ?? []) this.#introduceRoute(route);
     for (const account of options.accounts ?? []) this.#introduceAccount(account);
   }
@@ -112,6 +121,9 @@ class GatewayMetrics implements Metrics {
     }
     for (const [listener, at] of this.#certificates) {
       this.#meters.certificateRemaining.set({ listener }, Math.max(0, (at - this.#now()) / 1000));
+    }
+    for (const [account, at] of this.#credentials) {
+      this.#meters.credentialRemaining.set({ account }, Math.max(0, (at - this.#now()) / 1000));
     }
     return { contentType: this.#registry.contentType, body: await this.#registry.metrics() };
   }
@@ -240,6 +252,14 @@ class GatewayMetrics implements Metrics {
         m.spoolTrouble.set(1);
         m.spoolTroubles.inc();
         return;
+      case 'alarm.raised':
+        this.#alarms.set(event.alarm, event.reason);
+        return this.#showAlarms();
+      case 'alarm.recovered':
+        this.#alarms.delete(event.alarm);
+        return this.#showAlarms();
+      case 'alarm.failed':
+        return m.alarmFailures.inc();
       case 'log.dropped':
         m.logDropped.inc(amount(event.lines));
         return;
@@ -272,6 +292,13 @@ class GatewayMetrics implements Metrics {
 
   #showRunning(): void {
     for (const [route, items] of this.#running) this.#meters.inFlight.set({ route }, items.size);
+  }
+
+  #showAlarms(): void {
+    const standing = [...this.#alarms.values()];
+    for (const reason of ALARM_REASONS) {
+      this.#meters.alarmsActive.set({ reason }, standing.filter((one) => one === reason).length);
+    }
   }
 
   /** Adds what this hold adds to the one before it: a hold that is prolonged is not counted twice. */

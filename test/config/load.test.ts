@@ -250,15 +250,16 @@ alarms:
   expiresWithin: 30d
   heartbeat: { url: "https://beats.example/\${SIGN}?a=1" }`,
       }),
-      { SIGN: MARK },
+      { SIGN: MARK, PATH: '/usr/bin', TZ: 'UTC' },
     );
+    const environment = { PATH: '/usr/bin', TZ: 'UTC' };
     const secret = expect.any(Secret) as Secret;
     expect(alarms).toStrictEqual({
       to: [
         { kind: 'webhook', name: 'chat', webhook: secret, form: 'teams' },
         { kind: 'webhook', name: 'json', webhook: secret, form: 'json' },
-        { kind: 'command', name: 'pager', command: ['page', '--to', 'a b'] },
-        { kind: 'command', name: 'script', command: [join(here.folder, 'bin/page')] },
+        { kind: 'command', name: 'pager', command: ['page', '--to', 'a b'], environment },
+        { kind: 'command', name: 'script', command: [join(here.folder, 'bin/page')], environment },
         {
           kind: 'mail',
           name: 'operator',

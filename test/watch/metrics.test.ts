@@ -177,6 +177,9 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'spool.open': [[]],
   'spool.trouble': [['spool_trouble +1', 'spool_troubles_total +1']],
   'spool.recovered': [[]],
+  'alarm.raised': [['alarms_active{reason="mailboxMisconfigured"} +1'], ['alarms_active{reason="mailParked"} +1']],
+  'alarm.recovered': [[]],
+  'alarm.failed': [['alarm_failures_total +1'], ['alarm_failures_total +1']],
   'log.dropped': [['log_lines_dropped_total +17']],
   bug: [['bugs_total +1']],
 };
@@ -283,6 +286,32 @@ describe('over a sequence', () => {
     expect(await trouble()).toBe(1);
     watched.report(first(name));
     expect(await trouble()).toBe(0);
+  });
+
+  it('an alarm counts once from its first notice to its end', async () => {
+    const watched = metrics();
+    const active = async (): Promise<number | undefined> =>
+      series(await text(watched)).get('smtp2exchange_alarms_active{reason="mailParked"}');
+    const [, raised] = EVENTS['alarm.raised'];
+    if (raised === undefined) throw new Error('no sample');
+    expect(await active()).toBe(0);
+    watched.report(raised);
+    watched.report(raised);
+    expect(await active()).toBe(1);
+    watched.report(first('alarm.recovered'));
+    watched.report(first('alarm.recovered'));
+    expect(await active()).toBe(0);
+  });
+
+  it('the seconds to a credential’s end run down to 0, and are absent where it is not known', async () => {
+    let now = NOW;
+    const left = async (from: Metrics): Promise<number | undefined> =>
+      series(await text(from)).get('smtp2exchange_credential_remaining_seconds{account="exchange"}');
+    expect(await left(metrics())).toBeUndefined();
+    const watched = metrics({ now: () => now, credentials: new Map([['exchange', NOW + 86_400_000]]) });
+    expect(await left(watched)).toBe(86_400);
+    now += 100_000_000;
+    expect(await left(watched)).toBe(0);
   });
 
   it('the seconds to a token’s expiry run down to 0', async () => {
@@ -495,7 +524,7 @@ describe('the exposition', () => {
   });
 
   it('uses the labels that the catalogue names, and every one of them', async () => {
-    const watched = metrics();
+    const watched = metrics({ credentials: new Map([['exchange', NOW]]) });
     for (const event of ALL_EVENTS) watched.report(event);
     const used = new Map<string, Set<string>>();
     for (const key of series(await text(watched)).keys()) {

@@ -1,0 +1,211 @@
+/**
+ * What is wrong now, known from events, from a look at the spool's figures and from dates. No memory of what was told,
+ * no clock of its own, no I/O; never fails. Each condition has an identity: the same trouble has the same one.
+ *
+ * An outage counts after OUTAGE_AFTER only, as most end by themselves; all else counts at once. A route that is held
+ * because there is no token is not told beside the token.
+ */
+import type { Event, EventName } from '../mail/event.ts';
+import type { Room, SpoolStats } from '../mail/spool.ts';
+import { MISCONFIGURED } from '../mail/status.ts';
+import type { HeldRoute, LastParked, RefusedAccount, Words } from './alarm-words.ts';
+import * as words from './alarm-words.ts';
+
+/** `wall`: epoch milliseconds. `steady`: milliseconds of a clock that is never set. */
+export interface Moment {
+  readonly wall: number;
+  readonly steady: number;
+}
+
+export interface Condition extends Words {
+  readonly id: string;
+  /** Epoch milliseconds. */
+  readonly since: number;
+}
+
+export interface ConditionOptions {
+  /** Milliseconds. */
+  readonly oldestAfter: number;
+  readonly expiresWithin: number;
+  /** Of the app registration: for the commands that open EWS to it. */
+  readonly clientId: string;
+  /** That of the app registration, where its end is known; epoch milliseconds. */
+  readonly credential?: { readonly kind: 'secret' | 'certificate'; readonly expiresAt: number };
+}
+
+/** Milliseconds. */
+const OUTAGE_AFTER = 300_000;
+/** A mailbox with waiting mail is tried far more often; one that was not tried for so long has none left. */
+const MAILBOX_FORGOTTEN = 3_600_000;
+/** The words of an EWS that is closed (exchange/codes.ts). */
+const CLOSED = new Set(['HTTP 403', 'ErrorOrganizationAccessBlocked']);
+
+interface Route extends HeldRoute {
+  readonly begun: number;
+  readonly misconfigured: boolean;
+  readonly forToken: boolean;
+}
+interface Mailbox extends HeldRoute {
+  readonly mailbox: string;
+  readonly seen: number;
+}
+type Handlers = { readonly [Name in EventName]?: (event: Extract<Event, { event: Name }>, at: Moment) => void };
+
+export class Conditions {
+  readonly #options: ConditionOptions;
+  readonly #routes = new Map<string, Route>();
+  readonly #mailboxes = new Map<string, Mailbox>();
+  readonly #accounts = new Map<string, RefusedAccount>();
+  readonly #certificates = new Map<string, { readonly subject: string; readonly expiresAt: number }>();
+  #trouble: { readonly trouble: string; readonly detail: string; readonly since: number } | undefined;
+  #full: { readonly reason: string; readonly since: number } | undefined;
+  #parked: { readonly count: number; readonly since: number; readonly last?: LastParked } | undefined;
+  #waiting: { readonly oldest: number; readonly count: number } | undefined;
+
+  constructor(options: ConditionOptions) {
+    this.#options = options;
+  }
+
+  /** @returns whether it concerns any condition */
+  report(event: Event, at: Moment): boolean {
+    // The handler under an event's name takes that event.
+    const hear = this.#handlers[event.event] as ((event: Event, at: Moment) => void) | undefined;
+    hear?.(event, at);
+    return hear !== undefined;
+  }
+
+  /** Undefined: not known at the moment; what was known stands. */
+  look(stats: SpoolStats | undefined, room: Room | undefined, at: Moment): void {
+    if (stats !== undefined) {
+      const { oldest, items } = stats;
+      this.#waiting = oldest === undefined ? undefined : { oldest, count: items.queued + items.sending };
+      this.#parked = items.parked === 0 ? undefined : { since: at.wall, ...this.#parked, count: items.parked };
+    }
+    if (room !== undefined) {
+      const isFull = !room.ok && this.#trouble === undefined;
+      this.#full = isFull ? { since: at.wall, ...this.#full, reason: room.reason } : undefined;
+    }
+  }
+
+  current(at: Moment): readonly Condition[] {
+    return [
+      ...[...this.#routes.values()].flatMap((route) => this.#ofRoute(route, at)),
+      ...[...this.#mailboxes.values()]
+        .filter(({ seen }) => at.steady - seen < MAILBOX_FORGOTTEN)
+        .map((one) => condition(words.mailboxMisconfigured(one), one.since, `${one.route}/${one.mailbox}`)),
+      ...[...this.#accounts.values()].map((one) => condition(words.credentials(one), one.since, one.account)),
+      ...this.#ofDates(at),
+      ...this.#ofSpool(at),
+    ];
+  }
+
+  #ofRoute(route: Route, at: Moment): readonly Condition[] {
+    if (!route.misconfigured) {
+      const lasts = at.steady - route.begun >= OUTAGE_AFTER;
+      return lasts ? [condition(words.routeHeld(route), route.since, route.route)] : [];
+    }
+    if (route.forToken) return [];
+    const said = CLOSED.has(route.cause) ? words.ewsClosed(route, this.#options.clientId) : words.misconfigured(route);
+    return [condition(said, route.since, route.route)];
+  }
+
+  #ofDates({ wall }: Moment): readonly Condition[] {
+    const { credential, expiresWithin } = this.#options;
+    const soon = (expiresAt: number): boolean => expiresAt - wall < expiresWithin;
+    const since = (expiresAt: number): number => Math.min(wall, expiresAt - expiresWithin);
+    return [
+      ...(credential === undefined || !soon(credential.expiresAt)
+        ? []
+        : [
+            condition(
+              words.credentialExpiring(credential.kind, credential.expiresAt, wall),
+              since(credential.expiresAt),
+              'exchange',
+            ),
+          ]),
+      ...[...this.#certificates]
+        .filter(([, { expiresAt }]) => soon(expiresAt))
+        .map(([listener, { subject, expiresAt }]) =>
+          condition(words.certificateExpiring(listener, subject, expiresAt, wall), since(expiresAt), listener),
+        ),
+    ];
+  }
+
+  #ofSpool({ wall }: Moment): readonly Condition[] {
+    const found: Condition[] = [];
+    if (this.#trouble !== undefined) {
+      const { trouble, detail, since } = this.#trouble;
+      found.push(condition(words.spoolTrouble(trouble, detail, since), since));
+    } else if (this.#full !== undefined) {
+      found.push(condition(words.spoolFull(this.#full.reason), this.#full.since));
+    }
+    if (this.#parked !== undefined) {
+      const { count, since, last } = this.#parked;
+      found.push(condition(words.mailParked(count, last), since));
+    }
+    const { oldestAfter } = this.#options;
+    if (this.#waiting !== undefined && wall - this.#waiting.oldest > oldestAfter) {
+      const { oldest, count } = this.#waiting;
+      found.push(condition(words.mailOld(oldest, count, oldestAfter), oldest + oldestAfter));
+    }
+    return found;
+  }
+
+  readonly #handlers: Handlers = {
+    'route.held': ({ route, cause, reason, misconfigured }, at) => {
+      const before = this.#routes.get(route);
+      // A probe that met an outage does not mend what a person has to.
+      if (before?.misconfigured === true && !before.forToken && !misconfigured) return;
+      const forToken = [...this.#accounts.values()].some((account) => account.cause === cause);
+      this.#routes.set(route, {
+        route,
+        cause,
+        reason,
+        misconfigured,
+        forToken,
+        since: before?.since ?? at.wall,
+        begun: before?.begun ?? at.steady,
+      });
+    },
+    'route.released': ({ route }) => void this.#routes.delete(route),
+    'delivery.delayed': ({ route, mailbox, status }, at) => {
+      const key = `${route}/${mailbox}`;
+      if (status.code === MISCONFIGURED && status.reach === 'mailbox') {
+        const { cause, text, reason = text } = status;
+        const since = this.#mailboxes.get(key)?.since ?? at.wall;
+        this.#mailboxes.set(key, { route, mailbox, cause, reason, since, seen: at.steady });
+      } else if (status.reach === 'message') this.#mailboxes.delete(key);
+    },
+    'delivery.relayed': ({ route, mailbox }) => void this.#mailboxes.delete(`${route}/${mailbox}`),
+    'delivery.failed': ({ route, mailbox }) => void this.#mailboxes.delete(`${route}/${mailbox}`),
+    'delivery.unknown': ({ route, mailbox }) => void this.#mailboxes.delete(`${route}/${mailbox}`),
+    'token.failed': ({ account, cause, advice, misconfigured, validUntil }, at) => {
+      const before = this.#accounts.get(account);
+      if (!misconfigured && before === undefined) return;
+      const since = before?.since ?? at.wall;
+      const said = misconfigured || before === undefined ? { cause, advice } : before;
+      this.#accounts.set(account, {
+        account,
+        cause: said.cause,
+        advice: said.advice,
+        since,
+        ...(validUntil === undefined ? {} : { validUntil }),
+      });
+    },
+    'token.acquired': ({ account }) => void this.#accounts.delete(account),
+    'certificate.loaded': ({ listener, subject, expiresAt }) =>
+      void this.#certificates.set(listener, { subject, expiresAt }),
+    'item.parked': ({ why, status: { cause, reason } }, at) => {
+      const { count, since } = this.#parked ?? { count: 0, since: at.wall };
+      const last = { why, cause, ...(reason === undefined ? {} : { reason }) };
+      this.#parked = { count: count + 1, since, last };
+    },
+    'spool.trouble': ({ trouble, detail }, at) =>
+      void (this.#trouble = { trouble, detail, since: this.#trouble?.since ?? at.wall }),
+    'spool.recovered': () => void (this.#trouble = undefined),
+  };
+}
+
+function condition(said: Words, since: number, about?: string): Condition {
+  return { ...said, since, id: about === undefined ? said.reason : `${said.reason}:${about}` };
+}

@@ -1,0 +1,145 @@
+/**
+ * Alarms: made from events, and from a look at the spool's figures and at dates every few seconds. Raised once, repeated
+ * while the trouble lasts, and called over; told to every channel, and to log and metrics as events. docs/alarms.md says
+ * what each reason means.
+ *
+ * Promises: never throws, holds up no mail; a channel's trouble is its own. State is in memory: after a restart what lasts
+ * is told again, and what ended meanwhile is not.
+ */
+import type { Event, Report } from '../mail/event.ts';
+import type { Room, SpoolStats } from '../mail/spool.ts';
+import type { Channel, OutletOptions } from './alarm-channel.ts';
+import { Outlet } from './alarm-channel.ts';
+import type { ConditionOptions, Moment } from './alarm-conditions.ts';
+import { Conditions } from './alarm-conditions.ts';
+import { noticeOf } from './alarm-notice.ts';
+import type { Change } from './alarm-register.ts';
+import { Register } from './alarm-register.ts';
+
+export interface AlarmOptions extends ConditionOptions, Omit<OutletOptions, 'report'> {
+  /** Which gateway this is, for who has several. */
+  readonly gateway: string;
+  readonly channels: readonly Channel[];
+  /** Milliseconds from one notice to the next while the trouble lasts. */
+  readonly repeat: number;
+  /** Undefined: the spool is not open yet. A rejection: not known now; the spool reports its trouble itself. */
+  readonly stats: () => Promise<SpoolStats | undefined>;
+  readonly room: () => Room | undefined;
+  readonly report: Report;
+  /** Epoch milliseconds. */
+  readonly now?: () => number;
+  /** Milliseconds of a clock that is never set. */
+  readonly steady?: () => number;
+}
+
+export interface Alarms {
+  readonly report: Report;
+  /** Looks now, and from now on every few seconds. */
+  start(): void;
+  /** One look. */
+  look(): Promise<void>;
+  /** Nothing is raised any more; what is on its way to somebody has a second. */
+  stop(): Promise<void>;
+}
+
+/** Milliseconds between two looks: at most, at least. */
+const LOOK = 15_000;
+const SOONEST = 250;
+const GRACE = 1_000;
+
+export function createAlarms(options: AlarmOptions): Alarms {
+  return new GatewayAlarms(options);
+}
+
+class GatewayAlarms implements Alarms {
+  readonly #options: AlarmOptions;
+  readonly #conditions: Conditions;
+  readonly #register: Register;
+  readonly #outlets: readonly Outlet[];
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+  #isStopping = false;
+
+  constructor(options: AlarmOptions) {
+    this.#options = options;
+    this.#conditions = new Conditions(options);
+    this.#register = new Register(options.repeat);
+    this.#outlets = options.channels.map((channel) => new Outlet(channel, options));
+  }
+
+  readonly report = (event: Event): void => {
+    if (event.event === 'gateway.stopping') this.#isStopping = true;
+    this.#guarded(() => {
+      const at = this.#moment();
+      if (this.#conditions.report(event, at)) this.#update(at);
+    });
+  };
+
+  start(): void {
+    const { repeat, oldestAfter } = this.#options;
+    const every = Math.min(LOOK, Math.max(SOONEST, Math.min(repeat, oldestAfter) / 4));
+    this.#timer = setInterval(() => void this.look(), every);
+    this.#timer.unref();
+    void this.look();
+  }
+
+  look(): Promise<void> {
+    return (this.#looking ??= this.#look().finally(() => (this.#looking = undefined)));
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    clearInterval(this.#timer);
+    await Promise.all(this.#outlets.map((outlet) => outlet.stop(GRACE)));
+  }
+
+  async #look(): Promise<void> {
+    const { stats, room } = this.#options;
+    const figures = await stats().catch(() => undefined);
+    this.#guarded(() => {
+      const at = this.#moment();
+      this.#conditions.look(figures, room(), at);
+      this.#update(at);
+    });
+  }
+
+  /** A mistake here must not become one of whoever reports. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (cause) {
+      const error = cause instanceof Error ? cause : new Error(String(cause));
+      this.#options.report({ event: 'bug', where: 'alarms', error });
+    }
+  }
+
+  #update(at: Moment): void {
+    if (this.#isStopping) return;
+    for (const change of this.#register.update(this.#conditions.current(at), at)) this.#tell(change, at.wall);
+  }
+
+  #tell(change: Change, now: number): void {
+    const told = noticeOf(change, this.#options.gateway, now);
+    const { notice, alarm, reason, severity, title, lines, since } = told;
+    this.#options.report(
+      notice === 'recovered'
+        ? { event: 'alarm.recovered', alarm, reason, title, seconds: Math.max(0, now - since) / 1000 }
+        : {
+            event: 'alarm.raised',
+            alarm,
+            reason,
+            severity,
+            title,
+            text: lines.join('\n'),
+            since,
+            repeated: notice === 'repeated',
+          },
+    );
+    for (const outlet of this.#outlets) outlet.tell(told);
+  }
+
+  #moment(): Moment {
+    const { now = Date.now, steady = () => performance.now() } = this.#options;
+    return { wall: now(), steady: steady() };
+  }
+}
