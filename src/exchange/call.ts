@@ -187,7 +187,9 @@ interface Circumstances {
 }
 
 function statusOf(meaning: Meaning, { cause, notes = [], ids, retryAfter }: Circumstances): Trouble {
-  const reason = [meaning.reason, ...notes.filter((note) => note !== undefined)].join('\n');
+  const added = notes.filter((note) => note !== undefined);
+  // In the log they stand in one line.
+  const reason = added.length === 0 ? meaning.reason : [`${meaning.reason}.`, ...added].join('\n');
   const common = { ...meaning, cause, reason, ...(ids === undefined ? {} : { ids }) };
   switch (common.outcome) {
     case 'delayed':
