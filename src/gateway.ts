@@ -9,6 +9,7 @@ import type { AlarmChannelConfig, Config, CredentialConfig, ExchangeConfig, List
 import { openControl } from './console/control.ts';
 import { operations } from './console/operations.ts';
 import { createConsole } from './console/server.ts';
+import { bearer } from './exchange/authorizer.ts';
 import { createEws } from './exchange/ews.ts';
 import type { Credential } from './exchange/credential.ts';
 import { createHttp } from './exchange/http.ts';
@@ -159,7 +160,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       report,
     });
     undo.push(async () => token.close());
-    const ews = await createEws({ url: exchange.ewsUrl, http, token, version: options.version });
+    const ews = await createEws({ url: exchange.ewsUrl, authorizer: bearer({ http, token }), version: options.version });
     const { saveToSentItems, carryHeaders } = exchange;
     const transport = exchangeTransport({ ews, saveToSentItems, carryHeaders });
     undo.push(() => transport.close());

@@ -1,5 +1,5 @@
 /**
- * One SOAP request to EWS and what its answer means. Promises: one attempt, but for a second one with a fresh token after
+ * One SOAP request to EWS and what its answer means. Promises: one attempt, but for a second one with a fresh login after
  * a 401; the answer is read within a bound; whatever happens is a value, and it says `unknown` exactly when the server may
  * have acted on a request that sends. Only a throw of the caller's own body passes through.
  */
@@ -15,15 +15,15 @@ import {
   PERHAPS_TOO_LARGE,
 } from './codes.ts';
 import type { Meaning } from './codes.ts';
+import type { Answered, Authorizer } from './authorizer.ts';
 import { HttpFailure } from './http.ts';
-import type { Http, HttpRequest, HttpResponse } from './http.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
 import { readAnswer } from './soap.ts';
 import type { SoapAnswer, Told } from './soap.ts';
-import type { TokenFailure, TokenProvider } from './token.ts';
+import type { TokenFailure } from './token.ts';
 
 export interface CallOptions {
-  readonly http: Http;
-  readonly token: TokenProvider;
+  readonly authorizer: Authorizer;
   /** Address of Exchange.asmx. */
   readonly url: string;
   readonly userAgent: string;
@@ -57,44 +57,31 @@ const MAX_TOLD = 300;
 const LARGE = 4 * 1024 * 1024;
 
 export async function call(options: CallOptions, request: SoapCall): Promise<CallResult> {
-  let refused: string | undefined;
-  for (;;) {
-    const given = await options.token.get(request.signal);
-    if (!given.ok) return { ok: false, status: withoutToken(given) };
-    // The provider has no other token to give: the answer would be the same.
-    if (given.token === refused) return { ok: false, status: statusOf(meaningOfStatus(401), { cause: 'HTTP 401' }) };
-    const clientRequestId = (options.uuid ?? randomUUID)();
-    let response: HttpResponse;
-    try {
-      response = await options.http.request({
-        method: 'POST',
-        url: options.url,
-        headers: headersOf(options, request, given.token, clientRequestId),
-        body: request.body,
-        signal: request.signal,
-      });
-    } catch (error) {
-      if (!(error instanceof HttpFailure)) throw error;
-      return { ok: false, status: withoutAnswer(error, request.sends, { clientRequestId }) };
-    }
-    if (response.status === 401 && refused === undefined) {
-      refused = given.token;
-      response.discard();
-      options.token.refuse(given.token);
-      continue;
-    }
-    return await judge(response, request, idsOf(response, clientRequestId), options.now ?? Date.now);
+  let clientRequestId = '';
+  const make = (): HttpRequest => {
+    clientRequestId = (options.uuid ?? randomUUID)();
+    return {
+      method: 'POST',
+      url: options.url,
+      headers: headersOf(options, request, clientRequestId),
+      body: request.body,
+      signal: request.signal,
+    };
+  };
+  let answered: Answered;
+  try {
+    answered = await options.authorizer.send(make, request.signal);
+  } catch (error) {
+    if (!(error instanceof HttpFailure)) throw error;
+    return { ok: false, status: withoutAnswer(error, request.sends, { clientRequestId }) };
   }
+  if (!answered.ok) return { ok: false, status: withoutToken(answered) };
+  const { response } = answered;
+  return await judge(response, request, idsOf(response, clientRequestId), options.now ?? Date.now);
 }
 
-function headersOf(
-  options: CallOptions,
-  { mailbox }: SoapCall,
-  token: string,
-  clientRequestId: string,
-): Record<string, string> {
+function headersOf(options: CallOptions, { mailbox }: SoapCall, clientRequestId: string): Record<string, string> {
   return {
-    authorization: `Bearer ${token}`,
     'content-type': 'text/xml; charset=utf-8',
     accept: 'text/xml',
     'accept-encoding': 'gzip, deflate',

@@ -100,7 +100,7 @@ function checkAddress(text: string): void {
   const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
   if (!isLoopback) {
     throw new Error(
-      `ewsUrl begins with http://, so token and mail would travel to ${url.host} unprotected; use https:// (http:// is for this machine only)`,
+      `ewsUrl begins with http://, so login and mail would travel to ${url.host} unprotected; use https:// (http:// is for this machine only)`,
     );
   }
 }
@@ -238,7 +238,7 @@ class LibraryEws implements Ews {
     // A new one each time: a service keeps the header fields of the last answer it saw.
     const service = new library.ExchangeService(library.ExchangeVersion.Exchange2013_SP1);
     service.Url = new library.Uri(this.#options.url);
-    // It asks for credentials but does not get the token: call() writes the request's header.
+    // It asks for credentials but gets none: the authorizer writes the request's header.
     service.Credentials = new library.OAuthCredentials('unused', true);
     service.ImpersonatedUserId = new library.ImpersonatedUserId(library.ConnectingIdType.SmtpAddress, mailbox);
     let result: CallResult | undefined;

@@ -66,7 +66,7 @@ export function readChallenge(message: Buffer): Challenge | undefined {
 
 function pairsIn(octets: Buffer): Pair[] | undefined {
   const pairs: Pair[] = [];
-  for (let at = 0; at < octets.length; ) {
+  for (let at = 0; at < octets.length;) {
     if (at + 4 > octets.length) return undefined;
     const [id, length] = [octets.readUInt16LE(at), octets.readUInt16LE(at + 2)];
     if (id === AV.end) break;
@@ -159,10 +159,7 @@ export function responses(
 
 /** As the server information of a message, with its end. */
 function pairs(all: readonly Pair[]): Buffer {
-  return Buffer.concat([
-    ...all.flatMap(({ id, value }) => [uint16(id), uint16(value.length), value]),
-    uint32(AV.end),
-  ]);
+  return Buffer.concat([...all.flatMap(({ id, value }) => [uint16(id), uint16(value.length), value]), uint32(AV.end)]);
 }
 
 /**
@@ -173,7 +170,9 @@ export function channelBinding(certificate: Uint8Array): Buffer | undefined {
   const name = new X509Certificate(certificate).signatureAlgorithm ?? '';
   const found = /(md5|sha-?1|sha-?224|sha-?256|sha-?384|sha-?512)/i.exec(name)?.[1]?.toLowerCase().replace('-', '');
   if (found === undefined) return undefined;
-  const digest = createHash(found === 'md5' || found === 'sha1' ? 'sha256' : found).update(certificate).digest();
+  const digest = createHash(found === 'md5' || found === 'sha1' ? 'sha256' : found)
+    .update(certificate)
+    .digest();
   const data = Buffer.concat([Buffer.from('tls-server-end-point:'), digest]);
   return createHash('md5')
     .update(Buffer.concat([Buffer.alloc(16), uint32(data.length), data]))

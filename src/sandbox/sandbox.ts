@@ -4,6 +4,8 @@
  * wherever it shows. Rejects with an Error that carries the system's code (EADDRINUSE) where a port cannot be had.
  */
 import { randomUUID } from 'node:crypto';
+import type { Account, Accounts, ExtendedProtection } from './accounts.ts';
+import { accounts } from './accounts.ts';
 import { createCertificate } from './certificate.ts';
 import { control } from './control.ts';
 import { exchangeHandler } from './exchange.ts';
@@ -26,6 +28,12 @@ export interface SandboxOptions {
   readonly apps?: readonly App[];
   /** Client id -> mailboxes that an application without a role may act for. */
   readonly scopes?: Readonly<Record<string, readonly string[]>>;
+  /** Who may log in with a password, as at Exchange on its own servers. Default: one, with a password of its own. */
+  readonly accounts?: readonly Account[];
+  /** Default: NTLM and Basic. */
+  readonly schemes?: readonly ('ntlm' | 'basic')[];
+  /** Of NTLM; default `allow`. */
+  readonly extendedProtection?: ExtendedProtection;
   /** What recipient properties do beside MIME; default `replace`, as Exchange is understood to do. */
   readonly recipientProperties?: RecipientProperties;
   /** Octets, default 64 MiB. */
@@ -46,6 +54,7 @@ export interface Sandbox {
   /** PEM of the certificate authority to trust. */
   readonly ca: string;
   readonly identity: Identity;
+  readonly accounts: Accounts;
   /** What was sent through it, in order. */
   arrived(): readonly Arrival[];
   /** @throws Error if there is no such mailbox */
@@ -80,8 +89,16 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     apps: [{ clientId: CLIENT, clientSecret, roles: ['full_access_as_app'] }, ...(options.apps ?? [])],
     now,
   });
+  const logins = accounts({
+    accounts: options.accounts ?? [{ username: 'svc-gateway', domain: 'CONTOSO', password: `sandbox~${randomUUID()}` }],
+    schemes: options.schemes ?? ['ntlm', 'basic'],
+    extendedProtection: options.extendedProtection ?? 'allow',
+    certificate: certificate.cert,
+    now,
+  });
   const exchange = exchangeHandler({
     identity,
+    accounts: logins,
     audience: AUDIENCE,
     mailboxes,
     faults,
@@ -118,6 +135,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     clientSecret,
     ca: certificate.ca,
     identity,
+    accounts: logins,
     arrived: () => mailboxes.arrivals,
     mailbox(address) {
       const found = mailboxes.find(address);

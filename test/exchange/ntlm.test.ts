@@ -52,10 +52,12 @@ describe('NTLMv2 (MS-NLMP section 4.2.4)', () => {
 });
 
 /** The challenge of MS-NLMP section 4.2.4.3. */
-const CHALLENGE = hex(`
+const CHALLENGE = hex(
+  `
   4e544c4d53535000 02000000 0c000c0038000000 33828ae2 0123456789abcdef 0000000000000000 2400240044000000
   0600701700000000f 53006500720076006500 7200 02000c0044006f006d00610069006e00 01000c00530065007200760065007200 00000000
-`.replace('0600701700000000f', '060070170000000f'));
+`.replace('0600701700000000f', '060070170000000f'),
+);
 
 describe('the messages', () => {
   it('begin with what this side can do, and with no name', () => {

@@ -1,4 +1,5 @@
 /** The transport in front of the sandbox's Exchange: everything real between the queue's item and the readers' mailboxes. */
+import { bearer } from '../../src/exchange/authorizer.ts';
 import { createEws } from '../../src/exchange/ews.ts';
 import { createHttp } from '../../src/exchange/http.ts';
 import { exchangeTransport } from '../../src/exchange/send.ts';
@@ -36,7 +37,7 @@ export async function openSite(
     http,
     report: () => {},
   });
-  const ews = await createEws({ url: sandbox.ewsUrl, http, token, version: '1' });
+  const ews = await createEws({ url: sandbox.ewsUrl, authorizer: bearer({ http, token }), version: '1' });
   const transport = exchangeTransport({ ews, saveToSentItems: true, carryHeaders: ['X-Tag'] });
   return {
     sandbox,
