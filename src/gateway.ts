@@ -9,11 +9,14 @@ import type { AlarmChannelConfig, Config, CredentialConfig, ExchangeConfig, List
 import { openControl } from './console/control.ts';
 import { operations } from './console/operations.ts';
 import { createConsole } from './console/server.ts';
+import { rereadCredential } from './config/reread.ts';
+import { accountAuthorizer } from './exchange/account.ts';
+import type { Authorizer } from './exchange/authorizer.ts';
 import { bearer } from './exchange/authorizer.ts';
 import { createEws } from './exchange/ews.ts';
 import type { Credential } from './exchange/credential.ts';
 import { createHttp } from './exchange/http.ts';
-import type { Http, HttpOptions } from './exchange/http.ts';
+import type { Http, HttpOptions, HttpWithLanes } from './exchange/http.ts';
 import { exchangeTransport } from './exchange/send.ts';
 import { createTokenProvider } from './exchange/token.ts';
 import type { Report } from './mail/event.ts';
@@ -150,17 +153,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const { exchange } = config;
     const http = createHttp(httpOptions(exchange));
     undo.push(() => http.close());
-    const token = createTokenProvider({
-      account: ROUTE,
-      authority: exchange.authority,
-      clientId: exchange.clientId,
-      credential: revealed(exchange.credential),
-      scope: exchange.scope,
-      http,
-      report,
-    });
-    undo.push(async () => token.close());
-    const ews = await createEws({ url: exchange.ewsUrl, authorizer: bearer({ http, token }), version: options.version });
+    const { authorizer, replace } = loginAt(exchange, { http, report, version: options.version, undo });
+    const ews = await createEws({ url: exchange.ewsUrl, authorizer, version: options.version });
     const { saveToSentItems, carryHeaders } = exchange;
     const transport = exchangeTransport({ ews, saveToSentItems, carryHeaders });
     undo.push(() => transport.close());
@@ -267,7 +261,10 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       listeners,
       consoleUrl: web.url(),
       failed: failure.promise,
-      reload: async () => void (await Promise.all(certificates.map((certificate) => certificate.reload()))),
+      reload: async () => {
+        const renewed = renew(exchange.credential, replace, report);
+        await Promise.all([...certificates.map((certificate) => certificate.reload()), renewed]);
+      },
       stop: (why) => (stopping ??= stop(why)),
     };
   } catch (error) {
@@ -276,8 +273,9 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
   }
 }
 
-function httpOptions({ ca, proxy, connectTimeout, requestTimeout }: ExchangeConfig): HttpOptions {
+function httpOptions({ ca, proxy, connectTimeout, requestTimeout, minTls }: ExchangeConfig): HttpOptions {
   return {
+    minTls,
     connectTimeout,
     headersTimeout: requestTimeout,
     ...(ca === undefined ? {} : { ca }),
@@ -292,12 +290,12 @@ function httpOptions({ ca, proxy, connectTimeout, requestTimeout }: ExchangeConf
 function endOfCredential({
   credential,
   expires,
-}: ExchangeConfig): { readonly kind: CredentialConfig['kind']; readonly expiresAt: number } | undefined {
+}: ExchangeConfig): { readonly kind: 'secret' | 'certificate'; readonly expiresAt: number } | undefined {
   const { kind } = credential;
   if (kind === 'certificate') {
     return { kind, expiresAt: Date.parse(new X509Certificate(credential.certificate).validTo) };
   }
-  return expires === undefined ? undefined : { kind, expiresAt: expires };
+  return expires === undefined || kind !== 'secret' ? undefined : { kind, expiresAt: expires };
 }
 
 /** The way out for alarms, made when first needed: past everything that mail needs, but through the same proxy. */
@@ -305,7 +303,7 @@ function askWeb(exchange: ExchangeConfig, undo: (() => Promise<unknown>)[]): Ask
   let http: Http | undefined;
   undo.push(async () => http?.close());
   return async (request) => {
-    http ??= createHttp({ ...httpOptions(exchange), headersTimeout: ALARM_TIMEOUT });
+    http ??= createHttp({ ...httpOptions(exchange), minTls: '1.2', headersTimeout: ALARM_TIMEOUT });
     const answer = await http.request(request);
     answer.discard();
     const retryAfter = answer.headers['retry-after'];
@@ -339,10 +337,73 @@ async function channelOf(channel: AlarmChannelConfig, hostname: string, ask: Ask
   }
 }
 
-function revealed(credential: CredentialConfig): Credential {
-  return credential.kind === 'secret'
-    ? { kind: 'secret', secret: credential.secret.reveal() }
-    : { kind: 'certificate', certificate: credential.certificate, privateKey: credential.privateKey.reveal() };
+type Replace = (credential: CredentialConfig) => string | undefined;
+
+interface LoginParts {
+  readonly http: HttpWithLanes;
+  readonly report: Report;
+  readonly version: string;
+  readonly undo: (() => Promise<unknown>)[];
+}
+
+/** How the gateway gets in, and how another credential takes the place of the one before. */
+function loginAt(
+  exchange: ExchangeConfig,
+  { http, report, version, undo }: LoginParts,
+): { readonly authorizer: Authorizer; readonly replace: Replace } {
+  const { credential } = exchange;
+  if (credential.kind === 'account') {
+    const { ewsUrl: url } = exchange;
+    const userAgent = `smtp2exchange/${version}`;
+    const account = { ...credential, password: credential.password.reveal() };
+    const authorizer = accountAuthorizer({ http, url, userAgent, login: credential.login, account });
+    const replace: Replace = (next) => {
+      if (next.kind === 'account') authorizer.replace({ ...next, password: next.password.reveal() });
+      return undefined;
+    };
+    return { authorizer, replace };
+  }
+  // The identity of the machine is had from the machine itself, never through a proxy.
+  const local = credential.kind === 'managedIdentity' ? createHttp(httpOptions({ ...exchange, proxy: {} })) : http;
+  if (local !== http) undo.push(() => local.close());
+  const token = createTokenProvider({
+    account: ROUTE,
+    authority: exchange.authority,
+    clientId: exchange.clientId,
+    credential: revealed(credential),
+    scope: exchange.scope,
+    http: local,
+    report,
+  });
+  undo.push(async () => token.close());
+  const replace: Replace = (next) => (next.kind === 'account' ? undefined : token.replace(revealed(next)));
+  return { authorizer: bearer({ http, token }), replace };
+}
+
+/** Reads the files of the credential anew, and tells what came of it. */
+async function renew(before: CredentialConfig, replace: Replace, report: Report): Promise<void> {
+  const read = await rereadCredential(before);
+  if (read === undefined) return;
+  const why = read.ok ? replace(read.value) : [read.problem, read.hint].filter((part) => part !== undefined).join('; ');
+  report(
+    why === undefined
+      ? { event: 'credential.loaded', account: ROUTE }
+      : { event: 'credential.failed', account: ROUTE, reason: why },
+  );
+}
+
+function revealed(credential: Exclude<CredentialConfig, { kind: 'account' }>): Credential {
+  switch (credential.kind) {
+    case 'secret':
+      return { kind: 'secret', secret: credential.secret.reveal() };
+    case 'certificate':
+      return { kind: 'certificate', certificate: credential.certificate, privateKey: credential.privateKey.reveal() };
+    case 'managedIdentity':
+    case 'workloadIdentity':
+      return credential;
+    default:
+      return unreachable(credential);
+  }
 }
 
 /** Runs every undo, last first; one that fails does not keep the others from running. */

@@ -4,6 +4,7 @@
  */
 import { checkAccess } from './access.ts';
 import { checkAlarms } from './channels.ts';
+import { checkCredential } from './credential.ts';
 import type { Path } from './fault.ts';
 import { checkRules } from './rules.ts';
 import type { Context, SoundListener, SoundSettings } from './sound.ts';
@@ -124,33 +125,6 @@ function checkFirst({ pacing }: SoundSettings, { fault }: Context): void {
     const before = words.indexOf(word);
     if (word !== undefined && before < index) fault(['pacing', 'first', index], `is first[${before}] already`);
   });
-}
-
-const CREDENTIALS = ['clientSecret', 'clientSecretFile', 'certificate'] as const;
-
-function checkCredential({ exchange }: SoundSettings, { fault, wasGiven }: Context): void {
-  const given = CREDENTIALS.filter((key) => wasGiven(['exchange', key]));
-  const [first, ...more] = given;
-  if (first === undefined && exchange !== undefined) {
-    fault(['exchange'], 'has no credential', 'add clientSecret, clientSecretFile or certificate');
-  }
-  for (const key of more) {
-    fault(['exchange', key], `is given, and ${first} too`, 'one credential is needed; remove the other');
-  }
-  if (given.length === 1 && first === 'certificate' && wasGiven(['exchange', 'expires'])) {
-    fault(
-      ['exchange', 'expires'],
-      'is given, but the credential is a certificate',
-      'it holds its own date; expires is for a client secret',
-    );
-  }
-  if (exchange?.clientId !== undefined && exchange.clientId.toLowerCase() === exchange.tenantId?.toLowerCase()) {
-    fault(
-      ['exchange', 'clientId'],
-      'is the same as tenantId',
-      'the overview page of the app registration shows both ids',
-    );
-  }
 }
 
 function checkRetry({ retry }: SoundSettings, { fault, wasGiven }: Context): void {

@@ -12,7 +12,9 @@ export const CLOUDS = {
   china: { identity: 'login.partner.microsoftonline.cn', exchange: 'partner.outlook.cn' },
 } as const satisfies Readonly<Record<string, { readonly identity: string; readonly exchange: string }>>;
 
-export type Cloud = keyof typeof CLOUDS;
+/** Of Microsoft's, or Exchange on servers of one's own. */
+export type Cloud = MicrosoftCloud | 'onPremises';
+export type MicrosoftCloud = keyof typeof CLOUDS;
 
 export interface CloudAddresses {
   /** https://host/tenant */
@@ -21,7 +23,7 @@ export interface CloudAddresses {
   readonly scope: string;
 }
 
-export function addressesOf(cloud: Cloud, tenantId: string): CloudAddresses {
+export function addressesOf(cloud: MicrosoftCloud, tenantId: string): CloudAddresses {
   const { identity, exchange } = CLOUDS[cloud];
   return {
     authority: `https://${identity}/${tenantId}`,

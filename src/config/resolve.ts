@@ -17,7 +17,7 @@ import { clientSecret } from './entra.ts';
 import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
 import { pathText } from './fault.ts';
-import { readAuthorities, readKeyPair, readSecret } from './files.ts';
+import { readAuthorities, readKeyPair, readNamed, readSecret } from './files.ts';
 import type { KeyPair, KeyPairFiles } from './files.ts';
 import { hostName, proxyUrl } from './network.ts';
 import { Secret } from './secret.ts';
@@ -38,6 +38,7 @@ export interface Fetched {
   /** By the path of the setting: `listeners[0].certificate`. */
   readonly keyPairs: ReadonlyMap<string, KeyPair & KeyPairFiles>;
   readonly clientSecret?: Secret;
+  readonly password?: Secret;
   readonly ca?: string;
   readonly proxy: ProxyConfig;
 }
@@ -65,10 +66,17 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
   const text =
     clientSecretFile && keep(['exchange', 'clientSecretFile'], await readSecret(around.folder, clientSecretFile));
   const secret = text && keep(['exchange', 'clientSecretFile'], clientSecret(text.reveal()));
+  const { passwordFile, workloadIdentity } = exchange ?? {};
+  const password = passwordFile && keep(['exchange', 'passwordFile'], await readSecret(around.folder, passwordFile));
+  if (workloadIdentity?.tokenFile !== undefined) {
+    const path = ['exchange', 'workloadIdentity', 'tokenFile'];
+    keep(path, await readNamed(around.folder, workloadIdentity.tokenFile));
+  }
   const ca = caFile && keep(['exchange', 'caFile'], await readAuthorities(around.folder, caFile));
   return {
     keyPairs,
     ...(secret && { clientSecret: secret }),
+    ...(password && { password }),
     ...(ca && { ca }),
     proxy: exchange?.proxy === 'environment' ? proxyOf(around.environment, fault) : {},
   };
@@ -143,7 +151,7 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
     },
     recipients,
     logins,
-    exchange: exchangeOf(settings.exchange, fetched),
+    exchange: exchangeOf(settings.exchange, fetched, around.folder),
     pacing,
     retry,
     bounces: withoutGaps(bounces),
@@ -207,23 +215,40 @@ function withoutGaps<T extends object>(settings: T): WithoutGaps<T> {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as WithoutGaps<T>;
 }
 
-function exchangeOf(exchange: Settings['exchange'], fetched: Fetched): ExchangeConfig {
-  const { cloud, transport, tenantId, clientId, expires, saveToSentItems, carryHeaders, twoStep, proxy, timeouts } =
-    exchange;
-  const usual = addressesOf(cloud, tenantId);
+function exchangeOf(exchange: Settings['exchange'], fetched: Fetched, folder: string): ExchangeConfig {
+  const {
+    cloud,
+    transport,
+    tenantId = '',
+    clientId = '',
+    minTls,
+    expires,
+    saveToSentItems,
+    carryHeaders,
+    twoStep,
+    proxy,
+    timeouts,
+  } = exchange;
+  const usual = cloud === 'onPremises' ? NOWHERE : addressesOf(cloud, tenantId);
   return {
     cloud,
     transport,
     tenantId,
     clientId,
-    credential: credentialOf(exchange, fetched),
+    credential: credentialOf(exchange, fetched, folder),
     ...(expires !== undefined && { expires }),
     saveToSentItems,
     carryHeaders,
     twoStep,
     ewsUrl: exchange.ewsUrl ?? usual.ewsUrl,
-    authority: exchange.authority === undefined ? usual.authority : withTenant(exchange.authority, tenantId),
+    authority:
+      tenantId === ''
+        ? ''
+        : exchange.authority === undefined
+          ? usual.authority
+          : withTenant(exchange.authority, tenantId),
     scope: exchange.scope ?? usual.scope,
+    minTls,
     ...(fetched.ca !== undefined && { ca: fetched.ca }),
     proxy: proxy instanceof Secret ? { proxy } : fetched.proxy,
     connectTimeout: timeouts.connect,
@@ -237,12 +262,28 @@ function withTenant(authority: string, tenantId: string): string {
   return `${origin}${path === '' ? `/${tenantId}` : path}`;
 }
 
-function credentialOf({ clientSecret }: Settings['exchange'], fetched: Fetched): CredentialConfig {
+/** On-premises there is no identity server, and checks have seen to ewsUrl. */
+const NOWHERE = { authority: '', ewsUrl: '', scope: '' };
+
+function credentialOf(exchange: Settings['exchange'], fetched: Fetched, folder: string): CredentialConfig {
+  const { cloud, clientSecretFile, passwordFile, managedIdentity, workloadIdentity, login, username, domain } =
+    exchange;
+  const from = (file: string | undefined): { readonly file?: string } =>
+    file === undefined ? {} : { file: resolve(folder, file) };
+  const password = exchange.password ?? fetched.password;
+  if (cloud === 'onPremises' && username !== undefined && password !== undefined) {
+    const name = domain === undefined ? username : { ...username, domain };
+    return { kind: 'account', login, ...name, password, ...from(passwordFile) };
+  }
   const pair = fetched.keyPairs.get('exchange.certificate');
   if (pair !== undefined) {
-    return { kind: 'certificate', certificate: pair.certificate, privateKey: pair.privateKey };
+    const { certificate, privateKey, ...files } = pair;
+    return { kind: 'certificate', certificate, privateKey, files };
   }
-  const secret = clientSecret ?? fetched.clientSecret;
+  if (managedIdentity !== undefined) return { kind: 'managedIdentity', ...managedIdentity };
+  if (workloadIdentity !== undefined)
+    return { kind: 'workloadIdentity', tokenFile: resolve(folder, workloadIdentity.tokenFile) };
+  const secret = exchange.clientSecret ?? fetched.clientSecret;
   if (secret === undefined) throw new Error('a configuration without credential passed its checks');
-  return { kind: 'secret', secret };
+  return { kind: 'secret', secret, ...from(clientSecretFile) };
 }

@@ -5,8 +5,8 @@
  * ever reaches an event or a failure.
  */
 import type { Report } from '../mail/event.ts';
-import { checkCredential, day, type Credential } from './credential.ts';
-import { objectIn, requestWith, type Granted, type TokenFailure } from './grant.ts';
+import { checkCredential, day, type CheckedCredential, type Credential } from './credential.ts';
+import { objectIn, requestWith, type Granted, type RequestToken, type TokenFailure } from './grant.ts';
 import type { Http } from './http.ts';
 
 export { validateCredential, type Credential } from './credential.ts';
@@ -75,13 +75,21 @@ interface Held {
   readonly expiresAt: number;
 }
 
+export interface RenewableTokenProvider extends TokenProvider {
+  /** Another credential of the same application from now on. @returns what is wrong with it; the one before stays then */
+  replace(credential: Credential): string | undefined;
+}
+
 /** Throws an Error with a plain sentence if credential or authority cannot work; validateCredential says so beforehand. */
-export function createTokenProvider(options: TokenOptions): TokenProvider {
+export function createTokenProvider(options: TokenOptions): RenewableTokenProvider {
   const now = options.now ?? Date.now;
   const random = options.random ?? Math.random;
-  const checked = checkCredential(options.credential, now());
-  if (!checked.ok) throw new Error(checked.fault);
-  const request = requestWith({ ...options, credential: checked.credential, now, timeout: options.timeout ?? 20_000 });
+  const first = checkCredential(options.credential, now());
+  if (!first.ok) throw new Error(first.fault);
+  const asking = (credential: CheckedCredential): RequestToken =>
+    requestWith({ ...options, credential, now, timeout: options.timeout ?? 20_000 });
+  let { credential } = first;
+  let request = asking(credential);
   const { account, report } = options;
   const closing = new AbortController();
 
@@ -124,10 +132,8 @@ export function createTokenProvider(options: TokenOptions): TokenProvider {
         'The token carries no roles. That is right with RBAC for Applications in Exchange Online; otherwise the permission or its admin consent is missing.',
       );
     }
-    if (checked.credential.kind === 'certificate' && checked.credential.expiresAt - at < 30 * DAY) {
-      warn(
-        `The certificate of the application expires on ${day(checked.credential.expiresAt)}; upload a new one in time.`,
-      );
+    if (credential.kind === 'certificate' && credential.expiresAt - at < 30 * DAY) {
+      warn(`The certificate of the application expires on ${day(credential.expiresAt)}; upload a new one in time.`);
     }
     return { ok: true, token: answer.token, expiresAt };
   };
@@ -204,6 +210,17 @@ export function createTokenProvider(options: TokenOptions): TokenProvider {
       if (held?.token !== token || refused === token || at - forcedAt < FORCED_PAUSE) return;
       forcedAt = at;
       refused = token;
+    },
+    replace: (next) => {
+      const checked = checkCredential(next, now());
+      if (!checked.ok) return checked.fault;
+      credential = checked.credential;
+      request = asking(credential);
+      // A token that is held stays good; what was refused to the old credential is no reason to wait.
+      lastFailure = undefined;
+      failures = 0;
+      notBefore = -Infinity;
+      return undefined;
     },
     state: () => ({
       ...(held ? { expiresAt: held.expiresAt } : {}),

@@ -218,6 +218,10 @@ export type Event =
       readonly seconds: number;
     }
   | { readonly event: 'token.warning'; readonly account: string; readonly warning: string }
+  /** Its files were read anew. */
+  | { readonly event: 'credential.loaded'; readonly account: string }
+  /** What the files hold now cannot be used; the credential before stays in use. */
+  | { readonly event: 'credential.failed'; readonly account: string; readonly reason: string }
   | {
       readonly event: 'spool.open';
       readonly where: string;

@@ -312,6 +312,16 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         account: id(event.account),
         warning: text(event.warning, LONG),
       });
+    case 'credential.loaded':
+      return line('info', `Credential of ${id(event.account)} read anew, in use from the next login on`, {
+        account: id(event.account),
+      });
+    case 'credential.failed':
+      return line(
+        'error',
+        `New credential of ${id(event.account)} not taken, the one before stays in use: ${text(event.reason)}`,
+        { account: id(event.account), reason: text(event.reason, LONG) },
+      );
     case 'spool.open':
       return line(
         'info',

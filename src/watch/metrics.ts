@@ -139,6 +139,8 @@ class GatewayMetrics implements Metrics {
       case 'control.open':
       case 'control.failed':
       case 'token.warning':
+      case 'credential.loaded':
+      case 'credential.failed':
       case 'certificate.expiring':
         return;
       case 'listener.open':

@@ -174,6 +174,8 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
     ],
   ],
   'token.warning': [[]],
+  'credential.loaded': [[]],
+  'credential.failed': [[]],
   'spool.open': [[]],
   'spool.trouble': [['spool_trouble +1', 'spool_troubles_total +1']],
   'spool.recovered': [[]],
