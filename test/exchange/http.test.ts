@@ -498,6 +498,19 @@ describe('connections', () => {
 });
 
 describe('certificates', () => {
+  it.each(['plain', 'with a certificate of its own'])('goes down to minTls and no further (%s)', async (kind) => {
+    const tls = await createCertificate();
+    const old = { ...tls, minVersion: 'TLSv1', maxVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' };
+    const url = await website((_request, response) => void response.end('ok'), old);
+    const ca = kind === 'plain' ? {} : { ca: tls.ca };
+    const ask = async (minTls: '1.0' | '1.2') =>
+      await client({ ...ca, minTls }).request({ method: 'GET', url, headers: {} });
+    await expect(ask('1.2')).rejects.toThrow(/knows no TLS as new as .*exchange\.minTls/);
+    // Without the authority the handshake comes as far as the certificate.
+    if (kind === 'plain') await expect(ask('1.0')).rejects.toThrow('is not trusted');
+    else expect((await ask('1.0')).status).toBe(200);
+  });
+
   it('an unknown CA is refused before anything is sent, with the issuer named and what to do', async () => {
     let requests = 0;
     const tls = await createCertificate();
