@@ -21,7 +21,7 @@ export interface AccountOptions {
 }
 
 export interface AccountAuthorizer extends Authorizer {
-  /** Another password from now on; a refusal of the old one is forgotten. */
+  /** Another password from now on. A refusal is forgotten, also if it is the same: somebody has asked for another try. */
   replace(account: WindowsAccount): void;
 }
 
@@ -59,12 +59,12 @@ export function accountAuthorizer(options: AccountOptions): AccountAuthorizer {
       }
     },
     replace(next) {
+      gate.forget();
       if (next.username === account.username && next.domain === account.domain && next.password === account.password)
         return;
       account = next;
       for (const way of ways.idle) way.close();
       ways = waysOf(options, account);
-      gate.forget();
     },
   };
 }
@@ -204,7 +204,7 @@ function offers(answer: HttpResponse, scheme: string): boolean {
 
 function refusedLogin(advice: string): TokenFailure {
   const wait =
-    'It is tried again in a quarter of an hour, so that the account is not locked; after a change of the password file, SIGHUP tries at once.';
+    'It is tried again in a quarter of an hour, so that the account is not locked; SIGHUP, which reads passwordFile again, tries at once.';
   return { ok: false, cause: REFUSED, misconfigured: true, advice: `Exchange refuses the login. ${advice} ${wait}` };
 }
 

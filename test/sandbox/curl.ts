@@ -38,7 +38,7 @@ for (const [scheme, login, expected] of LOGINS) {
   ];
   const { stdout } = await promisify(execFile)('curl', words);
   if (stdout !== expected) wrong++;
-  console.log(`${stdout === expected ? 'ok    ' : 'WRONG '} curl ${scheme} ${login.split(':')[0]}: ${stdout}`);
+  process.stdout.write(`${stdout === expected ? 'ok   ' : 'WRONG'} curl ${scheme} ${login.split(':')[0]}: ${stdout}\n`);
 }
 await sandbox.close();
 place.remove();
