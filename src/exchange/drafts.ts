@@ -19,7 +19,8 @@ export interface FoundDraft extends Draft {
 
 type Trouble = { readonly ok: false; readonly status: Delayed | Failed };
 
-export type Saved = { readonly ok: true; readonly draft: Draft } | { readonly ok: false; readonly status: Delayed | Failed | Unknown };
+export type Saved =
+  { readonly ok: true; readonly draft: Draft } | { readonly ok: false; readonly status: Delayed | Failed | Unknown };
 /** `keepsDraft`: this server leaves the draft where it is after it was sent (Gromox), so its being there proves nothing. */
 export type Sent = (Relayed & { readonly keepsDraft?: true }) | Delayed | Failed | Unknown;
 export type Asked = { readonly ok: true; readonly state: 'gone' | FoundDraft } | Trouble;

@@ -172,7 +172,11 @@ export class TwoStep {
   }
 
   /** What an item leaves in Drafts when it ends. A draft that was just sent is not touched. */
-  async #sweep({ message, outgoing, signal }: Attempt, draft: Ready | undefined, status: DeliveryStatus): Promise<void> {
+  async #sweep(
+    { message, outgoing, signal }: Attempt,
+    draft: Ready | undefined,
+    status: DeliveryStatus,
+  ): Promise<void> {
     const { mailbox } = message;
     const wasSent = status.outcome === 'relayed' && !this.#isUseless;
     if (draft && !wasSent) await this.#ews.drafts.remove(mailbox, draft.id, signal);
@@ -184,8 +188,7 @@ export class TwoStep {
   }
 
   async #remove(mailbox: string, drafts: readonly FoundDraft[], signal: AbortSignal): Promise<void> {
-    for (const { id, isSubmitted } of drafts)
-      if (!isSubmitted) await this.#ews.drafts.remove(mailbox, id, signal);
+    for (const { id, isSubmitted } of drafts) if (!isSubmitted) await this.#ews.drafts.remove(mailbox, id, signal);
   }
 }
 

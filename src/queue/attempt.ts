@@ -86,7 +86,9 @@ async function lookFirst(
     case 'absent': {
       const { unanswered } = triesIn(await parts.history(item.id));
       if (found.certain !== undefined)
-        return unanswered < CERTAIN_TRIES ? undefined : undecidable(item, `${found.certain}, after ${unanswered} tries`);
+        return unanswered < CERTAIN_TRIES
+          ? undefined
+          : undecidable(item, `${found.certain}, after ${unanswered} tries`);
       return unanswered < 2
         ? undefined
         : undecidable(item, 'its outcome was unclear twice, and it was found in no folder');

@@ -162,7 +162,11 @@ export class Mailboxes {
     const mailbox = this.#mailbox(address);
     const item = FOLDERS.flatMap((folder) => mailbox[folder]).find((one) => one.id === id);
     if (!item || !this.remove(address, id)) return;
-    mailbox[to].push({ ...item, id: randomBytes(24).toString('base64'), changeKey: randomBytes(12).toString('base64') });
+    mailbox[to].push({
+      ...item,
+      id: randomBytes(24).toString('base64'),
+      changeKey: randomBytes(12).toString('base64'),
+    });
   }
 
   /** Whether it would be sent; the order of the looks is Exchange's as far as known. */
