@@ -131,7 +131,7 @@ function reportVerified(
     seconds,
     size: item.size,
     found: found.outcome,
-    ...(detailOf(found) ?? {}),
+    ...detailOf(found),
   });
 }
 
