@@ -71,8 +71,8 @@ describe('a message in two steps', () => {
     await send(first);
     // What a silent server does is done as soon as it has the request.
     await vi.waitFor(() => expect(requests('SendItem')).toBe(1), { timeout: 10_000, interval: 10 });
-    if (does.silent === 'afterActing')
-      await vi.waitFor(() => expect(sandbox.arrived().length).toBe(1), { timeout: 5_000, interval: 10 });
+    const sent = does.silent === 'afterActing' ? 1 : 0;
+    await vi.waitFor(() => expect(sandbox.arrived().length).toBe(sent), { timeout: 5_000, interval: 10 });
     await first.stop('SIGKILL');
     const next = gateway(exchange);
     const verified = await next.event('delivery.verified');

@@ -43,7 +43,11 @@ it.each([
       },
       close: async () => {},
     };
-    const history: HistoryEntry[] = Array.from({ length: unanswered }, () => ({ at: 0, what: 'unknown', status: lost }));
+    const history: HistoryEntry[] = Array.from({ length: unanswered }, () => ({
+      at: 0,
+      what: 'unknown',
+      status: lost,
+    }));
     const result = await attempt(
       { item, open: () => (async function* () {})() },
       {
