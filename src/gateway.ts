@@ -160,8 +160,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     undo.push(async () => token.close());
     const ews = await createEws({ url: exchange.ewsUrl, http, token, version: options.version });
-    const { saveToSentItems, carryHeaders } = exchange;
-    const transport = exchangeTransport({ ews, saveToSentItems, carryHeaders });
+    const { saveToSentItems, carryHeaders, twoStep } = exchange;
+    const transport = exchangeTransport({ ews, saveToSentItems, carryHeaders, twoStepAbove: twoStep.above });
     undo.push(() => transport.close());
 
     // queue

@@ -68,8 +68,8 @@ export type DeliveryStatus = Relayed | Delayed | Failed | Unknown;
 /** The answer to "did the attempt of unknown outcome go through?". */
 export type Verification =
   | Relayed
-  /** Looked and did not find it: it may be sent again. */
-  | { readonly outcome: 'absent' }
+  /** Looked and did not find it: it may be sent again. `certain`: there is proof that it was not sent, such as its draft. */
+  | { readonly outcome: 'absent'; readonly certain?: string }
   /** Could not look now; look again later. */
   | Delayed
   /** No evidence exists anywhere (for example SendOnly); what happened cannot be known. */

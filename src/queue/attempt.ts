@@ -12,6 +12,9 @@ import type { Outgoing, Transport } from '../mail/transport.ts';
 import { asError, bugStatus } from './bug.ts';
 import { triesIn } from './tries.ts';
 
+/** Unanswered tries of what is known not to have been sent: none can tell anybody twice, but they must end. */
+const CERTAIN_TRIES = 8;
+
 export interface AttemptResult {
   readonly status: DeliveryStatus;
   /** Something may have been sent: verify before the next try. */
@@ -82,6 +85,10 @@ async function lookFirst(
       return { status: found, doubtful: true };
     case 'absent': {
       const { unanswered } = triesIn(await parts.history(item.id));
+      if (found.certain !== undefined)
+        return unanswered < CERTAIN_TRIES
+          ? undefined
+          : undecidable(item, `${found.certain}, after ${unanswered} tries`);
       return unanswered < 2
         ? undefined
         : undecidable(item, 'its outcome was unclear twice, and it was found in no folder');
@@ -124,6 +131,11 @@ function reportVerified(
     seconds,
     size: item.size,
     found: found.outcome,
-    ...('reason' in found && found.reason !== undefined ? { detail: found.reason } : {}),
+    ...detailOf(found),
   });
+}
+
+function detailOf(found: Verification): { readonly detail: string } | undefined {
+  const detail = found.outcome === 'absent' ? found.certain : found.reason;
+  return detail === undefined ? undefined : { detail };
 }

@@ -16,7 +16,7 @@ import type { Spool } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { Delayed, DeliveryStatus } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
-import type { Outgoing, Transport } from '../mail/transport.ts';
+import type { Journal, Outgoing, Transport } from '../mail/transport.ts';
 import type { AttemptResult } from './attempt.ts';
 import { attempt } from './attempt.ts';
 import type { Bouncer, Notice } from './bounce.ts';
@@ -386,7 +386,7 @@ class DeliveryQueue implements Queue {
         () => undefined, // the next renewal, or the write of the outcome, meets the same trouble
       );
     }, this.#lease / 2);
-    const outgoing: Outgoing = { item, open: () => spool.open(item.message) };
+    const outgoing: Outgoing = { item, open: () => spool.open(item.message), journal: journalOf(spool, item.id) };
     let result: AttemptResult;
     try {
       result = await attempt(outgoing, { transport, report, history: (id) => spool.history(id) }, controller.signal);
@@ -646,4 +646,16 @@ class DeliveryQueue implements Queue {
     this.#stale = true;
     this.#storeRetryAt = this.#steady() + STORE_RETRY;
   }
+}
+
+/** The steps of an attempt, kept in the item's history. What was begun in another mailbox says nothing of this one. */
+function journalOf(spool: Spool, id: string): Journal {
+  return {
+    last: async () => {
+      const history = await spool.history(id);
+      const here = history.slice(history.findLastIndex(({ what }) => what === 'moved') + 1);
+      return here.findLast(({ what }) => what === 'step')?.detail;
+    },
+    write: (step) => spool.note(id, { what: 'step', detail: step }),
+  };
 }

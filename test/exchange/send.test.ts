@@ -274,6 +274,7 @@ describe('what is said beside the MIME', () => {
     peer.answer = (_seen, response) => response.end(messageError('ErrorItemSave'));
     const ews: Ews = {
       find: (search, asked) => client.ews.find(search, asked),
+      drafts: client.ews.drafts,
       send: async (message, asked) => {
         const status = await client.ews.send(message, asked);
         given.abort();
