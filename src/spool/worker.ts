@@ -4,7 +4,7 @@
  * A statement that fails takes only its own order down; a commit that fails takes all of its transaction's, unless it is
  * for damage: then each order is tried alone.
  */
-import { openSync, closeSync, fstatSync, readSync, realpathSync, statSync } from 'node:fs';
+import { openSync, closeSync, fstatSync, readSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
@@ -21,8 +21,8 @@ import { unreachable } from '../mail/status.ts';
 import { bodyDamage, damagedStatus, envelopeOf, originOf, rowDamage, statusOf } from './damage.ts';
 import { letGo } from './memory.ts';
 import { laneKey, laneName } from './protocol.ts';
-import type { Aside, Chunk, FromWorker, Order, Page, Reply, Request, WorkerData } from './protocol.ts';
-import { damaged, damagedInUse, isDamage, primary, Refusal, troubleOf, wordsOf } from './trouble.ts';
+import type { Aside, Chunk, FromWorker, Order, Page, Reply, Request, Trouble, WorkerData } from './protocol.ts';
+import { damaged, damagedInUse, isDamage, primary, isFailedWrite, Refusal, troubleOf, wordsOf } from './trouble.ts';
 import { MIGRATIONS, SCHEMA, VERSION } from './schema.ts';
 
 /** Orders of one transaction: bounds how long the first of them waits for the last. */
@@ -33,6 +33,8 @@ const SLICE = 8;
 /** A database up to this size is checked at every start; a larger one would delay it. */
 const CHECKED = 64 * 1024 * 1024;
 
+/** Octets of the file that finds out why a write failed. */
+const PROBED = 64 * 1024;
 /** Due items of a lane that go first (1) or not (0). */
 const claimOf = (columns: string): string =>
   `SELECT ${columns} FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = ? AND first = ? AND due <= ? ORDER BY due, id LIMIT ?`;
@@ -815,6 +817,23 @@ function isRead({ order }: Request): boolean {
   return ['read', 'size', 'lanes', 'get', 'list', 'history', 'stats', 'close'].includes(order.do);
 }
 
+/** SQLite keeps to itself why a write failed; a small file beside the spool meets the same. */
+function whyOf(error: unknown, path: string): Trouble {
+  return isFailedWrite(error) ? troubleOf(error, path, codeOfWriting(`${path}-probe`)) : troubleOf(error, path);
+}
+
+/** @returns the system's code, for example EDQUOT; undefined: it can be written */
+function codeOfWriting(file: string): string | undefined {
+  try {
+    writeFileSync(file, new Uint8Array(PROBED), { flush: true });
+    return undefined;
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+  } finally {
+    rmSync(file, { force: true });
+  }
+}
+
 function execute(store: Store, { number, order }: Request, path: string): Reply {
   const { db } = store;
   const guarded = needsSavepoint(order);
@@ -827,7 +846,7 @@ function execute(store: Store, { number, order }: Request, path: string): Reply 
   } catch (error) {
     if (guarded && db.isTransaction) db.exec('ROLLBACK TO one; RELEASE one');
     store.forgetAside(setAside);
-    return { number, ...troubleOf(error, path) };
+    return { number, ...whyOf(error, path) };
   }
 }
 
@@ -863,7 +882,7 @@ function attemptOnce(store: Store, requests: readonly Request[], path: string): 
     return replies;
   } catch (error) {
     if (db.isTransaction) db.exec('ROLLBACK');
-    const trouble = troubleOf(error, path);
+    const trouble = whyOf(error, path);
     store.forgetAside();
     // What only reads is answered all the same: mail that can still be delivered makes room again.
     return requests.map((request) =>
@@ -902,7 +921,7 @@ function serve(port: MessagePort, data: WorkerData): void {
   } catch (error) {
     opened?.store.db.close();
     opened?.lock.close();
-    tell({ kind: 'refused', ...troubleOf(error, path) });
+    tell({ kind: 'refused', ...whyOf(error, path) });
     port.close();
     return;
   }
