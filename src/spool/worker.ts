@@ -59,7 +59,7 @@ function asked(by: string | undefined, what?: string): string | undefined {
 }
 
 /** Items looked at in one turn of a list that no index serves. */
-const LOOKED_AT = 5_000;
+const LOOKED_AT = 2_000;
 
 class Store {
   readonly #db: DatabaseSync;
@@ -543,13 +543,32 @@ class Store {
   #list(filter: ListFilter): Page {
     const { limit = 100 } = filter;
     const test = itemTest(filter);
-    if (test === undefined) return { items: this.#listed('*', filter, limit).map(itemOf) };
-    // What no index finds is looked for in a part of the items at a time, so that other orders have their turn.
-    const rows = this.#listed('id, arrived, message_id, envelope', filter, LOOKED_AT);
-    const found = rows.filter(test).slice(0, limit);
-    const last = found.length === limit ? found.at(-1) : rows.at(-1);
-    const items = found.flatMap(({ id }) => this.#rows('SELECT * FROM item WHERE id = ?', String(id))).map(itemOf);
-    return rows.length < LOOKED_AT || last === undefined ? { items } : { items, next: String(last['id']) };
+    try {
+      if (test === undefined) return { items: this.#listed('*', filter, limit).map(itemOf) };
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+    }
+    // What no index finds is looked for in a part of the items at a time, so that other orders have their turn; what lies
+    // on a page that is lost is left out.
+    const ids = this.#listed('id', { states: ITEM_STATES, ...filter }, LOOKED_AT).map(({ id }) => String(id));
+    const items: QueueItem[] = [];
+    for (const id of ids) {
+      const row = this.#ifReadable(id);
+      if (row === undefined || test?.(row) === false) continue;
+      items.push(itemOf(row));
+      if (items.length === limit) return { items, next: id };
+    }
+    const last = ids.length < LOOKED_AT ? undefined : ids.at(-1);
+    return last === undefined ? { items } : { items, next: last };
+  }
+
+  #ifReadable(id: string): Record<string, unknown> | undefined {
+    try {
+      return this.#row('SELECT * FROM item WHERE id = ?', id);
+    } catch (error) {
+      if (isDamage(error)) return undefined;
+      throw error;
+    }
   }
 
   #listed(
