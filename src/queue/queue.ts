@@ -93,6 +93,8 @@ const EXPIRED = 'could not be delivered within the time that giveUpAfter allows'
 const LANE_WAIT = 30_000;
 const STORE_WAITS = [100, 500, 1_000, 5_000, 15_000];
 const STORE_RETRY = 1_000;
+/** Further attempts to write where the store is damaged. */
+const DAMAGED_TRIES = 2;
 /** What an aborted attempt may take to settle and to be written down. */
 const GRACE = 1_000;
 /** The longest sleep: a clock that jumps, or another process that adds items, is noticed within it. */
@@ -609,8 +611,8 @@ class DeliveryQueue implements Queue {
   // --- a store in trouble ----------------------------------------------------------------------------------------
 
   /**
-   * Asks the store again and again while it is in trouble. False: the gateway stopped before it could answer; the next
-   * start finds the item as sending and looks before it sends again.
+   * Asks the store again and again while it is in trouble. False: the gateway stopped before it could answer, or the
+   * store is damaged there; the next start finds the item as sending and looks before it sends again.
    */
   async #write(write: () => Promise<unknown>): Promise<boolean> {
     for (let tries = 0; ; tries++) {
@@ -621,6 +623,8 @@ class DeliveryQueue implements Queue {
         // The spool has reported its trouble itself; anything else is a bug that would only happen again.
         if (!(error instanceof SpoolError)) throw error;
         const wait = STORE_WAITS[Math.min(tries, STORE_WAITS.length - 1)] ?? 0;
+        // What the item's row stands on is lost. It must not keep a slot for ever.
+        if (error.trouble === 'damaged' && tries >= DAMAGED_TRIES) return false;
         if (this.#stopped.signal.aborted || !(await this.#pause(wait))) return false;
       }
     }

@@ -85,6 +85,8 @@ export type Order =
   | { readonly do: 'probe' }
   | { readonly do: 'close' };
 
+export type OrderTo<Do extends Order['do']> = Extract<Order, { do: Do }>;
+
 export interface Request {
   readonly number: number;
   readonly order: Order;

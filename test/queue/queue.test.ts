@@ -423,6 +423,18 @@ describe('a store in trouble', () => {
     expect(named('bug')).toEqual([]);
   });
 
+  it('gives the slot back where an outcome can never be noted: the next start looks for what that was', async () => {
+    vi.spyOn(spool, 'finish').mockImplementation(async (id) => {
+      if (id === first.id) throw new SpoolError('damaged', 'a page is lost');
+    });
+    queue.start();
+    const first = await arrive();
+    await pass(5_000);
+    expect(queue.inFlight).toBe(0);
+    expect(state(first)).toBe('sending');
+    expect(named('delivery.relayed')).toEqual([]);
+  });
+
   it('asks again about once a second while it cannot be read', async () => {
     spool.trouble = new SpoolError('io', 'disk is gone');
     const lanes = vi.spyOn(spool, 'lanes');
