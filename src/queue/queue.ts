@@ -423,7 +423,8 @@ class DeliveryQueue implements Queue {
         const tries = await this.#tries(item, status);
         const wait = this.#delay(lane, hold, status, tries, startedAt);
         const due = wait === undefined ? now : now + wait;
-        report({ event: 'delivery.delayed', ...facts, status, due });
+        const next = status.reach === 'mailbox' ? Math.round(now + lane.pace.heldUntil - this.#steady()) : due;
+        report({ event: 'delivery.delayed', ...facts, status, due: next });
         // A doubt that is new is written down and looked into before the item is given up.
         const isNewDoubt = doubtful && !item.doubtful;
         const why = isNewDoubt ? undefined : this.#whyPark(status, tries);
@@ -434,8 +435,8 @@ class DeliveryQueue implements Queue {
           return doubtful ? this.#park(item, status, EXPIRED) : this.#giveUp(item, status, EXPIRED);
         // What holds up the route or the mailbox would hold up the warning too.
         if (status.reach === 'message' && !doubtful && !tries.warned) await this.#warn(item, status);
-        const next = wait === undefined ? { doubtful, status } : { due, doubtful, status };
-        await this.#write(() => spool.defer(item.id, next));
+        const place = wait === undefined ? { doubtful, status } : { due, doubtful, status };
+        await this.#write(() => spool.defer(item.id, place));
         lane.due = Math.min(lane.due, wait === undefined ? item.due : due);
         return;
       }
