@@ -284,6 +284,31 @@ function expectWait(milliseconds: number, [least, most]: readonly [number, numbe
 }
 
 const since = (line: LogLine, at: unknown): number => Date.parse(String(at)) - Date.parse(String(line['time']));
+
+function expectWaits(line: LogLine, { item }: Ended, { expected: { wait, reach } }: Row): void {
+  if (wait === undefined) return;
+  expectWait(since(line, line['due']), wait);
+  // What waits with its mailbox keeps its place there.
+  const due = item.due - Date.parse(String(line['time']));
+  if (reach === 'mailbox') expect(due).toBeLessThanOrEqual(0);
+  else expectWait(due, wait);
+}
+
+function expectHeldMailbox({ lines }: InsideGateway, row: Row): void {
+  const { reach, throttled, wait = [0, 0] } = row.expected;
+  const held = lines.filter(({ event, mailbox }) => event === 'lane.held' && mailbox === mailboxOf(row));
+  expect(held).toHaveLength(reach === 'mailbox' ? 1 : 0);
+  for (const line of held) {
+    expect(line).toMatchObject({ cause: row.cause, throttled: throttled === true });
+    expectWait(since(line, line['until']), wait);
+  }
+}
+
+function expectBounce(line: LogLine | undefined, { cause, expected: { becomes, code } }: Row): void {
+  if (becomes === 'bounced') expect(line).toMatchObject({ to: SENDER, recipients: [READER], code, cause });
+  else expect(line).toBeUndefined();
+}
+
 const attempts = ({ cause, expected }: Row): string =>
   `delivery_attempts_total{route="exchange",outcome="${OUTCOMES[expected.becomes]}",cause="${cause}"}`;
 
@@ -319,21 +344,10 @@ describe('an answer that concerns a message or a mailbox', () => {
     const line = await gateway.line(EVENTS[row.expected.becomes], { id });
     expectLine(line, row);
     expectSpool(found, row);
-    const { wait, reach, becomes, throttled } = row.expected;
-    if (wait !== undefined) expectWait(since(line, line['due']), wait);
-    // What waits with its mailbox keeps its place there.
-    const due = since(line, new Date(found.item.due).toISOString());
-    if (reach === 'mailbox') expect(due).toBeLessThanOrEqual(0);
-    else if (wait !== undefined) expectWait(due, wait);
-    const held = gateway.lines.find(({ event, mailbox }) => event === 'lane.held' && mailbox === mailboxOf(row));
-    if (reach === 'mailbox') {
-      expect(held).toMatchObject({ cause: row.cause, throttled: throttled === true });
-      if (held !== undefined) expectWait(since(held, held['until']), wait ?? [0, 0]);
-    } else expect(held).toBeUndefined();
-    if (becomes === 'bounced') {
-      const told = await gateway.line('delivery.bounced', { id });
-      expect(told).toMatchObject({ to: SENDER, recipients: [READER], code: row.expected.code, cause: row.cause });
-    }
+    expectWaits(line, found, row);
+    expectHeldMailbox(gateway, row);
+    const told = gateway.lines.find((one) => one.event === 'delivery.bounced' && one['id'] === id);
+    expectBounce(told, row);
     const same = small.filter((other) => attempts(other) === attempts(row)).length;
     expect(metrics.get(attempts(row))).toBe(same);
   });
