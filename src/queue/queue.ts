@@ -257,7 +257,7 @@ class DeliveryQueue implements Queue {
     const lanes = Array.from(this.#lanes);
     if (![...this.#holds.values()].some(({ held }) => held !== undefined)) return lanes;
     const rank = ({ route, mailbox }: LaneState): number => Number(this.#holds.get(route)?.wasRefused(mailbox) ?? true);
-    return lanes.sort(([, one], [, other]) => rank(one) - rank(other));
+    return lanes.toSorted(([, one], [, other]) => rank(one) - rank(other));
   }
 
   async #claim(lane: LaneState, hold: RouteHold, limit: number, now: number): Promise<void> {
@@ -457,7 +457,7 @@ class DeliveryQueue implements Queue {
         report({ event: 'delivery.failed', ...facts, status });
         return this.#giveUp(item, status, REFUSED);
       case 'unknown': {
-        const due = now + this.#options.verifyAfter;
+        const due = now + Math.max(this.#options.verifyAfter, status.retryAfter ?? 0);
         if (undecidable !== undefined) return this.#park(item, status, undecidable);
         report({ event: 'delivery.unknown', ...facts, status, due });
         if (hold.unanswered(this.#steady(), startedAt, lane.mailbox)) this.#reportHeld(lane, hold);

@@ -38,7 +38,7 @@ export class InsideGateway {
     const spoolFile = `${place.path}/${name}.db`;
     const text = configText({
       sandbox,
-      caFile: place.write('ca.pem', sandbox.ca),
+      caFile: place.write(`${name}.pem`, sandbox.ca),
       mailboxes,
       more: `${more}\nspool: { sqlite: ${spoolFile} }`,
     });

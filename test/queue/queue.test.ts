@@ -346,6 +346,17 @@ describe('an unclear outcome', () => {
     expect(named('delivery.verified')[0]).toMatchObject({ found: 'relayed' });
   });
 
+  it('waits longer if the server asks for it', async () => {
+    transport.answer = () => ({ ...unknown, retryAfter: 300_000 });
+    transport.found = () => relayed;
+    queue.start();
+    const item = await arrive();
+    await pass(299_000);
+    expect(transport.looked).toEqual([]);
+    await pass(2_000);
+    expect(state(item)).toBe('relayed');
+  });
+
   it('sends again once when it was not sent', async () => {
     transport.answer = (_, attempt) => (attempt === 1 ? unknown : relayed);
     queue.start();
