@@ -159,7 +159,13 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       report,
     });
     undo.push(async () => token.close());
-    const ews = await createEws({ url: exchange.ewsUrl, http, token, version: options.version });
+    const ews = await createEws({
+      url: exchange.ewsUrl,
+      http,
+      token,
+      version: options.version,
+      clientId: exchange.clientId,
+    });
     const { saveToSentItems, carryHeaders, twoStep } = exchange;
     const transport = exchangeTransport({ ews, saveToSentItems, carryHeaders, twoStepAbove: twoStep.above });
     undo.push(() => transport.close());

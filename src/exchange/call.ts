@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Delayed, Failed, TraceIds, Unknown } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
+import { withNames } from './advice.ts';
 import {
   APPLICATION_ERROR,
   isListed,
@@ -17,6 +18,7 @@ import {
 import type { Meaning } from './codes.ts';
 import { HttpFailure } from './http.ts';
 import type { Http, HttpRequest, HttpResponse } from './http.ts';
+import { retryAfterOf } from './retry-after.ts';
 import { readAnswer } from './soap.ts';
 import type { SoapAnswer, Told } from './soap.ts';
 import type { TokenFailure, TokenProvider } from './token.ts';
@@ -27,6 +29,8 @@ export interface CallOptions {
   /** Address of Exchange.asmx. */
   readonly url: string;
   readonly userAgent: string;
+  /** Of the app registration, for advice. */
+  readonly clientId?: string;
   readonly now?: () => number;
   readonly uuid?: () => string;
 }
@@ -83,7 +87,7 @@ export async function call(options: CallOptions, request: SoapCall): Promise<Cal
       options.token.refuse(given.token);
       continue;
     }
-    return await judge(response, request, idsOf(response, clientRequestId), options.now ?? Date.now);
+    return await judge(response, request, idsOf(response, clientRequestId), options);
   }
 }
 
@@ -106,7 +110,12 @@ function headersOf(
   };
 }
 
-async function judge(response: HttpResponse, request: SoapCall, ids: TraceIds, now: () => number): Promise<CallResult> {
+async function judge(
+  response: HttpResponse,
+  request: SoapCall,
+  ids: TraceIds,
+  { clientId, now = Date.now }: CallOptions,
+): Promise<CallResult> {
   let text: string | undefined;
   let damage: HttpFailure | undefined;
   try {
@@ -127,8 +136,15 @@ async function judge(response: HttpResponse, request: SoapCall, ids: TraceIds, n
     field(response, 'x-caserrorcode'),
     response.status >= 300 && response.status < 400 ? placeOf(response) : undefined,
   ];
-  const retryAfter = backOffOf(answer) ?? retryAfterOf(response.headers['retry-after'], now());
-  const status = statusOf(meaning, { cause, notes, ids, ...(retryAfter === undefined ? {} : { retryAfter }) });
+  const retryAfter = waitOf(backOffOf(answer) ?? retryAfterOf(response.headers, now()));
+  const reason = withNames(meaning.reason, {
+    mailbox: request.mailbox,
+    ...(clientId === undefined ? {} : { clientId }),
+  });
+  const status = statusOf(
+    { ...meaning, reason },
+    { cause, notes, ids, ...(retryAfter === undefined ? {} : { retryAfter }) },
+  );
   return { ok: false, status: request.sends ? status : harmless(status) };
 }
 
@@ -168,15 +184,11 @@ function errorIn(answer: SoapAnswer | undefined): Told | undefined {
 }
 
 function backOffOf(answer: SoapAnswer | undefined): number | undefined {
-  const backOff = errorIn(answer)?.backOff;
-  return backOff === undefined ? undefined : Math.min(backOff, MAX_WAIT);
+  return errorIn(answer)?.backOff;
 }
 
-/** Seconds or an HTTP date (RFC 9110 section 10.2.3), to milliseconds from now. */
-function retryAfterOf(value: string | undefined, now: number): number | undefined {
-  if (value === undefined) return undefined;
-  const wait = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - now;
-  return Number.isFinite(wait) && wait > 0 ? Math.min(wait, MAX_WAIT) : undefined;
+function waitOf(told: number | undefined): number | undefined {
+  return told === undefined || told === 0 ? undefined : Math.min(told, MAX_WAIT);
 }
 
 interface Circumstances {
@@ -194,8 +206,9 @@ function statusOf(meaning: Meaning, { cause, notes = [], ids, retryAfter }: Circ
   switch (common.outcome) {
     case 'delayed':
       return retryAfter === undefined ? common : { ...common, retryAfter };
-    case 'failed':
     case 'unknown':
+      return retryAfter === undefined ? common : { ...common, retryAfter };
+    case 'failed':
       return common;
     default:
       return unreachable(common);

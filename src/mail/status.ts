@@ -61,6 +61,8 @@ export interface Failed extends Evidence {
 export interface Unknown extends Evidence {
   readonly outcome: 'unknown';
   readonly code: TransientCode;
+  /** Milliseconds the server asked us to wait before we ask anything of it. */
+  readonly retryAfter?: number;
 }
 
 export type DeliveryStatus = Relayed | Delayed | Failed | Unknown;

@@ -91,6 +91,7 @@ const REFUSED = 'refused for good';
 const EXPIRED = 'could not be delivered within the time that giveUpAfter allows';
 /** Waits for a mailbox in trouble when the server names none, and between attempts to write to a store in trouble. */
 const LANE_WAIT = 30_000;
+const LANE_MISCONFIGURED_WAIT = 300_000;
 const STORE_WAITS = [100, 500, 1_000, 5_000, 15_000];
 const STORE_RETRY = 1_000;
 /** Further attempts to write where the store is damaged. */
@@ -259,12 +260,12 @@ class DeliveryQueue implements Queue {
   #serve(): void {
     const now = this.#now();
     const steady = this.#steady();
-    for (const [name, lane] of Array.from(this.#lanes)) {
+    for (const [name, lane] of this.#inOrder()) {
       const room = this.#options.concurrency - this.#taken;
       if (room <= 0) return;
       const hold = this.#holds.get(lane.route);
       if (hold === undefined || lane.claiming || lane.due > now) continue;
-      const limit = Math.min(room, this.#free(lane), hold.allows(steady));
+      const limit = Math.min(room, this.#free(lane), hold.allows(steady, lane.mailbox));
       if (limit <= 0) continue;
       this.#lanes.delete(name);
       this.#lanes.set(name, lane);
@@ -272,6 +273,14 @@ class DeliveryQueue implements Queue {
       this.#claims.add(claim);
       void claim.finally(() => this.#claims.delete(claim));
     }
+  }
+
+  /** Behind a hold, mailboxes not tried yet come first: they show soonest whether it is everybody's trouble. */
+  #inOrder(): [string, LaneState][] {
+    const lanes = Array.from(this.#lanes);
+    if (![...this.#holds.values()].some(({ held }) => held !== undefined)) return lanes;
+    const rank = ({ route, mailbox }: LaneState): number => Number(this.#holds.get(route)?.wasRefused(mailbox) ?? true);
+    return lanes.toSorted(([, one], [, other]) => rank(one) - rank(other));
   }
 
   async #claim(lane: LaneState, hold: RouteHold, limit: number, now: number): Promise<void> {
@@ -325,7 +334,7 @@ class DeliveryQueue implements Queue {
       if (lane.due === Infinity || lane.claiming) continue;
       // A lane without a free slot is woken by the end of an attempt.
       if (lane.pace.inFlight >= this.#slots(lane)) continue;
-      const probe = this.#holds.get(lane.route)?.nextProbe() ?? Infinity;
+      const probe = this.#holds.get(lane.route)?.nextProbe(lane.mailbox) ?? Infinity;
       wait = Math.min(wait, Math.max(lane.due - now, lane.pace.nextFree(steady) - steady, probe - steady));
     }
     if (this.#stale) wait = 0;
@@ -423,14 +432,16 @@ class DeliveryQueue implements Queue {
     lane: LaneState,
     hold: RouteHold,
     item: QueueItem,
-    { status, doubtful, undecidable, internal }: AttemptResult,
+    { status: told, doubtful, undecidable, internal }: AttemptResult,
     startedAt: number,
     facts: Omit<Extract<Parameters<Report>[0], { event: 'delivery.relayed' }>, 'event' | 'status' | 'age'>,
   ): Promise<void> {
     const { spool, report } = this.#options;
     const now = this.#now();
+    const status = hold.isAlone(lane.mailbox) ? ofMailbox(told) : told;
     switch (status.outcome) {
       case 'relayed':
+        hold.gotThrough(lane.mailbox);
         lane.pace.succeeded();
         this.#answered(lane, hold, startedAt);
         if (await this.#write(() => spool.finish(item.id, status))) {
@@ -447,7 +458,8 @@ class DeliveryQueue implements Queue {
         const tries = await this.#tries(item, status);
         const wait = this.#delay(lane, hold, status, tries, startedAt);
         const due = wait === undefined ? now : now + wait;
-        report({ event: 'delivery.delayed', ...facts, status, due });
+        const next = status.reach === 'mailbox' ? Math.round(now + lane.pace.heldUntil - this.#steady()) : due;
+        report({ event: 'delivery.delayed', ...facts, status, due: next });
         // A doubt that is new is written down and looked into before the item is given up.
         const isNewDoubt = doubtful && !item.doubtful;
         const why = isNewDoubt ? undefined : this.#whyPark(status, tries);
@@ -458,8 +470,8 @@ class DeliveryQueue implements Queue {
           return doubtful ? this.#park(item, status, EXPIRED) : this.#giveUp(item, status, EXPIRED);
         // What holds up the route or the mailbox would hold up the warning too.
         if (status.reach === 'message' && !doubtful && !tries.warned) await this.#warn(item, status);
-        const next = wait === undefined ? { doubtful, status } : { due, doubtful, status };
-        await this.#write(() => spool.defer(item.id, next));
+        const place = wait === undefined ? { doubtful, status } : { due, doubtful, status };
+        await this.#write(() => spool.defer(item.id, place));
         lane.due = Math.min(lane.due, wait === undefined ? item.due : due);
         return;
       }
@@ -469,10 +481,10 @@ class DeliveryQueue implements Queue {
         report({ event: 'delivery.failed', ...facts, status });
         return this.#giveUp(item, status, REFUSED);
       case 'unknown': {
-        const due = now + this.#options.verifyAfter;
+        const due = now + Math.max(this.#options.verifyAfter, status.retryAfter ?? 0);
         if (undecidable !== undefined) return this.#park(item, status, undecidable);
         report({ event: 'delivery.unknown', ...facts, status, due });
-        if (hold.unanswered(this.#steady(), startedAt)) this.#reportHeld(lane, hold);
+        if (hold.unanswered(this.#steady(), startedAt, lane.mailbox)) this.#reportHeld(lane, hold);
         await this.#write(() => spool.defer(item.id, { due, doubtful: true, status }));
         lane.due = Math.min(lane.due, due);
         return;
@@ -524,7 +536,7 @@ class DeliveryQueue implements Queue {
           misconfigured: status.code === MISCONFIGURED,
           ...(status.retryAfter === undefined ? {} : { retryAfter: status.retryAfter }),
         };
-        if (hold.hold(steady, startedAt, why)) this.#reportHeld(lane, hold);
+        if (hold.hold(steady, startedAt, lane.mailbox, why)) this.#reportHeld(lane, hold);
         return undefined;
       }
       case 'mailbox': {
@@ -560,7 +572,7 @@ class DeliveryQueue implements Queue {
 
   /** The route answered: whatever it said, it is not down. */
   #answered(lane: LaneState, hold: RouteHold, startedAt: number): void {
-    const held = hold.release(this.#steady(), startedAt);
+    const held = hold.release(this.#steady(), startedAt, lane.mailbox);
     if (held === undefined) return;
     for (const one of this.#lanes.values()) if (one.route === lane.route) one.behind = true;
     this.#options.report({ event: 'route.released', route: lane.route, seconds: held / 1000 });
@@ -662,4 +674,11 @@ function journalOf(spool: Spool, id: string): Journal {
     },
     write: (step) => spool.note(id, { what: 'step', detail: step }),
   };
+}
+
+/** What would concern everything on the route concerns this mailbox only. */
+function ofMailbox(status: DeliveryStatus): DeliveryStatus {
+  if (status.outcome !== 'delayed' || status.reach !== 'transport') return status;
+  const wait = status.code === MISCONFIGURED ? LANE_MISCONFIGURED_WAIT : LANE_WAIT;
+  return { ...status, reach: 'mailbox', retryAfter: status.retryAfter ?? wait };
 }

@@ -346,6 +346,17 @@ describe('an unclear outcome', () => {
     expect(named('delivery.verified')[0]).toMatchObject({ found: 'relayed' });
   });
 
+  it('waits longer if the server asks for it', async () => {
+    transport.answer = () => ({ ...unknown, retryAfter: 300_000 });
+    transport.found = () => relayed;
+    queue.start();
+    const item = await arrive();
+    await pass(299_000);
+    expect(transport.looked).toEqual([]);
+    await pass(2_000);
+    expect(state(item)).toBe('relayed');
+  });
+
   it('sends again once when it was not sent', async () => {
     transport.answer = (_, attempt) => (attempt === 1 ? unknown : relayed);
     queue.start();
@@ -497,6 +508,22 @@ describe('an outage', () => {
     expect(transport.sent.length).toBe(8);
   });
 
+  it.each([
+    ['an outage', delayed('transport'), [0, 1, 3, 8, 18, 38, 68, 98, 128]],
+    ['a fault of our own configuration', misconfigured, [0, 60, 180, 480, 1080, 2880, 4680, 6480, 8280]],
+    ['a wait that the server names', delayed('transport', { retryAfter: 7_000 }), [0, 7, 14, 21, 28, 35, 42, 49, 56]],
+  ])('%s: one message at a time, at these seconds', async (_, trouble, seconds) => {
+    transport.answer = () => trouble;
+    for (let n = 0; n < 5; n++) await spool.inject(entry(`m${n}@contoso.com`));
+    build({ concurrency: 1 });
+    queue.start();
+    await pass((seconds.at(-1) ?? 0) * 1_000 + 500);
+    const [first] = transport.sent;
+    expect(transport.sent.map(({ at }) => Math.round((at - (first?.at ?? 0)) / 1_000))).toEqual(seconds);
+    expect(transport.most).toBe(1);
+    expect(named('route.held').length).toBe(seconds.length);
+  });
+
   it('lets nothing start that was being fetched when the hold began', async () => {
     build({ pace: { concurrency: 1, perMinute: Infinity } });
     transport.answer = () => delayed('transport');
@@ -598,6 +625,88 @@ describe('catching up', () => {
     queue.start();
     await pass(100_000);
     expect(hasty.most).toBe(4);
+  });
+});
+
+describe('a trouble of the route that one mailbox alone has', () => {
+  let closed: Set<string>;
+  let trouble: Delayed;
+
+  beforeEach(() => {
+    closed = new Set(['a@contoso.com']);
+    trouble = misconfigured;
+    transport.answer = (item) => (closed.has(item.mailbox) ? trouble : relayed);
+    queue.start();
+  });
+
+  it.each([
+    ['EWS is closed to it', misconfigured, 60_000, 300_000],
+    ['its server is down', delayed('transport', { cause: 'HTTP 503' }), 1_000, 30_000],
+  ])('%s: the route is held until another mailbox gets through, then that mailbox alone', async (_, why, hold, own) => {
+    trouble = why;
+    const stuck = await arrive('a@contoso.com');
+    await pass(100);
+    const other = await arrive('b@contoso.com');
+    await pass(hold + 1_000);
+    expect(state(other)).toBe('relayed');
+    // Whatever goes on with the one, the other does not notice any more.
+    const { length } = named('route.held');
+    for (let n = 0; n < 30; n++) {
+      const next = await arrive('b@contoso.com');
+      await pass(100);
+      expect(state(next)).toBe('relayed');
+      await pass(20_000);
+    }
+    expect(named('route.held').length).toBe(length);
+    expect(state(stuck)).toBe('queued');
+    const held = named('lane.held');
+    expect(held.length).toBeGreaterThan(0);
+    expect(held.every(({ mailbox }) => mailbox === 'a@contoso.com')).toBe(true);
+    const tries = transport.sent.filter(({ mailbox }) => mailbox === 'a@contoso.com');
+    expect(tries.length).toBeLessThan(600_000 / own + 5);
+    closed.clear();
+    await pass(own);
+    expect(state(stuck)).toBe('relayed');
+    // What it got through takes the mark away: the next trouble may be everybody's again.
+    closed.add('a@contoso.com');
+    await arrive('a@contoso.com');
+    await pass(100);
+    expect(named('route.held').length).toBe(length + 1);
+  });
+
+  it('a mailbox that was not tried yet is tried within a minute, however long the others have to wait', async () => {
+    await arrive('a@contoso.com');
+    await pass(2 * 3_600_000);
+    const other = await arrive('b@contoso.com');
+    await pass(61_000);
+    expect(state(other)).toBe('relayed');
+  });
+
+  it('a wait that the server named holds those too', async () => {
+    trouble = delayed('transport', { retryAfter: 600_000 });
+    await arrive('a@contoso.com');
+    await pass(1_000);
+    const other = await arrive('b@contoso.com');
+    await pass(598_000);
+    expect(state(other)).toBe('queued');
+    await pass(2_000);
+    expect(state(other)).toBe('relayed');
+  });
+
+  it('closed to all of them: all wait, and all go out by themselves when it opens', async () => {
+    const mailboxes = ['a', 'b', 'c', 'd'].map((name) => `${name}@contoso.com`);
+    closed = new Set(mailboxes);
+    const items = [];
+    for (const mailbox of mailboxes) for (let n = 0; n < 5; n++) items.push(await arrive(mailbox));
+    await pass(4 * 3_600_000);
+    expect(items.map(state)).toEqual(items.map(() => 'queued'));
+    transport.sent.length = 0;
+    await pass(4 * 3_600_000);
+    expect(transport.sent.length).toBe(8);
+    closed.clear();
+    await pass(1_800_000);
+    expect(items.map(state)).toEqual(items.map(() => 'relayed'));
+    expect(named('route.released').length).toBe(1);
   });
 });
 
