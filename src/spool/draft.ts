@@ -5,6 +5,7 @@
 import type { ArrivingItem, QueueItem, SpoolId } from '../mail/item.ts';
 import type { Draft, Told } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
+import { itemId } from './protocol.ts';
 import type { Order } from './protocol.ts';
 
 /** Chunks of one draft under way to the worker. */
@@ -86,8 +87,8 @@ export class SqliteDraft implements Draft {
     this.#check();
     this.#isOver = true;
     const rest = this.#heldOctets > 0 ? { number: this.#chunks, octets: this.#take(this.#heldOctets) } : undefined;
-    const order: Order = {
-      do: 'commit',
+    const order = {
+      do: 'commit' as const,
       message: this.id,
       size: this.#size,
       items,
@@ -96,7 +97,8 @@ export class SqliteDraft implements Draft {
       ...(rest === undefined ? {} : { chunk: rest }),
     };
     try {
-      return (await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer])) as QueueItem[] | undefined;
+      const isDone = await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer]);
+      return isDone === true ? items.map((item, index) => queued(item, index, order)) : undefined;
     } catch (error) {
       this.#failure = error;
       this.#isOver = false;
@@ -155,4 +157,28 @@ export class SqliteDraft implements Draft {
     this.#underWay.push(written);
     if (this.#underWay.length >= DRAFT_CHUNKS) await this.#underWay[0];
   }
+}
+
+/** As the spool has it, which need not be asked for what it was told. */
+function queued(
+  { route, mailbox, envelope, origin, messageId, headerSize }: ArrivingItem,
+  index: number,
+  { message, size, now }: { readonly message: SpoolId; readonly size: number; readonly now: number },
+): QueueItem {
+  return {
+    id: itemId(message, index),
+    message,
+    route,
+    mailbox,
+    envelope,
+    origin,
+    messageId,
+    headerSize,
+    size,
+    state: 'queued',
+    arrivedAt: now,
+    due: now,
+    attempts: 0,
+    doubtful: false,
+  };
 }

@@ -148,3 +148,8 @@ export function laneKey(name: string): { route: string; mailbox: string } {
   const at = name.indexOf(SEPARATOR);
   return { route: name.slice(0, at), mailbox: name.slice(at + 1) };
 }
+
+/** Of the item for a message's n-th lane, from 0: the first has the message's own id. */
+export function itemId(message: SpoolId, index: number): SpoolId {
+  return index === 0 ? message : `${message}-${index + 1}`;
+}

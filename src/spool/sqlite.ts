@@ -122,6 +122,9 @@ class SqliteSpool implements OperatedSpool {
   readonly #newId: () => SpoolId;
   readonly #waiting = new Map<number, Waiting>();
   #number = 0;
+  /** On their way at the end of this turn. */
+  #outbox: Request[] = [];
+  #transfer: ArrayBuffer[] = [];
   #items: number;
   #free: number | undefined;
   #trouble: SpoolError | undefined;
@@ -438,8 +441,17 @@ class SqliteSpool implements OperatedSpool {
     const request: Request = { number: ++this.#number, order };
     return new Promise((resolve, reject) => {
       this.#waiting.set(request.number, { resolve, reject });
-      this.#worker.postMessage(request, transfer);
+      this.#outbox.push(request);
+      this.#transfer.push(...transfer);
+      if (this.#outbox.length === 1) setImmediate(() => this.#post());
     });
+  }
+
+  /** All orders of one turn of the event loop together: a message between threads costs more than what is in it. */
+  #post(): void {
+    this.#worker.postMessage(this.#outbox, this.#transfer);
+    this.#outbox = [];
+    this.#transfer = [];
   }
 
   #hear(message: FromWorker): void {

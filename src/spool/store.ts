@@ -1,6 +1,6 @@
 /** What each order does to the database; bodies, lanes, lists and operator's orders have a class each. Throws what SQLite throws. */
 import type { DatabaseSync } from 'node:sqlite';
-import type { ArrivingItem, QueueItem } from '../mail/item.ts';
+import type { ArrivingItem } from '../mail/item.ts';
 import { goesFirst } from '../mail/precedence.ts';
 import type { First } from '../mail/precedence.ts';
 import type { DroppedItem, Told } from '../mail/spool.ts';
@@ -10,7 +10,7 @@ import { Database } from './database.ts';
 import { Lanes } from './lanes.ts';
 import { Listing } from './listing.ts';
 import { Operator } from './operator.ts';
-import { laneName } from './protocol.ts';
+import { itemId, laneName } from './protocol.ts';
 import type { Order, OrderTo, WorkerData } from './protocol.ts';
 import { entryOf, itemOf } from './rows.ts';
 
@@ -35,6 +35,15 @@ export class Store {
     this.#listing = new Listing(this.#data);
     this.#operator = new Operator(this.#data, this.#bodies);
     this.#first = first;
+  }
+
+  /** Statements that are prepared once: they frame every order. */
+  mark(): void {
+    this.#data.run('SAVEPOINT one');
+  }
+
+  release(): void {
+    this.#data.run('RELEASE one');
   }
 
   get db(): DatabaseSync {
@@ -153,20 +162,19 @@ export class Store {
     }
   }
 
-  #commit({ message, chunk, size, items, told, now }: OrderTo<'commit'>): QueueItem[] | undefined {
+  #commit({ message, chunk, size, items, told, now }: OrderTo<'commit'>): boolean {
     if (told !== undefined && !this.#tell(told, now)) {
       this.#data.run('DELETE FROM chunk WHERE message = ?', message);
-      return undefined;
+      return false;
     }
     if (chunk !== undefined) this.#bodies.write(message, chunk);
     this.#data.run('INSERT INTO message (id, size, users) VALUES (?, ?, ?)', message, size, items.length);
-    return items.map((item, index) =>
-      this.#add(item, index === 0 ? message : `${message}-${index + 1}`, message, size, now),
-    );
+    for (const [index, item] of items.entries()) this.#add(item, itemId(message, index), message, size, now);
+    return true;
   }
 
-  #add(item: ArrivingItem, id: string, message: string, size: number, now: number): QueueItem {
-    const { route, mailbox, envelope, origin, messageId, headerSize } = item;
+  #add(item: ArrivingItem, id: string, message: string, size: number, now: number): void {
+    const { envelope, origin, messageId, headerSize } = item;
     this.#data.run(
       `INSERT INTO item (id, message, lane, state, due, arrived, size, header_size, message_id, envelope, origin, first) VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)`,
       id,
@@ -182,22 +190,6 @@ export class Store {
       goesFirst({ ...item, size }, this.#first) ? 1 : 0,
     );
     this.#data.remember(id, now, 'accepted', undefined, item.repairs?.length ? item.repairs.join('; ') : undefined);
-    return {
-      id,
-      message,
-      route,
-      mailbox,
-      envelope,
-      origin,
-      messageId,
-      headerSize,
-      size,
-      state: 'queued',
-      arrivedAt: now,
-      due: now,
-      attempts: 0,
-      doubtful: false,
-    };
   }
 
   #defer({ id, due, doubtful, status, now }: OrderTo<'defer'>): void {

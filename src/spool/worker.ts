@@ -66,9 +66,9 @@ function execute(store: Store, { number, order }: Request, path: string): Reply 
   const guarded = needsSavepoint(order);
   const { setAside } = store.lanes;
   try {
-    if (guarded) db.exec('SAVEPOINT one');
+    if (guarded) store.mark();
     const value = store.obey(order);
-    if (guarded) db.exec('RELEASE one');
+    if (guarded) store.release();
     return { number, value };
   } catch (error) {
     if (guarded && db.isTransaction) db.exec('ROLLBACK TO one; RELEASE one');
@@ -176,12 +176,11 @@ function serve(port: MessagePort, data: WorkerData): void {
       // a store in trouble says so at the next order; the next start removes the rest
     }
   };
-  port.on('message', (first: Request) => {
-    const requests = [first];
+  port.on('message', (requests: Request[]) => {
     while (requests.length < BATCH) {
       const more = receiveMessageOnPort(port);
       if (more === undefined) break;
-      requests.push(more.message as Request);
+      requests.push(...(more.message as Request[]));
     }
     const replies = transact(store, requests, path);
     const transfer = replies.flatMap((reply) =>
