@@ -88,6 +88,7 @@ const LEASE = 300_000;
 const CAPPED_ATTEMPTS = 8;
 /** Why a message is given up. */
 const REFUSED = 'refused for good';
+const REFUSED_IN_DOUBT = 'refused for good, but an earlier attempt may have delivered it';
 const EXPIRED = 'could not be delivered within the time that giveUpAfter allows';
 /** Waits for a mailbox in trouble when the server names none, and between attempts to write to a store in trouble. */
 const LANE_WAIT = 30_000;
@@ -465,7 +466,8 @@ class DeliveryQueue implements Queue {
         lane.pace.succeeded();
         this.#answered(lane, hold, startedAt);
         report({ event: 'delivery.failed', ...facts, status });
-        return this.#giveUp(item, status, REFUSED);
+        // What may have been delivered is not called undelivered.
+        return doubtful ? this.#park(item, status, REFUSED_IN_DOUBT) : this.#giveUp(item, status, REFUSED);
       case 'unknown': {
         const due = now + this.#options.verifyAfter;
         if (undecidable !== undefined) return this.#park(item, status, undecidable);

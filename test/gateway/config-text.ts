@@ -10,13 +10,22 @@ export interface ConfigTextOptions {
   readonly exchange?: string;
   /** Replaces the listener. */
   readonly listeners?: string;
+  /** Replaces `senders`. */
+  readonly senders?: string;
 }
 
-export function configText({ sandbox, caFile, more = '', exchange = '', listeners }: ConfigTextOptions): string {
+export function configText({
+  sandbox,
+  caFile,
+  more = '',
+  exchange = '',
+  listeners,
+  senders,
+}: ConfigTextOptions): string {
   return `
 hostname: gateway.test
 listeners: ${listeners ?? '[{ name: lan, address: 127.0.0.1, port: 0, tls: none, maxConnections: 100 }]'}
-senders: { mailbox: notifications@contoso.com }
+senders: ${senders ?? '{ mailbox: notifications@contoso.com }'}
 exchange:
   tenantId: ${sandbox.tenantId}
   clientId: ${sandbox.clientId}
