@@ -91,7 +91,12 @@ export function createTokenProvider(options: TokenOptions): TokenProvider {
   const random = options.random ?? Math.random;
   const checked = checkCredential(options.credential, wall());
   if (!checked.ok) throw new Error(checked.fault);
-  const request = requestWith({ ...options, credential: checked.credential, now: wall, timeout: options.timeout ?? 20_000 });
+  const request = requestWith({
+    ...options,
+    credential: checked.credential,
+    now: wall,
+    timeout: options.timeout ?? 20_000,
+  });
   const { account, report } = options;
   const closing = new AbortController();
 
