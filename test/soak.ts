@@ -177,7 +177,7 @@ const queue = createQueue({
   spool,
   transports: new Map([[ROUTE, transport]]),
   report,
-  schedule: { intervals: [MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR], giveUpAfter: 2 * DAY },
+  schedule: { intervals: [MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR], giveUpAfter: DAY },
   bouncer: createBouncer({ spool, hostname: 'gateway.test', send: true, body: 'headers', now: clock.now }),
   warnAfter: 4 * HOUR,
   pace: { concurrency: 4, perMinute: PER_MINUTE },
@@ -257,8 +257,8 @@ const PLAN: readonly Happening[] = [
   [15.2001, () => clock.set(-30 * DAY)],
   [18.05, () => order({ do: 'stop' })],
   // Longer than giveUpAfter: what came first is given up, and so are the notices of it.
-  [20.3, () => order({ do: 'start' })],
-  [23, () => burst(2_000)],
+  [19.25, () => order({ do: 'start' })],
+  [23, () => burst(500)],
   [23.05, () => order({ do: 'stop' })],
   [23.15, () => order({ do: 'start' })],
   [24.5, () => clock.set(-10 * MINUTE)],
@@ -270,7 +270,7 @@ async function troubles(): Promise<void> {
   const noons: Happening[] = SMALL.flatMap((what, n) =>
     [1, 11, 21].map((from): Happening => [from + n * 0.5 + 0.04, what]),
   );
-  const all = [...PLAN, ...noons.filter(([day]) => day < 17 || day > 21)].toSorted(([a], [b]) => a - b);
+  const all = [...PLAN, ...noons.filter(([day]) => day < 17 || day > 20)].toSorted(([a], [b]) => a - b);
   for (const [day, what] of all) {
     if (day >= CALM) break;
     await clock.sleep(Math.max(0, day * DAY - clock.steady()));
@@ -284,7 +284,7 @@ async function troubles(): Promise<void> {
 async function mail(): Promise<void> {
   while (clock.steady() < (DAYS - 1) * DAY) {
     await clock.during(() => accept(MAILBOXES[Math.floor(random() * MAILBOXES.length)] ?? ''));
-    await clock.sleep(12 * MINUTE * random());
+    await clock.sleep(20 * MINUTE * random());
   }
 }
 
