@@ -195,8 +195,7 @@ async function verifyByCopy(
   for (const folder of FOLDERS) {
     const seen = await look(ews, item, folder, signal);
     if (typeof seen !== 'string') {
-      if (seen.outcome === 'delayed') return seen;
-      return { outcome: 'unknowable', reason: seen.reason ?? seen.text };
+      return seen.outcome === 'delayed' ? seen : refusedLook(seen);
     }
     if (seen === 'ours' && folder === 'sentitems') return foundSent();
     if (seen === 'ours') held.push(folder);
@@ -231,6 +230,22 @@ async function look(
     if (!found.more || found.marks.length === 0) return isUnmarked ? 'unmarked' : 'absent';
   }
   return 'unmarked';
+}
+
+/**
+ * A question has no recipient or content that could be wrong, so what Exchange says of it tells nothing about the message,
+ * and nothing that allows sending it again: it is asked again a number of times, then an operator decides.
+ */
+function refusedLook({ cause, reason, text }: Failed): Delayed {
+  return {
+    outcome: 'delayed',
+    code: '4.4.7',
+    reach: 'message',
+    capped: true,
+    cause,
+    text: 'It could not be established whether the message was delivered',
+    reason: `Exchange refuses to be asked whether it has sent the message: ${reason ?? text}`,
+  };
 }
 
 function foundSent(): Relayed {

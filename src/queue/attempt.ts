@@ -35,14 +35,17 @@ export async function attempt(outgoing: Outgoing, parts: AttemptParts, signal: A
   const { item } = outgoing;
   const { transport, report } = parts;
   let delivering = false;
+  let isUnknowable = false;
   try {
     if (item.doubtful) {
       const looked = await lookFirst(outgoing, parts, signal);
-      if (looked !== undefined) return looked;
+      if (typeof looked !== 'string') return looked;
+      isUnknowable = looked === 'unknowable';
     }
     delivering = true;
     const status = await transport.deliver(outgoing, signal);
-    return { status, doubtful: status.outcome === 'unknown' };
+    // Where nothing could be known, the earlier doubt outlives every answer but success.
+    return { status, doubtful: status.outcome === 'unknown' || (isUnknowable && status.outcome !== 'relayed') };
   } catch (cause) {
     if (cause instanceof SpoolError)
       return { status: storeStatus(cause), doubtful: item.doubtful || delivering, internal: true };
@@ -68,12 +71,12 @@ function storeStatus(error: SpoolError): Delayed {
   };
 }
 
-/** Undefined: it was not sent, go on and send it. */
+/** A word: go on and send it, because it was not sent, or because nobody can know and there is one more try. */
 async function lookFirst(
   outgoing: Outgoing,
   parts: AttemptParts,
   signal: AbortSignal,
-): Promise<AttemptResult | undefined> {
+): Promise<AttemptResult | 'absent' | 'unknowable'> {
   const { item } = outgoing;
   const started = performance.now();
   const found = await parts.transport.verify(outgoing, signal);
@@ -87,16 +90,16 @@ async function lookFirst(
       const { unanswered } = triesIn(await parts.history(item.id));
       if (found.certain !== undefined)
         return unanswered < CERTAIN_TRIES
-          ? undefined
+          ? 'absent'
           : undecidable(item, `${found.certain}, after ${unanswered} tries`);
       return unanswered < 2
-        ? undefined
+        ? 'absent'
         : undecidable(item, 'its outcome was unclear twice, and it was found in no folder');
     }
     case 'unknowable': {
       // Never lost comes before never doubled: one more try, and no third.
       const { unclear } = triesIn(await parts.history(item.id));
-      return unclear < 2 ? undefined : undecidable(item, found.reason);
+      return unclear < 2 ? 'unknowable' : undecidable(item, found.reason);
     }
     default:
       return unreachable(found);

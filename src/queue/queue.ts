@@ -16,6 +16,7 @@ import type { Spool } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { Delayed, DeliveryStatus } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
+import type { SetTimer } from '../mail/timer.ts';
 import type { Journal, Outgoing, Transport } from '../mail/transport.ts';
 import type { AttemptResult } from './attempt.ts';
 import { attempt } from './attempt.ts';
@@ -54,6 +55,7 @@ export interface QueueOptions {
   readonly now?: () => number;
   /** Milliseconds since any moment, never set back. */
   readonly steady?: () => number;
+  readonly setTimer?: SetTimer;
   readonly random?: () => number;
 }
 
@@ -88,6 +90,7 @@ const LEASE = 300_000;
 const CAPPED_ATTEMPTS = 8;
 /** Why a message is given up. */
 const REFUSED = 'refused for good';
+const REFUSED_IN_DOUBT = 'refused for good, but an earlier attempt may have delivered it';
 const EXPIRED = 'could not be delivered within the time that giveUpAfter allows';
 /** Waits for a mailbox in trouble when the server names none, and between attempts to write to a store in trouble. */
 const LANE_WAIT = 30_000;
@@ -101,6 +104,11 @@ const GRACE = 1_000;
 /** The longest sleep: a clock that jumps, or another process that adds items, is noticed within it. */
 const LONGEST_SLEEP = 30_000;
 
+const setTimer: SetTimer = (then, milliseconds) => {
+  const timer = setTimeout(then, milliseconds);
+  return () => clearTimeout(timer);
+};
+
 export function createQueue(options: QueueOptions): Queue {
   return new DeliveryQueue(options);
 }
@@ -109,6 +117,7 @@ class DeliveryQueue implements Queue {
   readonly #options: QueueOptions;
   readonly #now: () => number;
   readonly #steady: () => number;
+  readonly #setTimer: SetTimer;
   readonly #random: () => number;
   /** In the order in which they are served; a lane that was served goes to the end. */
   readonly #lanes = new Map<string, LaneState>();
@@ -124,7 +133,7 @@ class DeliveryQueue implements Queue {
   #started = false;
   #stopping = false;
   #stopped = new AbortController();
-  #timer: NodeJS.Timeout | undefined;
+  #endSleep = (): void => undefined;
   /** The store is in trouble: no question to it before this (steady) time. */
   #storeRetryAt = -Infinity;
   #isGraceOver = false;
@@ -134,6 +143,7 @@ class DeliveryQueue implements Queue {
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#steady = options.steady ?? (() => performance.now());
+    this.#setTimer = options.setTimer ?? setTimer;
     this.#random = options.random ?? Math.random;
     for (const route of options.transports.keys()) this.#holds.set(route, new RouteHold());
   }
@@ -156,21 +166,21 @@ class DeliveryQueue implements Queue {
 
   async stop(signal: AbortSignal): Promise<number> {
     this.#stopping = true;
-    clearTimeout(this.#timer);
+    this.#endSleep();
     let cut = 0;
-    let grace: NodeJS.Timeout | undefined;
+    let endGrace = (): void => undefined;
     const over = Promise.withResolvers<void>();
     const abort = (): void => {
       cut = this.#running.size;
       this.#stopped.abort();
       for (const controller of this.#running.keys()) controller.abort(new Error('the gateway is stopping'));
       if (this.#isGraceOver) over.resolve();
-      else grace = setTimeout(over.resolve, GRACE);
+      else endGrace = this.#setTimer(over.resolve, GRACE);
     };
     if (signal.aborted) abort();
     else signal.addEventListener('abort', abort, { once: true });
     await Promise.race([this.#drained(), over.promise.then(() => (this.#isGraceOver = true))]);
-    clearTimeout(grace);
+    endGrace();
     signal.removeEventListener('abort', abort);
     this.#stopped.abort();
     return cut;
@@ -339,8 +349,8 @@ class DeliveryQueue implements Queue {
     }
     if (this.#stale) wait = 0;
     wait = Math.max(wait, this.#storeRetryAt - steady);
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(
+    this.#endSleep();
+    this.#endSleep = this.#setTimer(
       () => {
         this.#stale = true;
         this.#wake();
@@ -382,12 +392,12 @@ class DeliveryQueue implements Queue {
     };
     report({ event: 'delivery.started', ...facts });
     const startedAt = this.#steady();
-    const timeout = setTimeout(
+    const endTimeout = this.#setTimer(
       () => controller.abort(new Error('the attempt took too long')),
       this.#options.attemptTimeout,
     );
     let lost = false;
-    const renewal = setInterval(() => {
+    const endRenewal = this.#repeat(() => {
       spool.renew(item.id, this.#now() + this.#lease).then(
         (ours) => {
           if (ours) return;
@@ -402,8 +412,8 @@ class DeliveryQueue implements Queue {
     try {
       result = await attempt(outgoing, { transport, report, history: (id) => spool.history(id) }, controller.signal);
     } finally {
-      clearTimeout(timeout);
-      clearInterval(renewal);
+      endTimeout();
+      endRenewal();
     }
     if (lost) return;
     await this.#settle(lane, hold, item, result, startedAt, {
@@ -479,7 +489,8 @@ class DeliveryQueue implements Queue {
         lane.pace.succeeded();
         this.#answered(lane, hold, startedAt);
         report({ event: 'delivery.failed', ...facts, status });
-        return this.#giveUp(item, status, REFUSED);
+        // What may have been delivered is not called undelivered.
+        return doubtful ? this.#park(item, status, REFUSED_IN_DOUBT) : this.#giveUp(item, status, REFUSED);
       case 'unknown': {
         const due = now + Math.max(this.#options.verifyAfter, status.retryAfter ?? 0);
         if (undecidable !== undefined) return this.#park(item, status, undecidable);
@@ -642,16 +653,25 @@ class DeliveryQueue implements Queue {
     }
   }
 
+  #repeat(then: () => void, milliseconds: number): () => void {
+    const again = (): void => {
+      end = this.#setTimer(again, milliseconds);
+      then();
+    };
+    let end = this.#setTimer(again, milliseconds);
+    return () => end();
+  }
+
   /** @returns false when the queue stopped meanwhile */
   #pause(milliseconds: number): Promise<boolean> {
     return new Promise((resolve) => {
       const stopped = this.#stopped.signal;
       const end = (): void => {
-        clearTimeout(timer);
+        endTimer();
         stopped.removeEventListener('abort', end);
         resolve(!stopped.aborted);
       };
-      const timer = setTimeout(end, milliseconds);
+      const endTimer = this.#setTimer(end, milliseconds);
       stopped.addEventListener('abort', end, { once: true });
     });
   }

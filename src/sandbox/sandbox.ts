@@ -51,6 +51,8 @@ export interface Sandbox {
   /** @throws Error if there is no such mailbox */
   mailbox(address: string): MailboxView;
   fault(fault: Fault): void;
+  /** What it does wrong on command, and how many requests each fault has hit. */
+  faults(): readonly { readonly fault: Fault; readonly hit: number }[];
   clearFaults(): void;
   /** Exchange and Entra ID go down: connections are cut and refused. Mail stays. */
   stop(): Promise<void>;
@@ -125,6 +127,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       return found;
     },
     fault: (fault) => faults.add(fault),
+    faults: () => faults.list(),
     clearFaults: () => faults.clear(),
     async stop() {
       await Promise.all([listener.stop(), identity.stop()]);

@@ -12,6 +12,8 @@ export interface ConfigTextOptions {
   readonly listeners?: string;
   /** Mailboxes that send what has them in From. */
   readonly mailboxes?: readonly string[];
+  /** Replaces `senders`. */
+  readonly senders?: string;
 }
 
 export function configText({
@@ -21,12 +23,13 @@ export function configText({
   exchange = '',
   listeners,
   mailboxes = [],
+  senders,
 }: ConfigTextOptions): string {
   const rules = mailboxes.map((mailbox) => `{ from: ${mailbox}, mailbox: ${mailbox} }`).join(', ');
   return `
 hostname: gateway.test
 listeners: ${listeners ?? '[{ name: lan, address: 127.0.0.1, port: 0, tls: none, maxConnections: 100 }]'}
-senders: { mailbox: notifications@contoso.com, rules: [${rules}] }
+senders: ${senders ?? `{ mailbox: notifications@contoso.com, rules: [${rules}] }`}
 exchange:
   tenantId: ${sandbox.tenantId}
   clientId: ${sandbox.clientId}

@@ -5,6 +5,7 @@ import type { NewItem, QueueItem } from '../../src/mail/item.ts';
 import { SpoolError } from '../../src/mail/spool.ts';
 import type { Delayed, DeliveryStatus, Failed, Relayed, Unknown, Verification } from '../../src/mail/status.ts';
 import type { Outgoing, Transport } from '../../src/mail/transport.ts';
+import type { Bouncer } from '../../src/queue/bounce.ts';
 import type { Queue, QueueOptions } from '../../src/queue/queue.ts';
 import { createQueue } from '../../src/queue/queue.ts';
 import { MemorySpool } from './memory-spool.ts';
@@ -398,6 +399,25 @@ describe('an unclear outcome', () => {
     expect(state(item)).toBe('parked');
     expect(transport.sent.length).toBe(2);
     expect(named('item.parked')[0]?.why).toBe('no copy is kept');
+  });
+
+  it.each<{ what: string; second: DeliveryStatus; after: number }>([
+    { what: 'refused for good', second: failed, after: 3_600_000 },
+    { what: 'delayed until it is given up', second: delayed('message'), after: 2 * 86_400_000 },
+  ])('can never be known, and the second try is $what: nobody is told that it failed', async ({ second, after }) => {
+    const told: string[] = [];
+    const bouncer: Bouncer = {
+      bounce: async (item) => (told.push(item.id), { told: false, why: 'of the test' }),
+      warn: async (item) => (told.push(item.id), { told: false, why: 'of the test' }),
+    };
+    build({ bouncer, warnAfter: 0 });
+    transport.answer = (_, attempt) => (attempt === 1 ? unknown : second);
+    transport.found = () => ({ outcome: 'unknowable', reason: 'no copy is kept' });
+    queue.start();
+    const item = await arrive();
+    await pass(after);
+    expect(spool.items.get(item.id)).toMatchObject({ state: 'parked', doubtful: true });
+    expect(told).toEqual([]);
   });
 });
 
