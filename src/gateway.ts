@@ -200,6 +200,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     state.ready = true;
     report({ event: 'gateway.ready', seconds: (performance.now() - begun) / 1000 });
+    // Beforehand, so that a wrong secret shows now and not at the first mail. Never rejects; its event says all.
+    void token.get();
 
     const stop = async (why: string): Promise<number> => {
       const started = performance.now();
