@@ -368,6 +368,8 @@ function asStartError(error: unknown): unknown {
       return new StartError('temporary', error.message, { cause: error });
     case 'EACCES':
     case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
+    case 'EINVAL':
       return new StartError('configuration', error.message, { cause: error });
     default:
       return error;

@@ -186,7 +186,7 @@ describe('the certificate of files', () => {
     const source = await opened({ certFile: at('cert.pem'), keyFile: at('key.pem'), passphrase: 'pass' });
     expect(fits(source.current())).toBe(true);
     await expect(opened({ certFile: at('cert.pem'), keyFile: at('key.pem'), passphrase: 'no' })).rejects.toThrow(
-      /key.pem holds an encrypted key; add passphrase/,
+      /key.pem holds an encrypted key that cannot be opened; is the passphrase right\?/,
     );
   });
 });
@@ -199,7 +199,7 @@ describe('a replacement caught half way leaves the old one in use, is told once,
     ['half a certificate', () => put({ cert: half(second.cert), key: second.key }), /incomplete/],
     ['half a key', () => put({ cert: second.cert, key: half(second.key) }), /holds a damaged private key/],
     ['an empty certificate', () => put({ cert: '', key: second.key }), /no certificate/],
-    ['an empty key', () => put({ cert: second.cert, key: '' }), /holds a damaged private key/],
+    ['an empty key', () => put({ cert: second.cert, key: '' }), /no private key/],
     ['half a chain', () => put({ ...second, cert: `${second.cert}\n${half(first.cert)}` }), /incomplete/],
     ['the certificate gone', () => rmSync(at('cert.pem')), /there is no file/],
     ['the key gone', () => rmSync(at('key.pem')), /there is no file/],
