@@ -546,6 +546,8 @@ function primary(error: unknown): number | undefined {
 function troubleOf(error: unknown, path: string): Trouble {
   if (error instanceof Refusal) return { trouble: error.trouble, message: error.message };
   const detail = error instanceof Error ? error.message : String(error);
+  if (error instanceof Error && 'code' in error && error.code === 'EISDIR')
+    return { trouble: 'readOnly', message: `The spool ${path} is a folder: spool.sqlite has to name a file` };
   switch (primary(error)) {
     case 13:
       return { trouble: 'full', message: `The disk of the spool ${path} is full: make room` };

@@ -103,6 +103,11 @@ it.each(
   expect(message).toContain(dirname(spool));
 });
 
+it('with a folder where the spool file should be: 78, naming it', async () => {
+  const { code, message } = await ends(config({ spool: place.path }));
+  expect([code, message]).toEqual([78, `The spool ${place.path} is a folder: spool.sqlite has to name a file`]);
+});
+
 it('with a data folder that may not be written: 78, naming it', async () => {
   // Root may write everywhere but in what the kernel keeps.
   const isRoot = process.getuid?.() === 0;
