@@ -241,6 +241,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     state.ready = true;
     report({ event: 'gateway.ready', seconds: (performance.now() - begun) / 1000 });
+    // Beforehand, so that a wrong secret shows now and not at the first mail. Never rejects; its event says all.
+    void token.get();
     alarms.start();
     const { heartbeat } = config.alarms;
     if (heartbeat !== undefined) {
@@ -466,6 +468,8 @@ function asStartError(error: unknown): unknown {
       return new StartError('temporary', error.message, { cause: error });
     case 'EACCES':
     case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
+    case 'EINVAL':
       return new StartError('configuration', error.message, { cause: error });
     default:
       return error;

@@ -101,7 +101,7 @@ async function keyPairOf(
   };
   const read = await readKeyPair(folder, { ...files, certFile, keyFile }, path[0] === 'exchange');
   if (read.ok) return { ...read.pair, ...files };
-  for (const { key, problem, hint } of read.faults) fault([...path, key], problem, hint);
+  for (const { file, problem, hint } of read.faults) fault([...path, file], problem, hint);
   return undefined;
 }
 

@@ -89,9 +89,7 @@ async function lookFirst(
     case 'absent': {
       const { unanswered } = triesIn(await parts.history(item.id));
       if (found.certain !== undefined)
-        return unanswered < CERTAIN_TRIES
-          ? 'absent'
-          : undecidable(item, `${found.certain}, after ${unanswered} tries`);
+        return unanswered < CERTAIN_TRIES ? 'absent' : undecidable(item, `${found.certain}, after ${unanswered} tries`);
       return unanswered < 2
         ? 'absent'
         : undecidable(item, 'its outcome was unclear twice, and it was found in no folder');

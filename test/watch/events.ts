@@ -118,7 +118,8 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     {
       event: 'certificate.failed',
       listener: 'lan',
-      reason: 'the private key does not belong to the certificate (/etc/tls/cert.pem, /etc/tls/key.pem)',
+      reason:
+        '/etc/tls/key.pem does not belong to the first certificate of certFile; name the two that were made together',
     },
   ],
   'certificate.expiring': [
