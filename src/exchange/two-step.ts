@@ -83,6 +83,7 @@ export class TwoStep {
       const copy = await byCopy();
       if (copy.outcome === 'relayed') await this.#remove(mailbox, drafts, signal);
       // Without a draft the copy decides; with one, only a copy that is already on its way does.
+      if (copy.outcome === 'delayed' && copy.cause === 'found in Drafts' && !found.ok) return soon(copy);
       if (drafts.length === 0 || copy.outcome === 'relayed') return copy;
       if (copy.outcome === 'delayed' && copy.cause !== 'found in Drafts') return copy;
     }
@@ -199,6 +200,11 @@ function isOver(status: DeliveryStatus): boolean {
 
 function gone(): Relayed {
   return { outcome: 'relayed', code: '2.0.0', cause: 'sent from its draft', text: 'Accepted by Exchange' };
+}
+
+/** A draft that will be sent once it is found by its own mark: no reason to wait as for one that Exchange holds back. */
+function soon({ retryAfter: _, ...status }: Delayed): Delayed {
+  return status;
 }
 
 /** A lost answer to an upload: nothing was sent. */

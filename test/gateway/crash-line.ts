@@ -31,6 +31,8 @@ export interface LineOptions {
   readonly name: string;
   readonly saveToSentItems: boolean;
   readonly catchUp: 'inOrder' | 'parallel';
+  /** Share of the messages that go in two steps. */
+  readonly precious: number;
 }
 
 const digest = (octets: string | Buffer): string => createHash('sha256').update(octets).digest('hex');
@@ -53,6 +55,8 @@ export class Line {
   readonly #config: string;
   /** Message-ID -> digest of the body, for each message that was answered 250. */
   readonly #acknowledged = new Map<string, string>();
+  /** Message-IDs of what goes in two steps. */
+  readonly precious = new Set<string>();
   readonly bugs: LogLine[] = [];
 
   private constructor(options: LineOptions, random: () => number, place: Folder, sandbox: Sandbox) {
@@ -159,7 +163,10 @@ spool: { sqlite: ${this.#place.path}/spool.db }
         const lines = 1 + Math.floor(this.#random() ** 12 * 4_000);
         const body = `${Array.from({ length: lines }, () => randomBytes(36).toString('base64url')).join('\r\n')}\r\n`;
         const from = MAILBOXES[Math.floor(this.#random() * MAILBOXES.length)] ?? '';
-        const header = `From: ${from}\r\nTo: ${RECIPIENT}\r\nSubject: crash ${this.sent}\r\nMessage-ID: ${id}\r\n\r\n`;
+        const isPrecious = this.#random() < this.#options.precious;
+        if (isPrecious) this.precious.add(id);
+        const wish = isPrecious ? 'X-Precious: yes\r\n' : '';
+        const header = `From: ${from}\r\nTo: ${RECIPIENT}\r\nSubject: crash ${this.sent}\r\n${wish}Message-ID: ${id}\r\n\r\n`;
         await smtp.send(from, [RECIPIENT], header + body);
         this.#acknowledged.set(id, digest(body));
       }
