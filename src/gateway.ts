@@ -108,7 +108,6 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const alarms: Alarms = createAlarms({
       ...config.alarms,
       gateway: config.hostname,
-      clientId: config.exchange.clientId,
       ...(credential === undefined ? {} : { credential }),
       channels: await Promise.all(config.alarms.to.map((channel) => channelOf(channel, config.hostname, ask))),
       stats: async () => spool?.stats(),

@@ -203,7 +203,7 @@ function gone(): Relayed {
 }
 
 /** A draft that will be sent once it is found by its own mark: no reason to wait as for one that Exchange holds back. */
-function soon({ retryAfter: _, ...status }: Delayed): Delayed {
+function soon({ retryAfter: _retryAfter, ...status }: Delayed): Delayed {
   return status;
 }
 
