@@ -259,7 +259,6 @@ interface Failure extends Error {
   readonly code?: string | undefined;
   readonly response?: unknown;
   readonly command?: string | undefined;
-  readonly rejectedErrors?: readonly Failure[] | undefined;
   readonly recipient?: string | undefined;
 }
 
@@ -342,14 +341,18 @@ class Session implements SmtpSession {
     const onData = (): void => this.#progress();
     socket?.on('data', onData);
     const to = recipients.map(({ address }) => address);
+    // nodemailer notes in it what is said of each recipient, whatever becomes of the message.
+    const noted: SMTPConnection.Envelope & { readonly rejectedErrors?: readonly Failure[] } = {
+      from: envelope.reversePath,
+      to,
+      size,
+      use8BitMime: true,
+    };
     const run = await this.#run<SMTPConnection.SentMessageInfo>(reply, signal, (done) =>
-      connection.send(
-        { from: envelope.reversePath, to, size, use8BitMime: true },
-        // on(), pipe() and destroy() are all that is asked of a stream.
-        feed as unknown as Readable,
-        done,
-      ),
+      // on(), pipe() and destroy() are all that is asked of a stream.
+      connection.send(noted, feed as unknown as Readable, done),
     );
+    const refused = wordsOf(noted.rejectedErrors);
     socket?.off('data', onData);
     feed.destroy();
     if (feed.error !== undefined) {
@@ -359,12 +362,13 @@ class Session implements SmtpSession {
     // An answer before the last octet: what is still on its way would be taken for commands.
     if (feed.isStarted && !feed.isEnded) connection.close();
     if (run.ok) {
-      const refused = wordsOf(run.value?.rejectedErrors);
       if (!feed.isEnded) return { refused, outcome: { step: 'body', code: 'ANSWERED_EARLY' } };
       return { refused, outcome: { reply: run.value?.response ?? '' } };
     }
     const { error } = run;
-    return { refused: wordsOf(error.rejectedErrors), outcome: this.#trouble(stepOf(error, feed), error) };
+    const step = stepOf(error, feed);
+    // Without a transaction whatever is said of a recipient is said of the order of commands.
+    return { refused: step === 'mail' ? new Map() : refused, outcome: this.#trouble(step, error) };
   }
 
   async reset(timeout: number, signal: AbortSignal): Promise<boolean> {
@@ -431,7 +435,7 @@ function failure(code: string): Failure {
   return Object.assign(new Error(code), { code });
 }
 
-function wordsOf(errors: readonly Failure[] | undefined = []): ReadonlyMap<string, string> {
+function wordsOf(errors: readonly Failure[] = []): ReadonlyMap<string, string> {
   return new Map(errors.map(({ recipient = '', response }) => [recipient, String(response)]));
 }
 

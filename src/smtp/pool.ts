@@ -129,8 +129,8 @@ export class SessionPool {
       if (!token.ok) return withoutToken(token);
       if (token.token === refused?.token) return refused.status;
       const opened = await this.#openWith({ kind: 'token', user, token: token.token }, signal);
-      // Refused for good is what a fresh token could mend, once.
-      const isRefused = 'outcome' in opened && /^SMTP 535\b/.test(opened.cause);
+      // What a fresh token could mend; not 5.7.139, which is about the account.
+      const isRefused = 'outcome' in opened && /^SMTP 535(?: 5\.7\.[38])?$/.test(opened.cause);
       if (!isRefused || refused !== undefined) return opened;
       refused = { token: token.token, status: opened };
       login.token.refuse(token.token);
