@@ -219,7 +219,7 @@ export const ROWS: readonly Row[] = [
   },
   {
     codes: [421, 450, 451, 452],
-    text: /throttl|concurrent connections|too many (?:connections|messages)|thread limit|server busy|rate limit|exceeded the maximum/i,
+    text: /throttl|concurrent connections|too many (?:connections|messages)|thread limit|server busy|rate limit|submission rate|exceeded the maximum/i,
     means: delayed('4.7.0', 'mailbox', 'The server wants less at a time; the gateway waits and sends less', {
       throttled: true,
     }),
@@ -303,11 +303,6 @@ export const ROWS: readonly Row[] = [
       'transport',
       'The server refuses this gateway before anything was said: its address may be blocked or not allowed there, or exchange.smtp.host and port are those of something else',
     ),
-  },
-  {
-    steps: ['tls'],
-    codes: [454],
-    means: delayed('4.7.0', 'transport', 'The server cannot begin TLS at the moment'),
   },
   {
     steps: ['tls'],
