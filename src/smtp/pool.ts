@@ -71,7 +71,7 @@ export class SessionPool {
     const { login } = this.#options;
     const user = login.kind === 'oauth' ? (login.user ?? mailbox) : '';
     for (let kept = this.#pop(user); kept !== undefined; kept = this.#pop(user)) {
-      if (await kept.session.reset(ALIVE, signal)) return this.#lend(kept);
+      if (await kept.session.reset(Math.min(ALIVE, this.#options.timeouts.reply), signal)) return this.#lend(kept);
       if (signal.aborted) return aborted();
     }
     const session = await this.#open(user, signal);

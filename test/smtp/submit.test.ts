@@ -32,7 +32,8 @@ describe('a message', () => {
   it('goes out as it is, by the mailbox that sends, with the envelope of its own', async () => {
     const body = '.\r\n..two\r\n. three\r\nümlaut\r\n.\r\n';
     const message = mail('X-Test: 1\r\n', body);
-    const status = await deliver(outgoing(message, [ANN, BOB], { chunk: 7 }));
+    const given = mail('X-Test: 1\r\nX-Precious: yes\r\n', body);
+    const status = await deliver(outgoing(given, [ANN, BOB], { chunk: 7 }));
     expect(status).toMatchObject({ outcome: 'relayed', code: '2.0.0', cause: 'SMTP 250' });
     expect(last()).toMatchObject({ mailbox: SENDER, to: [ANN], bcc: [BOB] });
     expect(last()?.submitted.toString()).toBe(message);
@@ -359,23 +360,6 @@ describe('the way', () => {
     expect(wrong).toMatchObject({ code: '4.3.5', reach: 'transport', cause: 'SMTP 535 5.7.3' });
     expect(JSON.stringify(wrong)).not.toContain('very-secret');
   });
-
-  it('is tried with a fresh token once, and holds only the mailbox that is refused', async () => {
-    await deliver(outgoing(mail(), [ANN]));
-    site.sandbox.identity.revokeAll();
-    const asked = site.sandbox.identity.requests.token;
-    expect(await deliver(outgoing(mail(), [ANN]))).toMatchObject({ outcome: 'relayed' });
-    expect(site.sandbox.identity.requests.token).toBe(asked + 1);
-    const refused = await deliver(outgoing(mail(), [ANN], { mailbox: 'nobody@contoso.test' }));
-    expect(refused).toMatchObject({ code: '4.3.5', reach: 'mailbox', cause: 'SMTP 535 5.7.3' });
-    expect(refused.reason).toContain('SMTP.SendAsApp');
-    expect(site.sandbox.identity.requests.token).toBe(asked + 1);
-    site.sandbox.identity.revokeAll();
-    const revoked = await deliver(outgoing(mail(), [ANN]));
-    // What the server explains in base64 is told in words.
-    expect(revoked.reason).toContain('status: 401, schemes: bearer, scope: revoked');
-    expect(JSON.stringify(revoked)).not.toMatch(/eyJ/);
-  });
 });
 
 describe('sessions', () => {
@@ -394,15 +378,52 @@ describe('sessions', () => {
     expect(site.sandbox.smtp.connections).toBe(before + 2);
   });
 
+  it('are found dead in the time of one answer, although nobody closed them', async () => {
+    const timeouts = { connect: 2_000, reply: 300, answer: 2_000 };
+    const transport = site.transport({ timeouts });
+    expect(await transport.deliver(outgoing(mail(), [ANN]), signal)).toMatchObject({ outcome: 'relayed' });
+    site.sandbox.smtp.fault({ at: 'rset', silent: true });
+    const before = performance.now();
+    expect(await transport.deliver(outgoing(mail(), [ANN]), signal)).toMatchObject({ outcome: 'relayed' });
+    expect(performance.now() - before).toBeGreaterThan(250);
+  });
+
   it('are not shared between mailboxes', async () => {
     const transport = site.transport();
-    // What was revoked before is renewed once a minute at most.
+    const users = [];
     for (const mailbox of [SENDER, ANN, SENDER]) {
-      const status = await transport.deliver(
-        outgoing(mail().replace(`From: ${SENDER}`, `From: ${mailbox}`), [BOB], { mailbox }),
-        signal,
-      );
-      expect(status.outcome === 'relayed' ? lastEnvelope()?.user : status.outcome).toMatch(/@contoso.test$|delayed/);
+      const message = mail().replace(`From: ${SENDER}`, `From: ${mailbox}`);
+      await transport.deliver(outgoing(message, [BOB], { mailbox }), signal);
+      users.push(lastEnvelope()?.user);
     }
+    expect(users).toEqual([SENDER, ANN, SENDER]);
+  });
+
+  it('of one mailbox for all need its rights on the others', async () => {
+    const transport = site.transport({ login: { kind: 'oauth', token: site.token, user: ANN } });
+    expect(await transport.deliver(outgoing(mail(), [BOB]), signal)).toMatchObject({
+      outcome: 'failed',
+      code: '5.7.60',
+      cause: 'SMTP 554 5.2.252',
+    });
+  });
+});
+
+describe('a token', () => {
+  it('is tried with a fresh token once, and holds only the mailbox that is refused', async () => {
+    await deliver(outgoing(mail(), [ANN]));
+    site.sandbox.identity.revokeAll();
+    const asked = site.sandbox.identity.requests.token;
+    expect(await deliver(outgoing(mail(), [ANN]))).toMatchObject({ outcome: 'relayed' });
+    expect(site.sandbox.identity.requests.token).toBe(asked + 1);
+    const refused = await deliver(outgoing(mail(), [ANN], { mailbox: 'nobody@contoso.test' }));
+    expect(refused).toMatchObject({ code: '4.3.5', reach: 'mailbox', cause: 'SMTP 535 5.7.3' });
+    expect(refused.reason).toContain('SMTP.SendAsApp');
+    expect(site.sandbox.identity.requests.token).toBe(asked + 1);
+    site.sandbox.identity.revokeAll();
+    const revoked = await deliver(outgoing(mail(), [ANN]));
+    // What the server explains in base64 is told in words.
+    expect(revoked.reason).toContain('status: 401, schemes: bearer, scope: revoked');
+    expect(JSON.stringify(revoked)).not.toMatch(/eyJ/);
   });
 });
