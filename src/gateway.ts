@@ -164,17 +164,15 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       report,
     });
     undo.push(async () => token.close());
-    const ews = await createEws({
-      url: exchange.ewsUrl,
-      http,
-      token,
-      version: options.version,
-      clientId: exchange.clientId,
-    });
-    const { saveToSentItems, carryHeaders, twoStep } = exchange;
+    const { ewsUrl, clientId, saveToSentItems, carryHeaders, twoStep } = exchange;
     const transport =
       (await smtpOf(config, token)) ??
-      exchangeTransport({ ews, saveToSentItems, carryHeaders, twoStepAbove: twoStep.above });
+      exchangeTransport({
+        ews: await createEws({ url: ewsUrl, http, token, version: options.version, clientId }),
+        saveToSentItems,
+        carryHeaders,
+        twoStepAbove: twoStep.above,
+      });
     undo.push(() => transport.close());
 
     // queue

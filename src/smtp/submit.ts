@@ -57,6 +57,8 @@ async function deliver(
   if (item.headerSize > limit) return headerTooLarge(item.headerSize, limit);
   const recipients = new Named(item.envelope.recipients);
   if (recipients.usable.length === 0) return unusable();
+  const reversePath = asciiAddress(item.envelope.reversePath);
+  if (/[\r\n<>]/.test(reversePath)) return unusableSender();
   try {
     const block = await headerBlock(outgoing.open(), item.headerSize);
     if (block.length < item.headerSize) throw new SizeMismatch('the stored message ends within its header block');
@@ -65,7 +67,6 @@ async function deliver(
       item.envelope.recipients.map(({ address }) => address),
     );
     const header = joinHeader(fields.filter(({ name }) => name !== FOR_US));
-    const reversePath = asciiAddress(item.envelope.reversePath);
     const submission: Submission = {
       envelope: { ...item.envelope, reversePath },
       recipients: recipients.usable,
@@ -203,6 +204,16 @@ function unusable(): Failed {
     cause: 'unusable recipient',
     text: 'A recipient address is not valid',
     reason: 'A recipient address cannot be written in an SMTP command',
+  };
+}
+
+function unusableSender(): Failed {
+  return {
+    outcome: 'failed',
+    code: '5.1.7',
+    cause: 'unusable sender',
+    text: 'The sender address is not valid',
+    reason: 'The envelope sender cannot be written in an SMTP command',
   };
 }
 

@@ -23,6 +23,7 @@ const WORDS = new Set([
   'unusable answer',
   'unusable mailbox',
   'unusable recipient',
+  'unusable sender',
 ]);
 
 const FORMS = [

@@ -177,8 +177,8 @@ export class MemorySpool implements Spool {
       this.#remember(part.id, { what: 'split' });
       return { ...part };
     });
-    const gone = parts.flat();
-    item.envelope = { ...envelope, recipients: envelope.recipients.filter(({ address }) => !gone.includes(address)) };
+    const gone = new Set(parts.flat());
+    item.envelope = { ...envelope, recipients: envelope.recipients.filter(({ address }) => !gone.has(address)) };
     this.#remember(id, { what: 'split' });
     if (relayed !== undefined) await this.finish(id, relayed);
     return made;

@@ -1,10 +1,12 @@
 /** The SMTP transport against the sandbox's submission, over real sockets and TLS. */
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { SpoolError } from '../../src/mail/spool.ts';
 import type { DeliveryStatus } from '../../src/mail/status.ts';
 import type { Outgoing } from '../../src/mail/transport.ts';
+import { createCertificate } from '../../src/sandbox/certificate.ts';
 import type { SmtpFault } from '../../src/sandbox/smtp-fault.ts';
 import type { SubmissionOptions } from '../../src/smtp/submit.ts';
 import { openSite, outgoing, PEOPLE, SENDER } from './submit-site.ts';
@@ -98,6 +100,10 @@ describe('a message', () => {
     await deliver(outgoing(mail(), [ANN, 'a@BÜCHER.test', 'a@bücher.test']));
     expect(lastEnvelope()?.recipients).toEqual([`TO:<${ANN}>`, 'TO:<a@xn--bcher-kva.test>']);
     expect(await deliver(outgoing(mail(), ['a\r\nDATA@x.test']))).toMatchObject({ outcome: 'failed', code: '5.1.3' });
+    const status = await deliver(outgoing(mail(), [ANN, 'a b@x.test']));
+    expect(status.apart).toMatchObject([{ recipients: ['a b@x.test'], status: { outcome: 'failed', code: '5.1.3' } }]);
+    const odd = { envelope: { reversePath: '"<"@x.test' } };
+    expect(await deliver(outgoing(mail(), [ANN], odd))).toMatchObject({ outcome: 'failed', code: '5.1.7' });
   });
 
   it('of many megabytes arrives octet for octet', async () => {
@@ -340,6 +346,28 @@ describe('the way', () => {
     site.sandbox.smtp.fault({ at: 'ehlo', hides: ['STARTTLS'] });
     site.sandbox.smtp.fault({ at: 'starttls', reply: '500 5.3.3 Unrecognized command' });
     expect(await deliver(outgoing(mail(), [ANN]))).toMatchObject({ code: '4.3.5', reach: 'transport' });
+  });
+
+  it('is encrypted from the first octet with tls: implicit', async () => {
+    const { ca, cert, key } = await createCertificate();
+    site.sandbox.smtp.fault({ at: 'mail', openRelay: true });
+    const inner = { host: '127.0.0.1', port: site.sandbox.smtp.port };
+    const server = createTlsServer({ cert, key }, (outer) => {
+      const way = connect(inner);
+      outer.on('error', () => way.destroy()).pipe(way);
+      way.on('error', () => outer.destroy()).pipe(outer);
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const { port } = server.address() as AddressInfo;
+    const options = { port, tls: 'implicit', login: { kind: 'none' } } as const;
+    const transport = site.transport({ ...options, ca });
+    expect(await transport.deliver(outgoing(mail(), [ANN]), signal)).toMatchObject({ outcome: 'relayed' });
+    expect(await deliver(outgoing(mail(), [ANN]), options)).toMatchObject({ code: '4.3.5', reach: 'transport' });
+    expect(await deliver(outgoing(mail(), [ANN]), { ...options, ca, minTls: '1.3' })).toMatchObject({
+      outcome: 'relayed',
+    });
+    await transport.close();
+    server.close();
   });
 
   it('needs no login where none is wanted, in clear where that is asked for', async () => {
