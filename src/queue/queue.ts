@@ -424,7 +424,8 @@ class DeliveryQueue implements Queue {
     await this.#settle(lane, hold, item, { ...result, status }, startedAt, { ...facts, seconds }, isRelayed);
     for (const { part, status } of parts) {
       const own = { ...facts, id: part.id, seconds };
-      const settled = this.#settle(lane, hold, part, { status, doubtful: false }, startedAt, own);
+      // An earlier doubt was about everybody: whoever was refused then is no longer among them.
+      const settled = this.#settle(lane, hold, part, { status, doubtful: item.doubtful }, startedAt, own);
       await settled.catch((error: unknown) => this.#bug(lane, part, error));
     }
   }

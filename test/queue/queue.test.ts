@@ -949,6 +949,20 @@ describe('recipients for whom an attempt ended otherwise', () => {
     ]);
   });
 
+  it('keep an earlier doubt, which was about them too: they may have the message', async () => {
+    transport.found = () => ({ outcome: 'unknowable', reason: 'no way to look' });
+    transport.answer = (_, attempt) =>
+      attempt === 1 ? unknown : { ...relayed, apart: [{ recipients: ['c@x.test'], status: failed }] };
+    queue.start();
+    const item = await inject();
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(state(item)).toBe('relayed');
+    expect(named(spool.items.get(item.id) ?? item)).toBe('a@x.test,b@x.test');
+    expect(events.find(({ event }) => event === 'item.parked')).toMatchObject({
+      why: expect.stringContaining('may have delivered it'),
+    });
+  });
+
   it('wait for a store in trouble as any outcome does', async () => {
     transport.answer = () => {
       spool.trouble ??= new SpoolError('full', 'no space');
