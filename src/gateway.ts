@@ -15,6 +15,7 @@ import { createHttp } from './exchange/http.ts';
 import type { Http, HttpOptions } from './exchange/http.ts';
 import { exchangeTransport } from './exchange/send.ts';
 import { createTokenProvider } from './exchange/token.ts';
+import type { TokenProvider } from './exchange/token.ts';
 import type { Report } from './mail/event.ts';
 import { createPolicy } from './mail/policy.ts';
 import { senderMap } from './mail/senders.ts';
@@ -22,6 +23,7 @@ import type { Arrival, Inject, Source } from './mail/source.ts';
 import type { OperatedSpool, Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
 import { unreachable } from './mail/status.ts';
+import type { Transport } from './mail/transport.ts';
 import { createBouncer } from './queue/bounce.ts';
 import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
@@ -48,6 +50,9 @@ export const ROUTES: readonly string[] = [ROUTE];
 const SETTLE = 1_500;
 /** Guards against what no other time-out sees; a large message on a slow line takes its time. */
 const ATTEMPT_TIMEOUT = 3_600_000;
+/** Milliseconds an SMTP server may take for any answer, and at least for that to a message (RFC 5321 section 4.5.3.2.6). */
+const SMTP_REPLY = 60_000;
+const SMTP_ANSWER = 600_000;
 const PURGE_INTERVAL = 3_600_000;
 /** Milliseconds a server may take for an alarm. */
 const ALARM_TIMEOUT = 20_000;
@@ -158,15 +163,15 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       report,
     });
     undo.push(async () => token.close());
-    const ews = await createEws({
-      url: exchange.ewsUrl,
-      http,
-      token,
-      version: options.version,
-      clientId: exchange.clientId,
-    });
-    const { saveToSentItems, carryHeaders, twoStep } = exchange;
-    const transport = exchangeTransport({ ews, saveToSentItems, carryHeaders, twoStepAbove: twoStep.above });
+    const { ewsUrl, clientId, saveToSentItems, carryHeaders, twoStep } = exchange;
+    const transport =
+      (await smtpOf(config, token)) ??
+      exchangeTransport({
+        ews: await createEws({ url: ewsUrl, http, token, version: options.version, clientId }),
+        saveToSentItems,
+        carryHeaders,
+        twoStepAbove: twoStep.above,
+      });
     undo.push(() => transport.close());
 
     // queue
@@ -241,7 +246,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     state.ready = true;
     report({ event: 'gateway.ready', seconds: (performance.now() - begun) / 1000 });
     // Beforehand, so that a wrong secret shows now and not at the first mail. Never rejects; its event says all.
-    void token.get();
+    if (exchange.smtp === undefined || exchange.smtp.login.kind === 'oauth') void token.get();
     alarms.start();
     const { heartbeat } = config.alarms;
     if (heartbeat !== undefined) {
@@ -280,6 +285,32 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     await unwind(undo);
     throw asStartError(error);
   }
+}
+
+/** Mail goes out by SMTP where that is configured; loaded then only. */
+async function smtpOf({ exchange, hostname }: Config, token: TokenProvider): Promise<Transport | undefined> {
+  const { smtp, ca, connectTimeout, requestTimeout } = exchange;
+  if (smtp === undefined) return undefined;
+  const { smtpTransport } = await import('./smtp/submit.ts');
+  const { login, ...server } = smtp;
+  const { kind } = login;
+  const user = login.kind === 'none' || login.username === undefined ? {} : { user: login.username };
+  return smtpTransport({
+    ...server,
+    ...(ca === undefined ? {} : { ca }),
+    name: hostname,
+    timeouts: {
+      connect: connectTimeout,
+      reply: Math.min(requestTimeout, SMTP_REPLY),
+      answer: Math.max(requestTimeout, SMTP_ANSWER),
+    },
+    login:
+      login.kind === 'password'
+        ? { kind: login.kind, user: login.username, password: login.password.reveal() }
+        : kind === 'oauth'
+          ? { kind, token, ...user }
+          : { kind: 'none' },
+  });
 }
 
 function httpOptions({ ca, proxy, connectTimeout, requestTimeout }: ExchangeConfig): HttpOptions {

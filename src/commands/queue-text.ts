@@ -179,6 +179,7 @@ const HAPPENED = {
   moved: 'Moved by an operator',
   dropped: 'Ended, its body is gone',
   step: 'A step of sending began or ended',
+  split: 'Some recipients are an item of their own now',
   recovered: 'Found in the middle of an attempt when the gateway started',
 } as const satisfies Record<HistoryEntry['what'], string>;
 

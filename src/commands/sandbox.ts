@@ -81,6 +81,7 @@ exchange:
   authority: ${sandbox.authority}
   caFile: ${caFile}
 
+SMTP submission: 127.0.0.1:${sandbox.smtp.port} (transport: smtp, smtp: { host: 127.0.0.1, port: ${sandbox.smtp.port} })
 Mailboxes: ${Object.values(PEOPLE).join(', ')}
 What arrived: curl --cacert ${caFile} ${sandbox.origin}/control/arrived
 Ctrl-C ends it.`);

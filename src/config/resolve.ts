@@ -23,6 +23,7 @@ import { hostName, proxyUrl } from './network.ts';
 import { Secret } from './secret.ts';
 import type { Settings } from './settings.ts';
 import type { SoundSettings } from './sound.ts';
+import { smtpOf } from './submission.ts';
 import type { Value } from './value.ts';
 
 export interface Surroundings {
@@ -38,6 +39,7 @@ export interface Fetched {
   /** By the path of the setting: `listeners[0].certificate`. */
   readonly keyPairs: ReadonlyMap<string, KeyPair & KeyPairFiles>;
   readonly clientSecret?: Secret;
+  readonly smtpPassword?: Secret;
   readonly ca?: string;
   readonly proxy: ProxyConfig;
 }
@@ -62,6 +64,9 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
   }
   await fetchPair(['exchange', 'certificate'], exchange?.certificate);
   const { clientSecretFile, caFile } = exchange ?? {};
+  const passwordFile = exchange?.smtp?.passwordFile;
+  const smtpPassword =
+    passwordFile && keep(['exchange', 'smtp', 'passwordFile'], await readSecret(around.folder, passwordFile));
   const text =
     clientSecretFile && keep(['exchange', 'clientSecretFile'], await readSecret(around.folder, clientSecretFile));
   const secret = text && keep(['exchange', 'clientSecretFile'], clientSecret(text.reveal()));
@@ -69,6 +74,7 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
   return {
     keyPairs,
     ...(secret && { clientSecret: secret }),
+    ...(smtpPassword && { smtpPassword }),
     ...(ca && { ca }),
     proxy: exchange?.proxy === 'environment' ? proxyOf(around.environment, fault) : {},
   };
@@ -214,6 +220,7 @@ function exchangeOf(exchange: Settings['exchange'], fetched: Fetched): ExchangeC
   return {
     cloud,
     transport,
+    ...(transport === 'smtp' && { smtp: smtpOf(exchange.smtp, cloud, fetched.smtpPassword) }),
     tenantId,
     clientId,
     credential: credentialOf(exchange, fetched),

@@ -25,6 +25,7 @@ import {
 } from './schema.ts';
 import type { Parsed } from './schema.ts';
 import { senders } from './senders.ts';
+import { submission } from './submission.ts';
 
 const url = (description: string, httpOnLoopback: boolean, otherwise: string) =>
   text({ description, kind: 'URL', otherwise }, (value) => serverUrl(value, { httpOnLoopback }));
@@ -84,7 +85,11 @@ const exchange = section('Where mail goes, and as whom.', {
     choice("Microsoft's cloud that the tenant is in. GCC is worldwide.", Object.keys(CLOUDS) as [Cloud, ...Cloud[]]),
     'worldwide',
   ),
-  transport: orElse(choice('How mail is handed over: Exchange Web Services.', ['ews']), 'ews'),
+  transport: orElse(
+    choice('How mail is handed over. ews: Exchange Web Services; smtp: SMTP submission, see smtp.', ['ews', 'smtp']),
+    'ews',
+  ),
+  smtp: orElse(submission, {}),
   tenantId: text(
     { description: 'Directory (tenant) ID, or one of the domains of the tenant.', kind: 'GUID or domain' },
     tenantId,

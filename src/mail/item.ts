@@ -85,6 +85,7 @@ export interface HistoryEntry {
     | 'held'
     | 'retried'
     | 'moved'
+    | 'split'
     | 'dropped'
     | 'recovered';
   readonly detail?: string;

@@ -24,6 +24,19 @@ interface Evidence {
   readonly reason?: string;
   /** Ids to follow the message into the server's own trace. */
   readonly ids?: TraceIds;
+  /**
+   * Recipients for whom the attempt ended otherwise, where the server answers for each: the status is that of all others,
+   * of whom there is at least one. Nobody stands in two of them.
+   */
+  readonly apart?: readonly Apart[];
+}
+
+/** Some recipients of an item, and what became of the attempt for them. */
+export interface Apart {
+  /** Addresses as the envelope has them. */
+  readonly recipients: readonly string[];
+  /** For them alone. */
+  readonly status: Delayed | Failed;
 }
 
 export interface TraceIds {

@@ -14,7 +14,7 @@ import type { Schedule } from '../mail/schedule.ts';
 import { isExpired, waitAfter } from '../mail/schedule.ts';
 import type { Spool } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
-import type { Delayed, DeliveryStatus } from '../mail/status.ts';
+import type { Apart, Delayed, DeliveryStatus } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
 import type { SetTimer } from '../mail/timer.ts';
 import type { Journal, Outgoing, Transport } from '../mail/transport.ts';
@@ -416,10 +416,46 @@ class DeliveryQueue implements Queue {
       endRenewal();
     }
     if (lost) return;
-    await this.#settle(lane, hold, item, result, startedAt, {
-      ...facts,
-      seconds: (this.#steady() - startedAt) / 1000,
+    const seconds = (this.#steady() - startedAt) / 1000;
+    const { apart = [], ...status } = result.status;
+    const parts = apart.length === 0 ? [] : await this.#split(item, status, apart);
+    if (parts === undefined) return;
+    const isRelayed = parts.length > 0 && status.outcome === 'relayed';
+    await this.#settle(lane, hold, item, { ...result, status }, startedAt, { ...facts, seconds }, isRelayed);
+    for (const { part, status } of parts) {
+      const own = { ...facts, id: part.id, seconds };
+      // An earlier doubt was about everybody: whoever was refused then is no longer among them.
+      const settled = this.#settle(lane, hold, part, { status, doubtful: item.doubtful }, startedAt, own);
+      await settled.catch((error: unknown) => this.#bug(lane, part, error));
+    }
+  }
+
+  /**
+   * Recipients for whom the attempt ended otherwise become items of their own before anything else is done: those who
+   * have the message are never sent it again with them. @returns undefined: the spool took nothing down
+   */
+  async #split(
+    item: QueueItem,
+    status: DeliveryStatus,
+    apart: readonly Apart[],
+  ): Promise<readonly { readonly part: QueueItem; readonly status: DeliveryStatus }[] | undefined> {
+    const { spool, report } = this.#options;
+    let made: readonly QueueItem[] | undefined;
+    const addresses = apart.map(({ recipients }) => recipients);
+    const isWritten = await this.#write(async () => {
+      made = await spool.split(item.id, addresses, status.outcome === 'relayed' ? status : undefined);
     });
+    if (!isWritten) return undefined;
+    const parts = (made ?? []).flatMap((part, index) => {
+      const own = apart[index]?.status;
+      return own === undefined ? [] : [{ part, status: own }];
+    });
+    const { id: from, messageId, route, mailbox } = item;
+    for (const { part, status } of parts) {
+      const recipients = part.envelope.recipients.map(({ address }) => address);
+      report({ event: 'item.split', id: part.id, from, messageId, route, mailbox, recipients, status });
+    }
+    return made === undefined ? undefined : parts;
   }
 
   /** What should have been a value was thrown. Nobody knows how far the attempt had got, so the item is in doubt. */
@@ -445,6 +481,7 @@ class DeliveryQueue implements Queue {
     { status: told, doubtful, undecidable, internal }: AttemptResult,
     startedAt: number,
     facts: Omit<Extract<Parameters<Report>[0], { event: 'delivery.relayed' }>, 'event' | 'status' | 'age'>,
+    isFinished = false,
   ): Promise<void> {
     const { spool, report } = this.#options;
     const now = this.#now();
@@ -454,7 +491,7 @@ class DeliveryQueue implements Queue {
         hold.gotThrough(lane.mailbox);
         lane.pace.succeeded();
         this.#answered(lane, hold, startedAt);
-        if (await this.#write(() => spool.finish(item.id, status))) {
+        if (isFinished || (await this.#write(() => spool.finish(item.id, status)))) {
           report({ event: 'delivery.relayed', ...facts, status, age: (now - item.arrivedAt) / 1000 });
         }
         return;

@@ -50,6 +50,14 @@ export type Order =
       readonly status: DeliveryStatus;
       readonly now: number;
     }
+  | {
+      readonly do: 'split';
+      readonly id: SpoolId;
+      /** Addresses. */
+      readonly parts: readonly (readonly string[])[];
+      readonly relayed?: DeliveryStatus;
+      readonly now: number;
+    }
   | { readonly do: 'retry'; readonly id: SpoolId; readonly by?: string; readonly now: number }
   | { readonly do: 'hold'; readonly id: SpoolId; readonly by?: string; readonly now: number }
   | {

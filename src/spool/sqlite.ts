@@ -255,6 +255,15 @@ class SqliteSpool implements OperatedSpool {
     await this.#ask({ do: 'end', id, state: 'relayed', status, now: this.#clock() });
   }
 
+  async split(
+    id: SpoolId,
+    parts: readonly (readonly string[])[],
+    relayed?: DeliveryStatus,
+  ): Promise<readonly QueueItem[] | undefined> {
+    const ends = relayed === undefined ? {} : { relayed };
+    return (await this.#ask({ do: 'split', id, parts, ...ends, now: this.#clock() })) as QueueItem[] | undefined;
+  }
+
   async note(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): Promise<void> {
     await this.#ask({ do: 'note', id, entry, now: this.#clock() });
   }

@@ -13,6 +13,7 @@ import { Operator } from './operator.ts';
 import { itemId, laneName } from './protocol.ts';
 import type { Order, OrderTo, WorkerData } from './protocol.ts';
 import { entryOf, itemOf } from './rows.ts';
+import { split } from './split.ts';
 
 /** For the history. */
 const DROPPED: Readonly<Record<DroppedItem['why'], string>> = {
@@ -129,6 +130,13 @@ export class Store {
         return this.#defer(order);
       case 'end':
         return this.#end(order);
+      case 'split': {
+        const made = split(this.#data, order);
+        const { id, relayed, now } = order;
+        if (made !== undefined && relayed !== undefined)
+          this.#end({ do: 'end', id, state: 'relayed', status: relayed, now });
+        return made;
+      }
       case 'retry':
         return this.#operator.retry(order);
       case 'hold':

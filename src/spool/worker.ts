@@ -27,6 +27,7 @@ function needsSavepoint(order: Order): boolean {
     case 'release':
     case 'defer':
     case 'end':
+    case 'split':
     case 'purge':
     case 'dropParked':
     case 'retry':

@@ -236,6 +236,22 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       );
     case 'item.exported':
       return line('info', `Its message was read out by ${address(event.by)}`, operated(event, redact));
+    case 'item.split':
+      return line(
+        'warn',
+        `${count(event.recipients.length, 'recipient')} of item ${id(event.from)} ended otherwise and ${event.recipients.length === 1 ? 'is' : 'are'} an item of their own now: ${redact.textAbout(event.status.text, event.messageId)}`,
+        {
+          id: id(event.id),
+          messageId: id(event.messageId),
+          route: id(event.route),
+          mailbox: address(event.mailbox),
+          from: id(event.from),
+          recipients: list(event.recipients, address),
+          recipientCount: event.recipients.length,
+          outcome: event.status.outcome,
+          ...outcome(event.status, event.messageId, redact),
+        },
+      );
     case 'delivery.bounced':
       return line(
         'error',

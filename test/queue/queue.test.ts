@@ -902,3 +902,79 @@ describe('a stop against its budget', () => {
     expect(spool.items.get(item.id)).toMatchObject({ state: 'queued', doubtful: false, due: item.due });
   });
 });
+
+describe('recipients for whom an attempt ended otherwise', () => {
+  const people = ['a@x.test', 'b@x.test', 'c@x.test'];
+  const inject = async (): Promise<QueueItem> => {
+    const recipients = people.map((address) => ({ address }));
+    const item = await spool.inject({ ...entry(), envelope: { reversePath: 'x@contoso.com', recipients } });
+    queue.arrived(item);
+    return item;
+  };
+  const named = ({ envelope }: QueueItem): string => envelope.recipients.map(({ address }) => address).join();
+
+  it('are tried alone: nobody who has the message is sent it again', async () => {
+    const seen: string[] = [];
+    transport.answer = (item) => {
+      seen.push(named(item));
+      if (seen.length > 1) return relayed;
+      const later = { recipients: ['b@x.test'], status: delayed('message') };
+      return { ...relayed, apart: [later, { recipients: ['c@x.test'], status: failed }] };
+    };
+    queue.start();
+    const item = await inject();
+    await vi.advanceTimersByTimeAsync(1_000);
+    const states = [...spool.items.values()].map((one) => [named(one), one.state]);
+    expect(states).toEqual([
+      ['a@x.test', 'relayed'],
+      ['b@x.test', 'queued'],
+      ['c@x.test', 'parked'],
+    ]);
+    expect(spool.items.get(item.id)?.lastStatus).toEqual(relayed);
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(seen).toEqual([people.join(), 'b@x.test']);
+    expect(events.filter(({ event }) => event === 'delivery.relayed')).toHaveLength(2);
+    expect(events.filter(({ event }) => event === 'item.split')).toHaveLength(2);
+  });
+
+  it('do not share the doubt of the others', async () => {
+    transport.answer = () => ({ ...unknown, apart: [{ recipients: ['c@x.test'], status: failed }] });
+    queue.start();
+    await inject();
+    await vi.advanceTimersByTimeAsync(1_000);
+    const states = [...spool.items.values()].map((one) => [named(one), one.state, one.doubtful]);
+    expect(states).toEqual([
+      ['a@x.test,b@x.test', 'queued', true],
+      ['c@x.test', 'parked', false],
+    ]);
+  });
+
+  it('keep an earlier doubt, which was about them too: they may have the message', async () => {
+    transport.found = () => ({ outcome: 'unknowable', reason: 'no way to look' });
+    transport.answer = (_, attempt) =>
+      attempt === 1 ? unknown : { ...relayed, apart: [{ recipients: ['c@x.test'], status: failed }] };
+    queue.start();
+    const item = await inject();
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(state(item)).toBe('relayed');
+    expect(named(spool.items.get(item.id) ?? item)).toBe('a@x.test,b@x.test');
+    expect(events.find(({ event }) => event === 'item.parked')).toMatchObject({
+      why: expect.stringContaining('may have delivered it'),
+    });
+  });
+
+  it('wait for a store in trouble as any outcome does', async () => {
+    transport.answer = () => {
+      spool.trouble ??= new SpoolError('full', 'no space');
+      return { ...relayed, apart: [{ recipients: ['c@x.test'], status: failed }] };
+    };
+    queue.start();
+    const item = await inject();
+    await vi.advanceTimersByTimeAsync(300);
+    expect(state(item)).toBe('sending');
+    spool.trouble = undefined;
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(state(item)).toBe('relayed');
+    expect(spool.items.size).toBe(2);
+  });
+});
