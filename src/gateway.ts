@@ -19,6 +19,7 @@ import { createHttp } from './exchange/http.ts';
 import type { Http, HttpOptions, HttpWithLanes } from './exchange/http.ts';
 import { exchangeTransport } from './exchange/send.ts';
 import { createTokenProvider } from './exchange/token.ts';
+import type { TokenProvider } from './exchange/token.ts';
 import type { Report } from './mail/event.ts';
 import { createPolicy } from './mail/policy.ts';
 import { senderMap } from './mail/senders.ts';
@@ -26,6 +27,7 @@ import type { Arrival, Inject, Source } from './mail/source.ts';
 import type { OperatedSpool, Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
 import { unreachable } from './mail/status.ts';
+import type { Transport } from './mail/transport.ts';
 import { createBouncer } from './queue/bounce.ts';
 import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
@@ -52,6 +54,9 @@ export const ROUTES: readonly string[] = [ROUTE];
 const SETTLE = 1_500;
 /** Guards against what no other time-out sees; a large message on a slow line takes its time. */
 const ATTEMPT_TIMEOUT = 3_600_000;
+/** Milliseconds an SMTP server may take for any answer, and at least for that to a message (RFC 5321 section 4.5.3.2.6). */
+const SMTP_REPLY = 60_000;
+const SMTP_ANSWER = 600_000;
 const PURGE_INTERVAL = 3_600_000;
 /** Milliseconds a server may take for an alarm. */
 const ALARM_TIMEOUT = 20_000;
@@ -112,7 +117,6 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const alarms: Alarms = createAlarms({
       ...config.alarms,
       gateway: config.hostname,
-      clientId: config.exchange.clientId,
       ...(credential === undefined ? {} : { credential }),
       channels: await Promise.all(config.alarms.to.map((channel) => channelOf(channel, config.hostname, ask))),
       stats: async () => spool?.stats(),
@@ -153,10 +157,16 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const { exchange } = config;
     const http = createHttp(httpOptions(exchange));
     undo.push(() => http.close());
-    const { authorizer, replace } = loginAt(exchange, { http, report, version: options.version, undo });
-    const ews = await createEws({ url: exchange.ewsUrl, authorizer, version: options.version });
-    const { saveToSentItems, carryHeaders } = exchange;
-    const transport = exchangeTransport({ ews, saveToSentItems, carryHeaders });
+    const { authorizer, replace, token } = loginAt(exchange, { http, report, version: options.version, undo });
+    const { ewsUrl, clientId, saveToSentItems, carryHeaders, twoStep } = exchange;
+    const transport =
+      (await smtpOf(config, token)) ??
+      exchangeTransport({
+        ews: await createEws({ url: ewsUrl, authorizer, version: options.version, clientId }),
+        saveToSentItems,
+        carryHeaders,
+        twoStepAbove: twoStep.above,
+      });
     undo.push(() => transport.close());
 
     // queue
@@ -230,6 +240,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     state.ready = true;
     report({ event: 'gateway.ready', seconds: (performance.now() - begun) / 1000 });
+    // Beforehand, so that a wrong secret shows now and not at the first mail. Never rejects; its event says all.
+    if (exchange.smtp === undefined || exchange.smtp.login.kind === 'oauth') void token?.get();
     alarms.start();
     const { heartbeat } = config.alarms;
     if (heartbeat !== undefined) {
@@ -271,6 +283,35 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     await unwind(undo);
     throw asStartError(error);
   }
+}
+
+/** Mail goes out by SMTP where that is configured; loaded then only. */
+async function smtpOf(
+  { exchange, hostname }: Config,
+  token: TokenProvider | undefined,
+): Promise<Transport | undefined> {
+  const { smtp, ca, connectTimeout, requestTimeout } = exchange;
+  if (smtp === undefined) return undefined;
+  const { smtpTransport } = await import('./smtp/submit.ts');
+  const { login, ...server } = smtp;
+  const { kind } = login;
+  const user = login.kind === 'none' || login.username === undefined ? {} : { user: login.username };
+  return smtpTransport({
+    ...server,
+    ...(ca === undefined ? {} : { ca }),
+    name: hostname,
+    timeouts: {
+      connect: connectTimeout,
+      reply: Math.min(requestTimeout, SMTP_REPLY),
+      answer: Math.max(requestTimeout, SMTP_ANSWER),
+    },
+    login:
+      login.kind === 'password'
+        ? { kind: login.kind, user: login.username, password: login.password.reveal() }
+        : kind === 'oauth' && token !== undefined
+          ? { kind, token, ...user }
+          : { kind: 'none' },
+  });
 }
 
 function httpOptions({ ca, proxy, connectTimeout, requestTimeout, minTls }: ExchangeConfig): HttpOptions {
@@ -350,7 +391,7 @@ interface LoginParts {
 function loginAt(
   exchange: ExchangeConfig,
   { http, report, version, undo }: LoginParts,
-): { readonly authorizer: Authorizer; readonly replace: Replace } {
+): { readonly authorizer: Authorizer; readonly replace: Replace; readonly token?: TokenProvider } {
   const { credential } = exchange;
   if (credential.kind === 'account') {
     const { ewsUrl: url } = exchange;
@@ -377,7 +418,7 @@ function loginAt(
   });
   undo.push(async () => token.close());
   const replace: Replace = (next) => (next.kind === 'account' ? undefined : token.replace(revealed(next)));
-  return { authorizer: bearer({ http, token }), replace };
+  return { authorizer: bearer({ http, token }), replace, token };
 }
 
 /** Reads the files of the credential anew, and tells what came of it. */
@@ -522,6 +563,8 @@ function asStartError(error: unknown): unknown {
       return new StartError('temporary', error.message, { cause: error });
     case 'EACCES':
     case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
+    case 'EINVAL':
       return new StartError('configuration', error.message, { cause: error });
     default:
       return error;

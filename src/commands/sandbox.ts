@@ -85,6 +85,7 @@ exchange:
   authority: ${sandbox.authority}
   caFile: ${caFile}
 
+SMTP submission: 127.0.0.1:${sandbox.smtp.port} (transport: smtp, smtp: { host: 127.0.0.1, port: ${sandbox.smtp.port} })
 Or as Exchange on its own servers, with NTLM or Basic:
 exchange:
   cloud: onPremises

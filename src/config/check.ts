@@ -7,6 +7,7 @@ import { checkAlarms } from './channels.ts';
 import { checkCredential } from './credential.ts';
 import type { Path } from './fault.ts';
 import { checkRules } from './rules.ts';
+import { checkSubmission } from './smarthost.ts';
 import type { Context, SoundListener, SoundSettings } from './sound.ts';
 
 export function checkTogether(settings: SoundSettings, context: Context): void {
@@ -25,6 +26,7 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkCarried(settings, context);
   checkFirst(settings, context);
   checkAlarms(settings, context);
+  checkSubmission(settings, context);
 }
 
 function checkTls(listener: SoundListener, path: Path, { fault, wasGiven }: Context): void {

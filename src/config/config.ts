@@ -171,7 +171,9 @@ export interface SenderRuleConfig {
 
 export interface ExchangeConfig {
   readonly cloud: Cloud;
-  readonly transport: 'ews';
+  readonly transport: 'ews' | 'smtp';
+  /** Only with transport smtp. */
+  readonly smtp?: SmtpConfig;
   /** Empty with a managed identity, and on-premises. */
   readonly tenantId: string;
   /** Empty where tenantId is. */
@@ -196,6 +198,19 @@ export interface ExchangeConfig {
   readonly proxy: ProxyConfig;
   readonly connectTimeout: number;
   readonly requestTimeout: number;
+}
+
+export interface SmtpConfig {
+  /** Domain name or IP address. None of the listeners is there. */
+  readonly host: string;
+  readonly port: number;
+  readonly tls: 'required' | 'implicit' | 'none';
+  readonly minTls: '1.0' | '1.1' | '1.2' | '1.3';
+  readonly login:
+    | { readonly kind: 'none' }
+    | { readonly kind: 'password'; readonly username: string; readonly password: Secret }
+    /** Without username: each sending mailbox as itself. */
+    | { readonly kind: 'oauth'; readonly username?: string };
 }
 
 export type CredentialConfig =

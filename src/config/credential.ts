@@ -104,6 +104,13 @@ function checkAccount(exchange: NonNullable<SoundSettings['exchange']>, { fault,
   if (password && passwordFile) {
     fault(['exchange', 'passwordFile'], 'is given, and password too', 'remove one of the two');
   }
+  if (exchange.transport === 'smtp') {
+    if (exchange.smtp?.login === 'oauth') {
+      fault(['exchange', 'smtp', 'login'], 'is oauth, but cloud is onPremises', 'set login: password or none');
+    }
+    if (!wasGiven(['exchange', 'smtp', 'host']))
+      fault(['exchange', 'smtp', 'host'], 'is missing', 'cloud: onPremises has no submission server of its own');
+  }
   const { username } = exchange;
   const hasDomain = username !== undefined && (username.domain !== '' || username.username.includes('@'));
   if (hasDomain && wasGiven(['exchange', 'domain'])) {

@@ -27,7 +27,7 @@ export async function rereadCredential(credential: CredentialConfig): Promise<Va
       if (read.ok) return good({ ...credential, ...read.pair });
       const [first] = read.faults;
       return of(
-        `exchange.certificate.${first?.key ?? 'certFile'}`,
+        `exchange.certificate.${first?.file ?? 'certFile'}`,
         bad(first?.problem ?? 'cannot be used', first?.hint),
       );
     }

@@ -23,6 +23,7 @@ import { hostName, proxyUrl } from './network.ts';
 import { Secret } from './secret.ts';
 import type { Settings } from './settings.ts';
 import type { SoundSettings } from './sound.ts';
+import { smtpOf } from './submission.ts';
 import type { Value } from './value.ts';
 
 export interface Surroundings {
@@ -39,6 +40,7 @@ export interface Fetched {
   readonly keyPairs: ReadonlyMap<string, KeyPair & KeyPairFiles>;
   readonly clientSecret?: Secret;
   readonly password?: Secret;
+  readonly smtpPassword?: Secret;
   readonly ca?: string;
   readonly proxy: ProxyConfig;
 }
@@ -63,6 +65,9 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
   }
   await fetchPair(['exchange', 'certificate'], exchange?.certificate);
   const { clientSecretFile, caFile } = exchange ?? {};
+  const smtpFile = exchange?.smtp?.passwordFile;
+  const smtpPassword =
+    smtpFile && keep(['exchange', 'smtp', 'passwordFile'], await readSecret(around.folder, smtpFile));
   const text =
     clientSecretFile && keep(['exchange', 'clientSecretFile'], await readSecret(around.folder, clientSecretFile));
   const secret = text && keep(['exchange', 'clientSecretFile'], clientSecret(text.reveal()));
@@ -77,6 +82,7 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
     keyPairs,
     ...(secret && { clientSecret: secret }),
     ...(password && { password }),
+    ...(smtpPassword && { smtpPassword }),
     ...(ca && { ca }),
     proxy: exchange?.proxy === 'environment' ? proxyOf(around.environment, fault) : {},
   };
@@ -109,7 +115,7 @@ async function keyPairOf(
   };
   const read = await readKeyPair(folder, { ...files, certFile, keyFile }, path[0] === 'exchange');
   if (read.ok) return { ...read.pair, ...files };
-  for (const { key, problem, hint } of read.faults) fault([...path, key], problem, hint);
+  for (const { file, problem, hint } of read.faults) fault([...path, file], problem, hint);
   return undefined;
 }
 
@@ -233,6 +239,7 @@ function exchangeOf(exchange: Settings['exchange'], fetched: Fetched, folder: st
   return {
     cloud,
     transport,
+    ...(transport === 'smtp' && { smtp: smtpOf(exchange.smtp, cloud, fetched.smtpPassword) }),
     tenantId,
     clientId,
     credential: credentialOf(exchange, fetched, folder),

@@ -37,6 +37,7 @@ import {
 } from './schema.ts';
 import type { Parsed } from './schema.ts';
 import { senders } from './senders.ts';
+import { submission } from './submission.ts';
 
 const url = (description: string, httpOnLoopback: boolean, otherwise: string) =>
   text({ description, kind: 'URL', otherwise }, (value) => serverUrl(value, { httpOnLoopback }));
@@ -99,7 +100,11 @@ const exchange = section('Where mail goes, and as whom.', {
     ),
     'worldwide',
   ),
-  transport: orElse(choice('How mail is handed over: Exchange Web Services.', ['ews']), 'ews'),
+  transport: orElse(
+    choice('How mail is handed over. ews: Exchange Web Services; smtp: SMTP submission, see smtp.', ['ews', 'smtp']),
+    'ews',
+  ),
+  smtp: orElse(submission, {}),
   tenantId: optional(
     text(
       {

@@ -17,6 +17,7 @@ export interface AccountOptions {
   readonly userAgent: string;
   readonly login: 'ntlm' | 'basic';
   readonly account: WindowsAccount;
+  /** Milliseconds, for the time in messages and the wait after a refusal. Default: the wall clock, and one that nobody sets. */
   readonly now?: () => number;
 }
 
@@ -33,7 +34,7 @@ const PAGE = 1024 * 1024;
 type Opened<T> = { readonly ok: true; readonly way: T } | TokenFailure;
 
 export function accountAuthorizer(options: AccountOptions): AccountAuthorizer {
-  const gate = new Gate(options.now ?? Date.now);
+  const gate = new Gate(options.now ?? (() => performance.now()));
   let { account } = options;
   let ways = waysOf(options, account);
   return {

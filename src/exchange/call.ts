@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Delayed, Failed, TraceIds, Unknown } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
+import { withNames } from './advice.ts';
 import {
   APPLICATION_ERROR,
   isListed,
@@ -18,6 +19,7 @@ import type { Meaning } from './codes.ts';
 import type { Answered, Authorizer } from './authorizer.ts';
 import { HttpFailure } from './http.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
+import { retryAfterOf } from './retry-after.ts';
 import { readAnswer } from './soap.ts';
 import type { SoapAnswer, Told } from './soap.ts';
 import type { TokenFailure } from './token.ts';
@@ -27,6 +29,8 @@ export interface CallOptions {
   /** Address of Exchange.asmx. */
   readonly url: string;
   readonly userAgent: string;
+  /** Of the app registration, for advice. */
+  readonly clientId?: string;
   readonly now?: () => number;
   readonly uuid?: () => string;
 }
@@ -77,7 +81,7 @@ export async function call(options: CallOptions, request: SoapCall): Promise<Cal
   }
   if (!answered.ok) return { ok: false, status: withoutToken(answered) };
   const { response } = answered;
-  return await judge(response, request, idsOf(response, clientRequestId), options.now ?? Date.now);
+  return await judge(response, request, idsOf(response, clientRequestId), options);
 }
 
 function headersOf(options: CallOptions, { mailbox }: SoapCall, clientRequestId: string): Record<string, string> {
@@ -93,7 +97,12 @@ function headersOf(options: CallOptions, { mailbox }: SoapCall, clientRequestId:
   };
 }
 
-async function judge(response: HttpResponse, request: SoapCall, ids: TraceIds, now: () => number): Promise<CallResult> {
+async function judge(
+  response: HttpResponse,
+  request: SoapCall,
+  ids: TraceIds,
+  { clientId, now = Date.now }: CallOptions,
+): Promise<CallResult> {
   let text: string | undefined;
   let damage: HttpFailure | undefined;
   try {
@@ -114,8 +123,15 @@ async function judge(response: HttpResponse, request: SoapCall, ids: TraceIds, n
     field(response, 'x-caserrorcode'),
     response.status >= 300 && response.status < 400 ? placeOf(response) : undefined,
   ];
-  const retryAfter = backOffOf(answer) ?? retryAfterOf(response.headers['retry-after'], now());
-  const status = statusOf(meaning, { cause, notes, ids, ...(retryAfter === undefined ? {} : { retryAfter }) });
+  const retryAfter = waitOf(backOffOf(answer) ?? retryAfterOf(response.headers, now()));
+  const reason = withNames(meaning.reason, {
+    mailbox: request.mailbox,
+    ...(clientId === undefined ? {} : { clientId }),
+  });
+  const status = statusOf(
+    { ...meaning, reason },
+    { cause, notes, ids, ...(retryAfter === undefined ? {} : { retryAfter }) },
+  );
   return { ok: false, status: request.sends ? status : harmless(status) };
 }
 
@@ -155,15 +171,11 @@ function errorIn(answer: SoapAnswer | undefined): Told | undefined {
 }
 
 function backOffOf(answer: SoapAnswer | undefined): number | undefined {
-  const backOff = errorIn(answer)?.backOff;
-  return backOff === undefined ? undefined : Math.min(backOff, MAX_WAIT);
+  return errorIn(answer)?.backOff;
 }
 
-/** Seconds or an HTTP date (RFC 9110 section 10.2.3), to milliseconds from now. */
-function retryAfterOf(value: string | undefined, now: number): number | undefined {
-  if (value === undefined) return undefined;
-  const wait = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - now;
-  return Number.isFinite(wait) && wait > 0 ? Math.min(wait, MAX_WAIT) : undefined;
+function waitOf(told: number | undefined): number | undefined {
+  return told === undefined || told === 0 ? undefined : Math.min(told, MAX_WAIT);
 }
 
 interface Circumstances {
@@ -181,8 +193,9 @@ function statusOf(meaning: Meaning, { cause, notes = [], ids, retryAfter }: Circ
   switch (common.outcome) {
     case 'delayed':
       return retryAfter === undefined ? common : { ...common, retryAfter };
-    case 'failed':
     case 'unknown':
+      return retryAfter === undefined ? common : { ...common, retryAfter };
+    case 'failed':
       return common;
     default:
       return unreachable(common);

@@ -17,6 +17,7 @@ import { readAssertion } from './assertion.ts';
 import { type CheckedCredential } from './credential.ts';
 import type { TokenFailure } from './token-failure.ts';
 import { HttpFailure, type Http } from './http.ts';
+import { retryAfterOf } from './retry-after.ts';
 
 export type { TokenFailure } from './token-failure.ts';
 
@@ -42,7 +43,8 @@ export interface Granted {
 interface Wire {
   failure?: HttpFailure;
   status?: number;
-  retryAfter?: string | undefined;
+  /** Milliseconds. */
+  retryAfter?: number | undefined;
   body?: Readonly<Record<string, unknown>>;
 }
 
@@ -75,7 +77,7 @@ export function requestWith(options: GrantOptions): RequestToken {
   return async (signal) => {
     const wire: Wire = {};
     const limit = AbortSignal.timeout(timeout);
-    const networkClient = networkOn(options.http, wire, AbortSignal.any([signal, limit]));
+    const networkClient = networkOn(options.http, wire, AbortSignal.any([signal, limit]), now);
     const proof = await proofOf(credential);
     if ('ok' in proof) return proof;
     let token: string | undefined;
@@ -96,7 +98,7 @@ export function requestWith(options: GrantOptions): RequestToken {
     if (limit.aborted && wire.failure?.code === 'ABORTED') return tooLate(url.host, timeout);
     if (token !== undefined && token !== '' && wire.body)
       return { ok: true, token, expiresIn: lifetimeOf(wire.body, now()) };
-    return failureOf(wire, url.host, now(), credential);
+    return failureOf(wire, url.host, credential);
   };
 }
 
@@ -141,7 +143,7 @@ function asMachine(options: GrantOptions, userAssignedClientId: string | undefin
   return async (signal) => {
     const wire: Wire = {};
     const limit = AbortSignal.timeout(timeout);
-    const network = networkOn(options.http, wire, AbortSignal.any([signal, limit]));
+    const network = networkOn(options.http, wire, AbortSignal.any([signal, limit]), now);
     let token: string | undefined;
     try {
       const application = new ManagedIdentityApplication({
@@ -157,7 +159,7 @@ function asMachine(options: GrantOptions, userAssignedClientId: string | undefin
     if (limit.aborted && wire.failure?.code === 'ABORTED') return tooLate(MACHINE, timeout);
     if (token !== undefined && token !== '' && wire.body)
       return { ok: true, token, expiresIn: lifetimeOf(wire.body, now()) };
-    return machineFailure(failureOf(wire, MACHINE, now(), options.credential), wire, userAssignedClientId);
+    return machineFailure(failureOf(wire, MACHINE, options.credential), wire, userAssignedClientId);
   };
 }
 
@@ -193,7 +195,7 @@ function machineFailure(failure: TokenFailure, { status, body }: Wire, clientId:
 }
 
 /** Carries msal-node's requests on our own dispatcher and keeps what it would not tell. */
-function networkOn(http: Http, wire: Wire, signal: AbortSignal): INetworkModule {
+function networkOn(http: Http, wire: Wire, signal: AbortSignal, now: () => number): INetworkModule {
   const send = async <T>(method: string, url: string, options?: NetworkRequestOptions): Promise<NetworkResponse<T>> => {
     try {
       const answer = await http.request({
@@ -204,7 +206,7 @@ function networkOn(http: Http, wire: Wire, signal: AbortSignal): INetworkModule 
         signal,
       });
       wire.status = answer.status;
-      wire.retryAfter = answer.headers['retry-after'];
+      wire.retryAfter = retryAfterOf(answer.headers, now());
       const text = await answer.text(1_048_576);
       const body = objectIn(text);
       if (!body) throw new Error('the answer is not a JSON object');
@@ -240,10 +242,9 @@ function notEvenSent(error: unknown): TokenFailure {
 
 const TRUST = /CERT|ALTNAME|UNABLE_TO_|SELF_SIGNED|^PROXY_4/;
 
-function failureOf(wire: Wire, host: string, now: number, credential: CheckedCredential): TokenFailure {
+function failureOf(wire: Wire, host: string, credential: CheckedCredential): TokenFailure {
   const { status, body, failure } = wire;
-  const wait = retryAfterOf(wire.retryAfter, now);
-  const later = wait === undefined ? {} : { retryAfter: wait };
+  const later = wire.retryAfter === undefined ? {} : { retryAfter: wire.retryAfter };
   if (status === undefined || failure !== undefined) {
     const cause = failure?.code ?? 'NO_ANSWER';
     return {
@@ -302,13 +303,6 @@ function shown(text: string, credential: CheckedCredential): string {
 
 function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
-}
-
-/** Retry-After (RFC 9110 section 10.2.3), seconds or a date, as milliseconds from now. */
-function retryAfterOf(value: string | undefined, now: number): number | undefined {
-  if (value === undefined) return undefined;
-  const wait = /^\s*\d+\s*$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
-  return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
 }
 
 /** A JSON object, or nothing. */

@@ -16,6 +16,8 @@ import { startIdentity } from './identity.ts';
 import { createListener } from './listener.ts';
 import type { Arrival, MailboxOptions, MailboxView } from './mailboxes.ts';
 import { Mailboxes } from './mailboxes.ts';
+import { smtpSandbox } from './smtp.ts';
+import type { SmtpSandbox } from './smtp.ts';
 import type { RecipientProperties } from './submission.ts';
 
 export type { Arrival, Delivered, MailboxOptions, MailboxView } from './mailboxes.ts';
@@ -24,7 +26,7 @@ export interface SandboxOptions {
   readonly mailboxes: readonly MailboxOptions[];
   /** Of Exchange and the control API; Entra ID takes the next one. Default 0: any two that are free. */
   readonly port?: number;
-  /** Further applications beside the one that has `clientSecret` and full_access_as_app. */
+  /** Further applications beside the one that has `clientSecret`, full_access_as_app and SMTP.SendAsApp. */
   readonly apps?: readonly App[];
   /** Client id -> mailboxes that an application without a role may act for. */
   readonly scopes?: Readonly<Record<string, readonly string[]>>;
@@ -55,11 +57,15 @@ export interface Sandbox {
   readonly ca: string;
   readonly identity: Identity;
   readonly accounts: Accounts;
+  /** SMTP submission into the same mailboxes, on 127.0.0.1. */
+  readonly smtp: SmtpSandbox;
   /** What was sent through it, in order. */
   arrived(): readonly Arrival[];
   /** @throws Error if there is no such mailbox */
   mailbox(address: string): MailboxView;
   fault(fault: Fault): void;
+  /** What it does wrong on command, and how many requests each fault has hit. */
+  faults(): readonly { readonly fault: Fault; readonly hit: number }[];
   clearFaults(): void;
   /** Exchange and Entra ID go down: connections are cut and refused. Mail stays. */
   stop(): Promise<void>;
@@ -86,7 +92,10 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     tls,
     port: wanted === 0 ? 0 : wanted + 1,
     tenantId: TENANT,
-    apps: [{ clientId: CLIENT, clientSecret, roles: ['full_access_as_app'] }, ...(options.apps ?? [])],
+    apps: [
+      { clientId: CLIENT, clientSecret, roles: ['full_access_as_app', 'SMTP.SendAsApp'] },
+      ...(options.apps ?? []),
+    ],
     now,
   });
   const logins = accounts({
@@ -107,6 +116,15 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
     ...(options.record === undefined ? {} : { record: options.record }),
   });
+  const smtp = smtpSandbox({
+    tls,
+    host: HOST,
+    port: 0,
+    identity,
+    audience: AUDIENCE,
+    mailboxes,
+    ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
+  });
   const listener = createListener({
     name: 'Exchange',
     tls,
@@ -116,13 +134,15 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       const path = URL.parse(request.url ?? '/', `https://${HOST}`)?.pathname ?? '/';
       await (/^\/ews\/exchange\.asmx$/i.test(path)
         ? exchange(request, response, stopped)
-        : control(path, request, response, { mailboxes, faults, identity }));
+        : control(path, request, response, { mailboxes, faults, identity, smtp }));
     },
   });
 
   try {
     await listener.start();
+    await smtp.start();
   } catch (error) {
+    await listener.stop();
     await identity.close();
     throw error;
   }
@@ -136,6 +156,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     ca: certificate.ca,
     identity,
     accounts: logins,
+    smtp,
     arrived: () => mailboxes.arrivals,
     mailbox(address) {
       const found = mailboxes.find(address);
@@ -143,16 +164,21 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       return found;
     },
     fault: (fault) => faults.add(fault),
-    clearFaults: () => faults.clear(),
+    faults: () => faults.list(),
+    clearFaults() {
+      faults.clear();
+      smtp.clearFaults();
+    },
     async stop() {
-      await Promise.all([listener.stop(), identity.stop()]);
+      await Promise.all([listener.stop(), identity.stop(), smtp.stop()]);
     },
     async start() {
       await identity.start();
       await listener.start();
+      await smtp.start();
     },
     async close() {
-      await Promise.all([listener.stop(), identity.close()]);
+      await Promise.all([listener.stop(), identity.close(), smtp.stop()]);
     },
   };
 }

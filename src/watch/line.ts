@@ -4,7 +4,7 @@
  * through the redactor, and lists are capped, so that a line stays below 32 KiB. Pure; never fails.
  */
 import type { Event } from '../mail/event.ts';
-import type { Delayed, DeliveryStatus } from '../mail/status.ts';
+import type { DeliveryStatus } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
 import { bytes, count, duration, instant, place, round, when } from './amounts.ts';
 import type { Redactor } from './redact.ts';
@@ -27,11 +27,6 @@ const SHOWN = 20;
 const SHORT = 100;
 const LONG = 2_000;
 const FRAMES = 10;
-/** What a message waits for that keeps its place. */
-const AGAIN: Readonly<Partial<Record<Delayed['reach'], string>>> = {
-  transport: 'when the route works',
-  mailbox: 'when its mailbox may go on',
-};
 
 /** @param now epoch milliseconds, for sentences like "again in 5 min" */
 export function lineOf(event: Event, redact: Redactor, now: number): Line {
@@ -161,7 +156,7 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       return line(
         'warn',
         `Attempt ${event.attempt} as ${address(event.mailbox)} failed for now (${text(event.status.cause, SHORT)}), again ${
-          AGAIN[event.status.reach] ?? when(event.due, now)
+          event.status.reach === 'transport' ? 'when the route works' : when(event.due, now)
         }`,
         {
           ...delivery(event, redact),
@@ -241,6 +236,22 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       );
     case 'item.exported':
       return line('info', `Its message was read out by ${address(event.by)}`, operated(event, redact));
+    case 'item.split':
+      return line(
+        'warn',
+        `${count(event.recipients.length, 'recipient')} of item ${id(event.from)} ended otherwise and ${event.recipients.length === 1 ? 'is' : 'are'} an item of their own now: ${redact.textAbout(event.status.text, event.messageId)}`,
+        {
+          id: id(event.id),
+          messageId: id(event.messageId),
+          route: id(event.route),
+          mailbox: address(event.mailbox),
+          from: id(event.from),
+          recipients: list(event.recipients, address),
+          recipientCount: event.recipients.length,
+          outcome: event.status.outcome,
+          ...outcome(event.status, event.messageId, redact),
+        },
+      );
     case 'delivery.bounced':
       return line(
         'error',

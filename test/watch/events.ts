@@ -118,7 +118,8 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     {
       event: 'certificate.failed',
       listener: 'lan',
-      reason: 'the private key does not belong to the certificate (/etc/tls/cert.pem, /etc/tls/key.pem)',
+      reason:
+        '/etc/tls/key.pem does not belong to the first certificate of certFile; name the two that were made together',
     },
   ],
   'certificate.expiring': [
@@ -210,6 +211,18 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     { event: 'delivery.verified', ...attempt, seconds: 0.3, found: 'absent' },
     { event: 'delivery.verified', ...attempt, seconds: 0.3, found: 'delayed', detail: 'HTTP 503' },
     { event: 'delivery.verified', ...attempt, seconds: 0, found: 'unknowable', detail: 'no copy is kept' },
+  ],
+  'item.split': [
+    {
+      event: 'item.split',
+      id: '01k9z8-a1b2-2',
+      from: '01k9z8-a1b2',
+      messageId: '<scan.7@scanner.contoso.com>',
+      route: 'exchange',
+      mailbox: 'notifications@contoso.com',
+      recipients: ['ceo@contoso.com'],
+      status: failed,
+    },
   ],
   'delivery.bounced': [
     {

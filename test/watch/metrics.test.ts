@@ -124,6 +124,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
     ['verifications_total{found="delayed",route="exchange"} +1'],
     ['verifications_total{found="unknowable",route="exchange"} +1'],
   ],
+  'item.split': [['items_split_total{route="exchange"} +1']],
   'delivery.bounced': [['items_bounced_total{route="exchange"} +1']],
   'delivery.warned': [['items_warned_total{route="exchange"} +1']],
   'item.dropped': [['items_dropped_total{route="exchange",why="age"} +1'], ['operator_acts_total{act="drop"} +1']],
