@@ -96,7 +96,10 @@ export async function openSqliteSpool(options: SqliteOptions): Promise<OperatedS
 
 function startThread(file: 'worker' | 'checker', workerData: unknown): Worker {
   // The same ending as this file: .ts in a checkout, .js when compiled.
-  return new Worker(new URL(`./${file}${extname(import.meta.url)}`, import.meta.url), {
+  const place = new URL(`./${file}${extname(import.meta.url)}`, import.meta.url).href;
+  // A thread has to ask for the compile cache by itself, and before its first file, as bin/smtp2exchange.js does.
+  const start = `import { enableCompileCache } from 'node:module'; enableCompileCache(); await import(${JSON.stringify(place)});`;
+  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(start)}`), {
     workerData,
     name: `spool ${file}`,
     // What the main thread was started with (an --input-type, say) is not for a file.
