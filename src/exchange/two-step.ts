@@ -180,7 +180,11 @@ export class TwoStep {
   ): Promise<void> {
     const { mailbox } = message;
     const wasSent = status.outcome === 'relayed' && !this.#isUseless;
-    if (draft && !wasSent) await this.#ews.drafts.remove(mailbox, draft.id, signal);
+    if (draft && !wasSent) {
+      // Before it is gone: otherwise a crash in that moment would take its absence for its having been sent.
+      if (status.outcome !== 'relayed' && !this.#saveCopy) await outgoing.journal?.write(SAVING);
+      await this.#ews.drafts.remove(mailbox, draft.id, signal);
+    }
     const { item } = outgoing;
     if (draft?.isFresh === true && item.attempts <= 1 && item.lastStatus === undefined) return;
     const found = await this.#ews.drafts.find(mailbox, item.id, signal);

@@ -140,6 +140,11 @@ function once<Args extends unknown[], Answer>(
   };
 }
 
+/** Delayed so often only: the item may end with it, so its draft is removed. */
+async function nobodyKnows(): Promise<DeliveryStatus> {
+  return { outcome: 'delayed', code: '4.3.0', reach: 'message', capped: true, cause: 'ErrorNobodyKnows', text: 'later' };
+}
+
 const cases: readonly Case[] = [
   { what: 'nothing goes wrong', asked: ['save', 'send'], outcomes: ['relayed'] },
   {
@@ -223,6 +228,27 @@ const cases: readonly Case[] = [
     what: 'SendItem is refused for the moment: the draft waits',
     faults: [lost('SendItem', { responseCode: 'ErrorServerBusy' })],
     asked: ['save', 'send', 'send'],
+    outcomes: ['delayed', 'relayed'],
+  },
+  {
+    what: 'a code nobody knows takes the draft away, and the process is killed right then',
+    change: ({ remove, send }) => ({
+      remove: once(remove, async (...args) => {
+        await remove(...args);
+        throw new Killed();
+      }),
+      send: once(send, async () => nobodyKnows()),
+    }),
+    asked: ['save', 'send', 'save', 'send'],
+    outcomes: ['relayed'],
+  },
+  {
+    what: 'a code nobody knows takes the draft away, and the process is killed in the next attempt',
+    change: ({ find, send }) => ({
+      find: once(find, async () => Promise.reject(new Killed())),
+      send: once(send, async () => nobodyKnows()),
+    }),
+    asked: ['save', 'send', 'save', 'send'],
     outcomes: ['delayed', 'relayed'],
   },
   {
