@@ -10,6 +10,7 @@ export const ALARM_REASONS = [
   'secretExpiring', // the client secret, by exchange.expires
   'appCertificateExpiring', // the certificate that gets the access token
   'certificateExpiring', // the certificate of a listener
+  'changedOver', // to another way out, for good
   'mailOld', // the oldest waiting message
   'mailParked', // given up, and nobody could be told
   'spoolTrouble', // the store cannot be written or read

@@ -202,6 +202,29 @@ export type Event =
       readonly until: number;
       readonly misconfigured: boolean;
     }
+  /** Which way out a route that chooses by itself takes; at and cause: of the last change. */
+  | {
+      readonly event: 'transport.chosen';
+      readonly route: string;
+      readonly transport: 'ews' | 'graph';
+      readonly at?: number;
+      readonly cause?: string;
+    }
+  | {
+      readonly event: 'transport.changed';
+      readonly route: string;
+      readonly from: 'ews' | 'graph';
+      readonly to: 'ews' | 'graph';
+      readonly cause: string;
+    }
+  /** Whether the way that was given up is open again, told when it differs; returns: it is taken again then. */
+  | {
+      readonly event: 'transport.probed';
+      readonly route: string;
+      readonly transport: 'ews';
+      readonly open: boolean;
+      readonly returns: boolean;
+    }
   | { readonly event: 'route.released'; readonly route: string; readonly seconds: number }
   | ({
       readonly event: 'lane.held';

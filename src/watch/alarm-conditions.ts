@@ -53,6 +53,7 @@ export class Conditions {
   readonly #options: ConditionOptions;
   readonly #routes = new Map<string, Route>();
   readonly #mailboxes = new Map<string, Mailbox>();
+  readonly #changed = new Map<string, { readonly cause: string; readonly since: number }>();
   readonly #accounts = new Map<string, RefusedAccount>();
   readonly #certificates = new Map<string, { readonly subject: string; readonly expiresAt: number }>();
   #trouble: { readonly trouble: string; readonly detail: string; readonly since: number } | undefined;
@@ -92,6 +93,9 @@ export class Conditions {
         .filter(({ seen }) => at.steady - seen < MAILBOX_FORGOTTEN)
         .map((one) => condition(words.mailboxMisconfigured(one), one.since, `${one.route}/${one.mailbox}`)),
       ...[...this.#accounts.values()].map((one) => condition(words.credentials(one), one.since, one.account)),
+      ...[...this.#changed].map(([route, { cause, since }]) =>
+        condition(words.changedOver(route, cause, since), since, route),
+      ),
       ...this.#ofDates(at),
       ...this.#ofSpool(at),
     ];
@@ -164,6 +168,12 @@ export class Conditions {
         since: before?.since ?? at.wall,
         begun: before?.begun ?? at.steady,
       });
+    },
+    // What a start finds changed was told when it was.
+    'transport.changed': ({ route, to, cause }, at) => {
+      if (to === 'graph') this.#changed.set(route, { cause, since: at.wall });
+      else this.#changed.delete(route);
+      this.#routes.delete(route);
     },
     'route.released': ({ route }) => void this.#routes.delete(route),
     'delivery.delayed': ({ route, mailbox, status }, at) => {

@@ -127,6 +127,19 @@ export function mailOld(oldest: number, waiting: number, limit: number): Words {
   };
 }
 
+export function changedOver(route: string, cause: string, since: number): Words {
+  return {
+    reason: 'changedOver',
+    severity: 'warning',
+    title: 'Mail goes out by Microsoft Graph from now on, not by EWS',
+    text: [
+      `Exchange has closed EWS to this gateway (${cause}) at ${moment(since)}; route ${route} has changed over and goes on. Nothing was lost, nothing has to be done at once.`,
+      'If EWS was closed by mistake: open it to the application again, and set exchange.returnToEws or delete transport.json beside the spool; then start the gateway anew. Else set exchange.transport to graph and forget it.',
+      'The differences in what arrives are in docs/transports.md.',
+    ],
+  };
+}
+
 export interface LastParked {
   readonly why: string;
   readonly cause: string;

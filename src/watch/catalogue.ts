@@ -126,6 +126,12 @@ export const CATALOGUE = {
     '1 while the route is held for a fault of our own configuration.',
     'route',
   ),
+  transportInUse: gauge(
+    'transport_in_use',
+    '1 for the way out that a route with exchange.transport: auto takes, 0 for the other.',
+    'route',
+    'transport',
+  ),
   holds: counter(
     'holds_total',
     'Waits imposed on a whole route (transport) or a sending mailbox (mailbox), by why.',

@@ -10,6 +10,7 @@ const WORDS = new Set([
   'NoError',
   'SOAP fault',
   'bug',
+  'change not saved',
   'draft being sent',
   'draft deleted',
   'found in Sent Items',

@@ -276,6 +276,35 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
           misconfigured: event.misconfigured,
         },
       );
+    case 'transport.chosen':
+      return line(
+        'info',
+        event.transport === 'ews'
+          ? `Route ${id(event.route)} sends by EWS as long as it is open to the gateway`
+          : `Route ${id(event.route)} sends by Microsoft Graph, since EWS was closed to the gateway (${text(event.cause ?? '', SHORT)})`,
+        {
+          route: id(event.route),
+          transport: event.transport,
+          since: event.at === undefined ? undefined : instant(event.at),
+          cause: event.cause === undefined ? undefined : text(event.cause, SHORT),
+        },
+      );
+    case 'transport.changed':
+      return line(
+        event.to === 'graph' ? 'error' : 'warn',
+        event.to === 'graph'
+          ? `Route ${id(event.route)} sends by Microsoft Graph from now on: EWS is closed to the gateway (${text(event.cause, SHORT)})`
+          : `Route ${id(event.route)} sends by EWS again (${text(event.cause, SHORT)})`,
+        { route: id(event.route), from: event.from, to: event.to, cause: text(event.cause, SHORT) },
+      );
+    case 'transport.probed':
+      return line(
+        'info',
+        event.open
+          ? `EWS is open to the gateway again; route ${id(event.route)} ${event.returns ? 'returns to it' : 'stays with Microsoft Graph'}`
+          : `EWS is closed to the gateway; route ${id(event.route)} stays with Microsoft Graph`,
+        { route: id(event.route), transport: event.transport, open: event.open },
+      );
     case 'route.released':
       return line('info', `Route ${id(event.route)} works again after ${duration(event.seconds)}`, {
         route: id(event.route),

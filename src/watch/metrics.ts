@@ -226,6 +226,12 @@ class GatewayMetrics implements Metrics {
         m.routeHeld.set({ route: event.route }, 1);
         m.routeMisconfigured.set({ route: event.route }, event.misconfigured ? 1 : 0);
         return this.#held('transport', event.misconfigured ? 'misconfigured' : 'trouble', event.route, '', event.until);
+      case 'transport.chosen':
+        return this.#uses(event.route, event.transport);
+      case 'transport.changed':
+        return this.#uses(event.route, event.to);
+      case 'transport.probed':
+        return;
       case 'route.released':
         m.routeHeld.set({ route: event.route }, 0);
         m.routeMisconfigured.set({ route: event.route }, 0);
@@ -304,6 +310,11 @@ class GatewayMetrics implements Metrics {
     for (const reason of ALARM_REASONS) {
       this.#meters.alarmsActive.set({ reason }, standing.filter((one) => one === reason).length);
     }
+  }
+
+  #uses(route: string, transport: 'ews' | 'graph'): void {
+    for (const one of ['ews', 'graph'] as const)
+      this.#meters.transportInUse.set({ route, transport: one }, one === transport ? 1 : 0);
   }
 
   /** Adds what this hold adds to the one before it: a hold that is prolonged is not counted twice. */

@@ -83,6 +83,14 @@ const event = (what: Event | undefined, at?: number): Step => {
   return { event: what, ...(at === undefined ? {} : { at }) };
 };
 
+const changed: Event = {
+  event: 'transport.changed',
+  route: 'exchange',
+  from: 'ews',
+  to: 'graph',
+  cause: 'HTTP 403',
+};
+
 describe('what stands', () => {
   it.each<[string, readonly Step[], number, readonly string[], Partial<ConditionOptions>?]>([
     ['nothing at first', [], 0, []],
@@ -163,6 +171,8 @@ describe('what stands', () => {
     ['a certificate with 15 days', [event(certificate(15))], 0, []],
     ['a certificate with 13 days', [event(certificate(13))], 0, ['certificateExpiring:lan']],
     ['a certificate that was renewed', [event(certificate(13)), event(certificate(90))], 0, []],
+    ['another way out, for good', [event(held('HTTP 403', false)), event(changed)], 0, ['changedOver:exchange']],
+    ['EWS again', [event(changed), event({ ...changed, from: 'graph', to: 'ews' })], 0, []],
     ['a waiting message, not old', [{ stats: FIGURES }], 58 * MINUTE, []],
     ['a waiting message, old by now', [{ stats: FIGURES }], 60 * MINUTE, ['mailOld']],
     ['nothing waits any more', [{ stats: FIGURES }, { stats: { items: FIGURES.items, bytes: 0 } }], DAY, []],
@@ -188,6 +198,7 @@ describe('what stands', () => {
     const all = after(
       [
         event(denied),
+        event(changed),
         event(held('HTTP 503', false)),
         event(refused),
         event(certificate(1)),

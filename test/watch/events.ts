@@ -298,6 +298,19 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       misconfigured: true,
     },
   ],
+  'transport.chosen': [
+    { event: 'transport.chosen', route: 'exchange', transport: 'ews' },
+    { event: 'transport.chosen', route: 'exchange', transport: 'graph', at: NOW - 86_400_000, cause: 'HTTP 403' },
+  ],
+  'transport.changed': [
+    { event: 'transport.changed', route: 'exchange', from: 'ews', to: 'graph', cause: 'HTTP 403' },
+    { event: 'transport.changed', route: 'exchange', from: 'graph', to: 'ews', cause: 'EWS is open again' },
+  ],
+  'transport.probed': [
+    { event: 'transport.probed', route: 'exchange', transport: 'ews', open: true, returns: false },
+    { event: 'transport.probed', route: 'exchange', transport: 'ews', open: true, returns: true },
+    { event: 'transport.probed', route: 'exchange', transport: 'ews', open: false, returns: false },
+  ],
   'route.released': [{ event: 'route.released', route: 'exchange', seconds: 9_000 }],
   'lane.held': [
     {

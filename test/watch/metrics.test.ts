@@ -146,6 +146,27 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
       'route_misconfigured{route="exchange"} +1',
     ],
   ],
+  'transport.chosen': [
+    [
+      'transport_in_use{route="exchange",transport="ews"} = 1',
+      'transport_in_use{route="exchange",transport="graph"} = 0',
+    ],
+    [
+      'transport_in_use{route="exchange",transport="ews"} = 0',
+      'transport_in_use{route="exchange",transport="graph"} = 1',
+    ],
+  ],
+  'transport.changed': [
+    [
+      'transport_in_use{route="exchange",transport="ews"} = 0',
+      'transport_in_use{route="exchange",transport="graph"} = 1',
+    ],
+    [
+      'transport_in_use{route="exchange",transport="ews"} = 1',
+      'transport_in_use{route="exchange",transport="graph"} = 0',
+    ],
+  ],
+  'transport.probed': [[], [], []],
   'route.released': [[]],
   'lane.held': [
     [
