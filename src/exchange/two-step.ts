@@ -4,8 +4,8 @@
  * upload is harmless: its draft is found by its mark, or is an orphan that is removed when the item ends.
  *
  * What proves that it was sent: its copy in Sent Items. Where none is kept, that the draft is gone although its sending
- * had begun; the item's journal remembers whether it had, so that a crash leaves no doubt either. A draft that somebody
- * deletes in that moment counts as sent then.
+ * had begun; the item's journal remembers whether it had, and of which draft, so that a crash leaves no doubt either, not
+ * even with a second draft lying there. A draft that somebody deletes in that moment counts as sent then.
  *
  * Promises of Transport; a draft is removed only if nothing says that it is being sent.
  */
@@ -14,9 +14,9 @@ import type { Outgoing } from '../mail/transport.ts';
 import type { Draft, FoundDraft, Saved } from './drafts.ts';
 import type { Ews, NewMessage } from './ews.ts';
 
-/** Words of the journal. saving: no draft was sent yet. sending: the sending of the draft has begun. */
+/** Words of the journal. saving: no draft was sent yet. sending: the sending of the draft with the id that follows has begun. */
 const SAVING = 'saving a draft';
-const SENDING = 'sending the draft';
+const SENDING = 'sending draft ';
 /** How often a draft is sent in one attempt, each time after Exchange said that it is still there. */
 const SENDS = 2;
 /** Somebody changed the draft since: its change key is another one. */
@@ -75,10 +75,16 @@ export class TwoStep {
   /** @param byCopy looks where the sent message would lie */
   async verify(outgoing: Outgoing, signal: AbortSignal, byCopy: () => Promise<Verification>): Promise<Verification> {
     if (this.#isUseless) return await byCopy();
+    const begun = await this.#begun(outgoing, signal);
+    if (begun !== undefined && 'outcome' in begun) return begun;
     const { mailbox, id } = outgoing.item;
     const found = await this.#ews.drafts.find(mailbox, id, signal);
     if (!found.ok && found.status.outcome === 'delayed') return found.status;
     const drafts = found.ok ? found.drafts : [];
+    if (begun?.sent === true) {
+      await this.#remove(mailbox, drafts, signal);
+      return gone();
+    }
     if (this.#saveCopy) {
       const copy = await byCopy();
       if (copy.outcome === 'relayed') await this.#remove(mailbox, drafts, signal);
@@ -89,14 +95,20 @@ export class TwoStep {
     }
     if (drafts.some(({ isSubmitted }) => isSubmitted)) return underWay();
     if (drafts.length > 0) return { outcome: 'absent', certain: 'its draft lies unsent in Drafts' };
-    switch (found.ok ? await outgoing.journal?.last() : undefined) {
-      case SENDING:
-        return gone();
-      case SAVING:
-        return { outcome: 'absent', certain: 'it had not been sent from its draft yet' };
-      default:
-        return await byCopy();
-    }
+    if (begun?.sent === false) return { outcome: 'absent', certain: 'it had not been sent from its draft yet' };
+    return await byCopy();
+  }
+
+  /** What the journal and the draft it names say. Undefined: nothing. */
+  async #begun(outgoing: Outgoing, signal: AbortSignal): Promise<{ readonly sent: boolean } | Delayed | undefined> {
+    if (this.#saveCopy) return undefined;
+    const last = await outgoing.journal?.last();
+    if (last === SAVING) return { sent: false };
+    if (last?.startsWith(SENDING) !== true) return undefined;
+    const asked = await this.#ews.drafts.get(outgoing.item.mailbox, last.slice(SENDING.length), signal);
+    if (!asked.ok) return asked.status.outcome === 'delayed' ? asked.status : undefined;
+    if (asked.state !== 'gone' && asked.state.isSubmitted) return underWay();
+    return { sent: asked.state === 'gone' };
   }
 
   /** A draft to send: what an earlier attempt has left, or a new one. */
@@ -132,7 +144,7 @@ export class TwoStep {
   async #send({ message, outgoing, signal }: Attempt, ready: Ready): Promise<DeliveryStatus> {
     const { mailbox } = message;
     const { drafts } = this.#ews;
-    if (!this.#saveCopy) await outgoing.journal?.write(SENDING);
+    if (!this.#saveCopy) await outgoing.journal?.write(SENDING + ready.id);
     let draft: Draft = ready;
     // An earlier attempt may have sent what this one has found.
     let doubt: Unknown | undefined;
