@@ -36,9 +36,9 @@ export interface ExchangeTransportOptions {
   readonly maxHeaderSize?: number;
 }
 
-const MAX_HEADER_SIZE = 1024 * 1024;
+export const MAX_HEADER_SIZE = 1024 * 1024;
 /** Pages of matches looked through; more mail of one Message-ID is no evidence any more. */
-const MAX_PAGES = 20;
+export const MAX_PAGES = 20;
 /** Milliseconds until a message found in Outbox or Drafts is looked for again. */
 const LOOK_AGAIN = 300_000;
 
@@ -107,17 +107,17 @@ async function send(ews: Ews, message: NewMessage, signal: AbortSignal): Promise
 }
 
 /** The spool's body is not what its entry says. */
-class SizeMismatch extends Error {
+export class SizeMismatch extends Error {
   override readonly name = 'SizeMismatch';
 }
 
-async function readHeader({ item, open }: Outgoing): Promise<Buffer> {
+export async function readHeader({ item, open }: Outgoing): Promise<Buffer> {
   const block = await headerBlock(open(), item.headerSize);
   if (block.length < item.headerSize) throw new SizeMismatch('the stored message ends within its header block');
   return block;
 }
 
-async function* replaceHeader(header: Buffer, outgoing: Outgoing): AsyncGenerator<Uint8Array> {
+export async function* replaceHeader(header: Buffer, outgoing: Outgoing): AsyncGenerator<Uint8Array> {
   const { item } = outgoing;
   yield header;
   let at = 0;
@@ -184,11 +184,11 @@ async function look(
   return 'unmarked';
 }
 
-function foundSent(): Relayed {
+export function foundSent(): Relayed {
   return { outcome: 'relayed', code: '2.0.0', cause: 'found in Sent Items', text: 'Accepted by Exchange' };
 }
 
-function heldBack(folders: readonly FolderName[]): Delayed {
+export function heldBack(folders: readonly FolderName[]): Delayed {
   const where = folders.map((folder) => (folder === 'outbox' ? 'Outbox' : 'Drafts')).join(' and ');
   return {
     outcome: 'delayed',
@@ -201,7 +201,7 @@ function heldBack(folders: readonly FolderName[]): Delayed {
   };
 }
 
-function aborted(): Delayed {
+export function aborted(): Delayed {
   return {
     outcome: 'delayed',
     code: '4.3.2',
@@ -212,7 +212,7 @@ function aborted(): Delayed {
   };
 }
 
-function headerTooLarge(size: number, limit: number): Failed {
+export function headerTooLarge(size: number, limit: number): Failed {
   return {
     outcome: 'failed',
     code: '5.3.4',
@@ -223,7 +223,7 @@ function headerTooLarge(size: number, limit: number): Failed {
 }
 
 /** Nothing was sent. A store in trouble recovers; a body that is not what it should be does not. */
-function unreadable(error: SpoolError | SizeMismatch): Delayed {
+export function unreadable(error: SpoolError | SizeMismatch): Delayed {
   const isSpool = error instanceof SpoolError;
   return {
     outcome: 'delayed',
