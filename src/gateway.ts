@@ -15,6 +15,7 @@ import { createHttp } from './exchange/http.ts';
 import type { Http, HttpOptions } from './exchange/http.ts';
 import { exchangeTransport } from './exchange/send.ts';
 import { createTokenProvider } from './exchange/token.ts';
+import type { TokenProvider } from './exchange/token.ts';
 import type { Report } from './mail/event.ts';
 import { createPolicy } from './mail/policy.ts';
 import { senderMap } from './mail/senders.ts';
@@ -22,6 +23,7 @@ import type { Arrival, Inject, Source } from './mail/source.ts';
 import type { OperatedSpool, Spool } from './mail/spool.ts';
 import { SpoolError } from './mail/spool.ts';
 import { unreachable } from './mail/status.ts';
+import type { Transport } from './mail/transport.ts';
 import { createBouncer } from './queue/bounce.ts';
 import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
@@ -154,14 +156,12 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       authority: exchange.authority,
       clientId: exchange.clientId,
       credential: revealed(exchange.credential),
-      scope: exchange.scope,
+      scope: exchange.transport === 'graph' ? exchange.graphScope : exchange.scope,
       http,
       report,
     });
     undo.push(async () => token.close());
-    const ews = await createEws({ url: exchange.ewsUrl, http, token, version: options.version });
-    const { saveToSentItems, carryHeaders } = exchange;
-    const transport = exchangeTransport({ ews, saveToSentItems, carryHeaders });
+    const transport = await transportOf(exchange, { http, token, version: options.version, report });
     undo.push(() => transport.close());
 
     // queue
@@ -272,6 +272,26 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
   } catch (error) {
     await unwind(undo);
     throw asStartError(error);
+  }
+}
+
+/** Each way out is loaded where it is configured. */
+async function transportOf(
+  { transport, ewsUrl, graphUrl, saveToSentItems, carryHeaders }: ExchangeConfig,
+  parts: { readonly http: Http; readonly token: TokenProvider; readonly version: string; readonly report: Report },
+): Promise<Transport> {
+  switch (transport) {
+    case 'ews':
+      return exchangeTransport({ ews: await createEws({ url: ewsUrl, ...parts }), saveToSentItems, carryHeaders });
+    case 'graph': {
+      const { COPIES_ARE_KEPT, graphTransport } = await import('./exchange/graph.ts');
+      if (!saveToSentItems) {
+        parts.report({ event: 'transport.warning', transport: 'graph', warning: COPIES_ARE_KEPT });
+      }
+      return graphTransport({ graph: { url: graphUrl, ...parts }, saveToSentItems, carryHeaders });
+    }
+    default:
+      return unreachable(transport);
   }
 }
 

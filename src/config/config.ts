@@ -171,7 +171,7 @@ export interface SenderRuleConfig {
 
 export interface ExchangeConfig {
   readonly cloud: Cloud;
-  readonly transport: 'ews';
+  readonly transport: 'ews' | 'graph';
   readonly tenantId: string;
   readonly clientId: string;
   readonly credential: CredentialConfig;
@@ -185,7 +185,12 @@ export interface ExchangeConfig {
   readonly ewsUrl: string;
   /** With the tenant, without a slash at its end. */
   readonly authority: string;
+  /** Of the token for EWS. */
   readonly scope: string;
+  /** With its version, without a slash at its end. */
+  readonly graphUrl: string;
+  /** Of the token for Graph. */
+  readonly graphScope: string;
   /** PEM of one or more authorities. */
   readonly ca?: string;
   readonly proxy: ProxyConfig;

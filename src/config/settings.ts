@@ -84,7 +84,13 @@ const exchange = section('Where mail goes, and as whom.', {
     choice("Microsoft's cloud that the tenant is in. GCC is worldwide.", Object.keys(CLOUDS) as [Cloud, ...Cloud[]]),
     'worldwide',
   ),
-  transport: orElse(choice('How mail is handed over: Exchange Web Services.', ['ews']), 'ews'),
+  transport: orElse(
+    choice('How mail is handed over: Exchange Web Services, or Microsoft Graph (Exchange Online only).', [
+      'ews',
+      'graph',
+    ]),
+    'ews',
+  ),
   tenantId: text(
     { description: 'Directory (tenant) ID, or one of the domains of the tenant.', kind: 'GUID or domain' },
     tenantId,
@@ -130,10 +136,18 @@ const exchange = section('Where mail goes, and as whom.', {
     {},
   ),
   ewsUrl: optional(url('Address of Exchange Web Services. http:// on loopback only.', true, "the cloud's")),
+  graphUrl: optional(
+    url('Address of Microsoft Graph with its version. http:// on loopback only.', true, "the cloud's"),
+  ),
   authority: optional(
     url('Address of the identity server. The tenant is added if it has no path.', false, "the cloud's"),
   ),
-  scope: optional(text({ description: 'Scope of the access token.', kind: 'text', otherwise: "the cloud's" }, scope)),
+  scope: optional(
+    text(
+      { description: 'Scope of the access token for the transport chosen.', kind: 'text', otherwise: "the cloud's" },
+      scope,
+    ),
+  ),
   caFile: optional(file('PEM file with certificates of authorities to trust in addition to the public ones.')),
   proxy: orElse(
     text(

@@ -137,7 +137,11 @@ async function judge(
 export function troubleOf(
   response: HttpResponse,
   json: Readonly<Record<string, unknown>> | undefined,
-  { ids, damage, now }: { readonly ids?: TraceIds; readonly damage?: HttpFailure | undefined; readonly now: () => number },
+  {
+    ids,
+    damage,
+    now,
+  }: { readonly ids?: TraceIds; readonly damage?: HttpFailure | undefined; readonly now: () => number },
 ): Trouble {
   const { code, told } = errorIn(json);
   const notes = [
@@ -156,7 +160,10 @@ export function troubleOf(
 }
 
 /** `{"error": {"code": ..., "message": ...}}` (learn.microsoft.com/graph/errors). */
-function errorIn(json: Readonly<Record<string, unknown>> | undefined): { readonly code?: string; readonly told: string } {
+function errorIn(json: Readonly<Record<string, unknown>> | undefined): {
+  readonly code?: string;
+  readonly told: string;
+} {
   const error = json?.['error'];
   if (typeof error !== 'object' || error === null) return { told: '' };
   const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };

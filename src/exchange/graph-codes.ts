@@ -133,7 +133,10 @@ export const GRAPH_STATUSES: readonly Row<number>[] = [
     ),
   ],
   [[403], misconfigured('transport', NOT_ALLOWED)],
-  [[404, 405], misconfigured('transport', 'No Microsoft Graph at this address; check graphUrl (it ends in /v1.0) and cloud')],
+  [
+    [404, 405],
+    misconfigured('transport', 'No Microsoft Graph at this address; check graphUrl (it ends in /v1.0) and cloud'),
+  ],
   [[407], misconfigured('transport', 'The proxy wants a login; put user and password into its URL')],
   [[408, 409, 410, 412, 423], delayed('4.3.0', 'message', 'Graph could not do it at this moment', { capped: true })],
   [[413], TOO_LARGE],

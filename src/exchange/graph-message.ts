@@ -201,7 +201,10 @@ function threadProperties(fields: readonly HeaderField[]): SingleValueLegacyExte
 }
 
 function oneLine(text: string): string {
-  return text.toWellFormed().replace(/[\p{Cc}\s]+/gu, ' ').trim();
+  return text
+    .toWellFormed()
+    .replace(/[\p{Cc}\s]+/gu, ' ')
+    .trim();
 }
 
 /** Kinds that stay one piece: their parts are worth nothing apart (RFC 1847, RFC 8551). */

@@ -47,7 +47,7 @@ export async function upload(
   let filled = 0;
   let at = 0;
   for await (const chunk of content) {
-    for (let taken = 0; taken < chunk.length; ) {
+    for (let taken = 0; taken < chunk.length;) {
       const part = chunk.subarray(taken, taken + slice.length - filled);
       if (at + filled + part.length > options.size) throw new Error('an attachment is longer than it was measured');
       slice.set(part, filled);

@@ -218,6 +218,8 @@ export type Event =
       readonly seconds: number;
     }
   | { readonly event: 'token.warning'; readonly account: string; readonly warning: string }
+  /** What the way out cannot do as configured; said at the start. */
+  | { readonly event: 'transport.warning'; readonly transport: string; readonly warning: string }
   | {
       readonly event: 'spool.open';
       readonly where: string;

@@ -307,6 +307,11 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         account: id(event.account),
         warning: text(event.warning, LONG),
       });
+    case 'transport.warning':
+      return line('warn', `Transport ${id(event.transport)}: ${text(event.warning)}`, {
+        transport: id(event.transport),
+        warning: text(event.warning, LONG),
+      });
     case 'spool.open':
       return line(
         'info',

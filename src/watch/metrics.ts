@@ -139,6 +139,7 @@ class GatewayMetrics implements Metrics {
       case 'control.open':
       case 'control.failed':
       case 'token.warning':
+      case 'transport.warning':
       case 'certificate.expiring':
         return;
       case 'listener.open':

@@ -333,6 +333,9 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     },
   ],
   'token.warning': [{ event: 'token.warning', account: 'exchange', warning: 'The token carries no roles.' }],
+  'transport.warning': [
+    { event: 'transport.warning', transport: 'graph', warning: 'Graph keeps a copy in Sent Items.' },
+  ],
   'spool.open': [{ event: 'spool.open', where: 'data/spool.db', queued: 3, recovered: 1, swept: 0, seconds: 0.012 }],
   'spool.trouble': [{ event: 'spool.trouble', trouble: 'full', detail: 'data/spool.db: no space left' }],
   'spool.recovered': [{ event: 'spool.recovered', where: 'data/spool.db', queued: 3 }],

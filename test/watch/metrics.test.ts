@@ -174,6 +174,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
     ],
   ],
   'token.warning': [[]],
+  'transport.warning': [[]],
   'spool.open': [[]],
   'spool.trouble': [['spool_trouble +1', 'spool_troubles_total +1']],
   'spool.recovered': [[]],
