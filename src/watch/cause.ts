@@ -7,21 +7,26 @@ export const OTHER = 'other';
 
 /** What our own rooms say where no server and no system has a word for it. */
 const WORDS = new Set([
+  'MIME not readable',
   'NoError',
   'SOAP fault',
   'bug',
   'found in Sent Items',
   'header too large',
+  'sent draft found',
+  'too large for Graph',
   'unknown',
   'unreadable answer',
   'unusable Message-ID',
   'unusable answer',
   'unusable mailbox',
   'unusable recipient',
+  'upload session lost',
 ]);
 
 const FORMS = [
   /^Error[A-Z][A-Za-z0-9]{1,60}$/, // ResponseCode of EWS
+  /^(?:[A-Z][a-z]{1,15}){2,8}$/, // error.code of Graph: ApplicationThrottled, TooManyRequests
   /^HTTP [1-5]\d\d$/,
   /^[A-Z][A-Z0-9_]{2,50}$/, // ECONNREFUSED, UND_ERR_HEADERS_TIMEOUT, SELF_SIGNED_CERT_IN_CHAIN, ABORTED
   /^AADSTS\d{3,9}$/,

@@ -112,6 +112,8 @@ describe('a configuration', () => {
         ewsUrl: 'https://outlook.office365.com/EWS/Exchange.asmx',
         authority: 'https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555',
         scope: 'https://outlook.office365.com/.default',
+        graphUrl: 'https://graph.microsoft.com/v1.0',
+        graphScope: 'https://graph.microsoft.com/.default',
         proxy: {},
         connectTimeout: 10_000,
         requestTimeout: 100_000,
@@ -420,12 +422,14 @@ async function proxyOf(line: string, environment: Environment): Promise<unknown>
 }
 
 describe('where mail goes', () => {
-  it.each(Object.entries(CLOUDS))('follows from the cloud: %s', async (cloud, { identity, exchange: host }) => {
+  it.each(Object.entries(CLOUDS))('follows from the cloud: %s', async (cloud, { identity, exchange: host, graph }) => {
     const { exchange } = await load(textOf({ exchange: `  cloud: ${cloud}` }));
     expect(exchange).toMatchObject({
       ewsUrl: `https://${host}/EWS/Exchange.asmx`,
       scope: `https://${host}/.default`,
       authority: `https://${identity}/${exchange.tenantId}`,
+      graphUrl: `https://${graph}/v1.0`,
+      graphScope: `https://${graph}/.default`,
     });
   });
 
@@ -435,6 +439,18 @@ describe('where mail goes', () => {
     ['https://127.0.0.1:8443/contoso.com/', 'https://127.0.0.1:8443/contoso.com'],
   ])('can be another identity server: %s', async (authority, resolved) => {
     expect((await load(textOf({ exchange: `  authority: ${authority}` }))).exchange.authority).toBe(resolved);
+  });
+
+  it('gives a scope of its own to the transport chosen', async () => {
+    const own =
+      '  transport: graph\n  graphUrl: https://127.0.0.1:8443/v1.0/\n  scope: https://graph.contoso.com/.default';
+    const { exchange } = await load(textOf({ exchange: own }));
+    expect(exchange).toMatchObject({
+      transport: 'graph',
+      graphUrl: 'https://127.0.0.1:8443/v1.0',
+      graphScope: 'https://graph.contoso.com/.default',
+      scope: 'https://outlook.office365.com/.default',
+    });
   });
 
   it('can be another server', async () => {

@@ -13,6 +13,8 @@ export interface GraphSite {
   readonly transport: Transport;
   /** Another transport on the same connections. */
   also(options: Partial<GraphTransportOptions>): Transport;
+  /** How often each fault was met, in order of their setting. */
+  hits(): Promise<readonly number[]>;
   /** For calls of the test's own. */
   call(method: string, path: string, body?: string, headers?: Record<string, string>): Promise<Answer>;
   close(): Promise<void>;
@@ -49,6 +51,10 @@ export async function openGraphSite(
     sandbox,
     transport: also({}),
     also,
+    async hits() {
+      const response = await http.request({ method: 'GET', url: `${sandbox.origin}/control/faults`, headers: {} });
+      return (JSON.parse(await response.text(100_000)) as { hit: number }[]).map(({ hit }) => hit);
+    },
     async call(method, path, body, headers = {}) {
       const given = await token.get();
       if (!given.ok) throw new Error(given.advice);

@@ -208,6 +208,7 @@ describe('by a draft', () => {
       site.sandbox.fault({ when: { operation, after, count: 1 }, does });
     const status = await site.transport.deliver(outgoing(message, [A, B], 262_144), signal);
     expect(status).toMatchObject({ outcome: 'relayed' });
+    expect(await site.hits()).toEqual([1, 1, 1, 1]);
     expect(last()).toMatchObject({
       to: [A],
       bcc: [B],
