@@ -39,8 +39,8 @@ export interface ReadMessage {
 /** A session is for 3 to 150 MB (learn.microsoft.com/graph/api/attachment-createuploadsession). */
 const SESSION_FROM = 3_000_000;
 const MAX_ATTACHMENT = 150 * 1024 * 1024;
-/** Octets of text, as transferred, so that a draft with it stays below 4 MB. */
-const MAX_TEXT = 3_500_000;
+/** Octets of text that are held; what a draft can have is decided by MAX_JSON. */
+const MAX_TEXT = 6_000_000;
 /** Of the JSON of a message without attachments. */
 const MAX_JSON = 3_900_000;
 const CLEAN_UP = 5_000;

@@ -9,7 +9,7 @@ import type { Delayed, Failed } from '../mail/status.ts';
 import { harmless, retryAfterOf, withoutAnswer } from './call.ts';
 import { objectIn, troubleOf } from './graph-call.ts';
 import { HttpFailure } from './http.ts';
-import type { Http, HttpResponse } from './http.ts';
+import type { Http, HttpResponse, StreamedBody } from './http.ts';
 
 export interface UploadOptions {
   readonly http: Http;
@@ -31,6 +31,7 @@ export type UploadResult = { readonly ok: true } | { readonly ok: false; readonl
 /** What slices are multiples of, octets. */
 export const SLICE_UNIT = 320 * 1024;
 const SLICE = 8 * SLICE_UNIT;
+const PIECE = 64 * 1024;
 const ANSWER_LIMIT = 64 * 1024;
 /** Breaks in a row without any progress, after which the attempt ends. */
 const MAX_BREAKS = 6;
@@ -115,11 +116,15 @@ async function send(slice: Uint8Array, from: number, options: UploadOptions, sig
     method: 'PUT',
     headers: {
       'content-type': 'application/octet-stream',
-      'content-length': String(slice.length),
       'content-range': `bytes ${from}-${from + slice.length - 1}/${options.size}`,
     },
-    body: slice,
+    body: { length: slice.length, open: () => inPieces(slice) },
   });
+}
+
+/** Handed over at once, a slice would lie in memory a second time, encrypted. */
+async function* inPieces(slice: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < slice.length; at += PIECE) yield slice.subarray(at, at + PIECE);
 }
 
 /** Where the session wants to go on. */
@@ -130,7 +135,7 @@ async function ask(options: UploadOptions, signal: AbortSignal): Promise<Answer>
 async function request(
   options: UploadOptions,
   signal: AbortSignal,
-  what: { readonly method: 'PUT' | 'GET'; readonly headers: Record<string, string>; readonly body?: Uint8Array },
+  what: { readonly method: 'PUT' | 'GET'; readonly headers: Record<string, string>; readonly body?: StreamedBody },
 ): Promise<Answer> {
   const { http, uploadUrl, userAgent, now = Date.now } = options;
   let response: HttpResponse;

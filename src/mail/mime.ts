@@ -60,7 +60,8 @@ const PIECE = 64 * 1024;
 
 /**
  * Attached messages (message/rfc822) and delivery reports are attachments, like anything but text.
- * @param maxText octets of text, as transferred, that are held
+ * @param maxText octets of text, as transferred, that are held; give or take some 1.5 MB that wait inside the parser, so it
+ *   bounds memory and is no exact limit
  */
 export async function* readParts(
   message: AsyncIterable<Uint8Array>,
