@@ -5,14 +5,25 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { dirname } from 'node:path';
-import type { AlarmChannelConfig, Config, CredentialConfig, ExchangeConfig, ListenerConfig } from './config/config.ts';
+import type {
+  AlarmChannelConfig,
+  Config,
+  CredentialConfig,
+  ExchangeConfig,
+  ListenerConfig,
+  SmtpConfig,
+} from './config/config.ts';
 import { openControl } from './console/control.ts';
 import { operations } from './console/operations.ts';
 import { createConsole } from './console/server.ts';
+import { rereadCredential } from './config/reread.ts';
+import { accountAuthorizer } from './exchange/account.ts';
+import type { Authorizer } from './exchange/authorizer.ts';
+import { bearer } from './exchange/authorizer.ts';
 import { createEws } from './exchange/ews.ts';
 import type { Credential } from './exchange/credential.ts';
 import { createHttp } from './exchange/http.ts';
-import type { Http, HttpOptions } from './exchange/http.ts';
+import type { Http, HttpOptions, HttpWithLanes } from './exchange/http.ts';
 import { exchangeTransport } from './exchange/send.ts';
 import { createTokenProvider } from './exchange/token.ts';
 import type { TokenProvider } from './exchange/token.ts';
@@ -50,6 +61,9 @@ export const ROUTES: readonly string[] = [ROUTE];
 const SETTLE = 1_500;
 /** Guards against what no other time-out sees; a large message on a slow line takes its time. */
 const ATTEMPT_TIMEOUT = 3_600_000;
+/** Milliseconds an SMTP server may take for any answer, and at least for that to a message (RFC 5321 section 4.5.3.2.6). */
+const SMTP_REPLY = 60_000;
+const SMTP_ANSWER = 600_000;
 const PURGE_INTERVAL = 3_600_000;
 /** Milliseconds a server may take for an alarm. */
 const ALARM_TIMEOUT = 20_000;
@@ -110,7 +124,6 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const alarms: Alarms = createAlarms({
       ...config.alarms,
       gateway: config.hostname,
-      clientId: config.exchange.clientId,
       ...(credential === undefined ? {} : { credential }),
       channels: await Promise.all(config.alarms.to.map((channel) => channelOf(channel, config.hostname, ask))),
       stats: async () => spool?.stats(),
@@ -151,17 +164,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const { exchange } = config;
     const http = createHttp(httpOptions(exchange));
     undo.push(() => http.close());
-    const token = createTokenProvider({
-      account: ROUTE,
-      authority: exchange.authority,
-      clientId: exchange.clientId,
-      credential: revealed(exchange.credential),
-      scope: exchange.transport === 'graph' ? exchange.graphScope : exchange.scope,
-      http,
-      report,
-    });
-    undo.push(async () => token.close());
-    const transport = await transportOf(exchange, { http, token, version: options.version, report });
+    const { authorizer, replace, token } = loginAt(exchange, { http, report, version: options.version, undo });
+    const transport = await transportOf(config, { http, authorizer, token, version: options.version, report });
     undo.push(() => transport.close());
 
     // queue
@@ -235,6 +239,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     state.ready = true;
     report({ event: 'gateway.ready', seconds: (performance.now() - begun) / 1000 });
+    // Beforehand, so that a wrong secret shows now and not at the first mail. Never rejects; its event says all.
+    if (exchange.smtp === undefined || exchange.smtp.login.kind === 'oauth') void token?.get();
     alarms.start();
     const { heartbeat } = config.alarms;
     if (heartbeat !== undefined) {
@@ -266,7 +272,10 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       listeners,
       consoleUrl: web.url(),
       failed: failure.promise,
-      reload: async () => void (await Promise.all(certificates.map((certificate) => certificate.reload()))),
+      reload: async () => {
+        const renewed = renew(exchange.credential, replace, report);
+        await Promise.all([...certificates.map((certificate) => certificate.reload()), renewed]);
+      },
       stop: (why) => (stopping ??= stop(why)),
     };
   } catch (error) {
@@ -275,28 +284,75 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
   }
 }
 
+interface WayOutParts {
+  readonly http: Http;
+  readonly authorizer: Authorizer;
+  readonly token: TokenProvider | undefined;
+  readonly version: string;
+  readonly report: Report;
+}
+
 /** Each way out is loaded where it is configured. */
-async function transportOf(
-  { transport, ewsUrl, graphUrl, saveToSentItems, carryHeaders }: ExchangeConfig,
-  parts: { readonly http: Http; readonly token: TokenProvider; readonly version: string; readonly report: Report },
-): Promise<Transport> {
+async function transportOf({ exchange, hostname }: Config, parts: WayOutParts): Promise<Transport> {
+  const { transport, smtp, ewsUrl, graphUrl, clientId, saveToSentItems, carryHeaders, twoStep } = exchange;
+  const { http, authorizer, token, version, report } = parts;
   switch (transport) {
     case 'ews':
-      return exchangeTransport({ ews: await createEws({ url: ewsUrl, ...parts }), saveToSentItems, carryHeaders });
+      return exchangeTransport({
+        ews: await createEws({ url: ewsUrl, authorizer, version, clientId }),
+        saveToSentItems,
+        carryHeaders,
+        twoStepAbove: twoStep.above,
+      });
     case 'graph': {
       const { COPIES_ARE_KEPT, graphTransport } = await import('./exchange/graph.ts');
-      if (!saveToSentItems) {
-        parts.report({ event: 'transport.warning', transport: 'graph', warning: COPIES_ARE_KEPT });
-      }
-      return graphTransport({ graph: { url: graphUrl, ...parts }, saveToSentItems, carryHeaders });
+      if (!saveToSentItems) report({ event: 'transport.warning', transport, warning: COPIES_ARE_KEPT });
+      return graphTransport({
+        graph: { http, authorizer, url: graphUrl, version, clientId },
+        saveToSentItems,
+        carryHeaders,
+      });
     }
+    case 'smtp':
+      if (smtp === undefined)
+        throw new Error('a configuration with transport smtp and without a server passed its checks');
+      return smtpOf(exchange, smtp, hostname, token);
     default:
       return unreachable(transport);
   }
 }
 
-function httpOptions({ ca, proxy, connectTimeout, requestTimeout }: ExchangeConfig): HttpOptions {
+async function smtpOf(
+  { ca, connectTimeout, requestTimeout }: ExchangeConfig,
+  smtp: SmtpConfig,
+  hostname: string,
+  token: TokenProvider | undefined,
+): Promise<Transport> {
+  const { smtpTransport } = await import('./smtp/submit.ts');
+  const { login, ...server } = smtp;
+  const { kind } = login;
+  const user = login.kind === 'none' || login.username === undefined ? {} : { user: login.username };
+  return smtpTransport({
+    ...server,
+    ...(ca === undefined ? {} : { ca }),
+    name: hostname,
+    timeouts: {
+      connect: connectTimeout,
+      reply: Math.min(requestTimeout, SMTP_REPLY),
+      answer: Math.max(requestTimeout, SMTP_ANSWER),
+    },
+    login:
+      login.kind === 'password'
+        ? { kind: login.kind, user: login.username, password: login.password.reveal() }
+        : kind === 'oauth' && token !== undefined
+          ? { kind, token, ...user }
+          : { kind: 'none' },
+  });
+}
+
+function httpOptions({ ca, proxy, connectTimeout, requestTimeout, minTls }: ExchangeConfig): HttpOptions {
   return {
+    minTls,
     connectTimeout,
     headersTimeout: requestTimeout,
     ...(ca === undefined ? {} : { ca }),
@@ -311,12 +367,12 @@ function httpOptions({ ca, proxy, connectTimeout, requestTimeout }: ExchangeConf
 function endOfCredential({
   credential,
   expires,
-}: ExchangeConfig): { readonly kind: CredentialConfig['kind']; readonly expiresAt: number } | undefined {
+}: ExchangeConfig): { readonly kind: 'secret' | 'certificate'; readonly expiresAt: number } | undefined {
   const { kind } = credential;
   if (kind === 'certificate') {
     return { kind, expiresAt: Date.parse(new X509Certificate(credential.certificate).validTo) };
   }
-  return expires === undefined ? undefined : { kind, expiresAt: expires };
+  return expires === undefined || kind !== 'secret' ? undefined : { kind, expiresAt: expires };
 }
 
 /** The way out for alarms, made when first needed: past everything that mail needs, but through the same proxy. */
@@ -324,7 +380,7 @@ function askWeb(exchange: ExchangeConfig, undo: (() => Promise<unknown>)[]): Ask
   let http: Http | undefined;
   undo.push(async () => http?.close());
   return async (request) => {
-    http ??= createHttp({ ...httpOptions(exchange), headersTimeout: ALARM_TIMEOUT });
+    http ??= createHttp({ ...httpOptions(exchange), minTls: '1.2', headersTimeout: ALARM_TIMEOUT });
     const answer = await http.request(request);
     answer.discard();
     const retryAfter = answer.headers['retry-after'];
@@ -358,10 +414,73 @@ async function channelOf(channel: AlarmChannelConfig, hostname: string, ask: Ask
   }
 }
 
-function revealed(credential: CredentialConfig): Credential {
-  return credential.kind === 'secret'
-    ? { kind: 'secret', secret: credential.secret.reveal() }
-    : { kind: 'certificate', certificate: credential.certificate, privateKey: credential.privateKey.reveal() };
+type Replace = (credential: CredentialConfig) => string | undefined;
+
+interface LoginParts {
+  readonly http: HttpWithLanes;
+  readonly report: Report;
+  readonly version: string;
+  readonly undo: (() => Promise<unknown>)[];
+}
+
+/** How the gateway gets in, and how another credential takes the place of the one before. */
+function loginAt(
+  exchange: ExchangeConfig,
+  { http, report, version, undo }: LoginParts,
+): { readonly authorizer: Authorizer; readonly replace: Replace; readonly token?: TokenProvider } {
+  const { credential } = exchange;
+  if (credential.kind === 'account') {
+    const { ewsUrl: url } = exchange;
+    const userAgent = `smtp2exchange/${version}`;
+    const account = { ...credential, password: credential.password.reveal() };
+    const authorizer = accountAuthorizer({ http, url, userAgent, login: credential.login, account });
+    const replace: Replace = (next) => {
+      if (next.kind === 'account') authorizer.replace({ ...next, password: next.password.reveal() });
+      return undefined;
+    };
+    return { authorizer, replace };
+  }
+  // The identity of the machine is had from the machine itself, never through a proxy.
+  const local = credential.kind === 'managedIdentity' ? createHttp(httpOptions({ ...exchange, proxy: {} })) : http;
+  if (local !== http) undo.push(() => local.close());
+  const token = createTokenProvider({
+    account: ROUTE,
+    authority: exchange.authority,
+    clientId: exchange.clientId,
+    credential: revealed(credential),
+    scope: exchange.scope,
+    http: local,
+    report,
+  });
+  undo.push(async () => token.close());
+  const replace: Replace = (next) => (next.kind === 'account' ? undefined : token.replace(revealed(next)));
+  return { authorizer: bearer({ http, token }), replace, token };
+}
+
+/** Reads the files of the credential anew, and tells what came of it. */
+async function renew(before: CredentialConfig, replace: Replace, report: Report): Promise<void> {
+  const read = await rereadCredential(before);
+  if (read === undefined) return;
+  const why = read.ok ? replace(read.value) : [read.problem, read.hint].filter((part) => part !== undefined).join('; ');
+  report(
+    why === undefined
+      ? { event: 'credential.loaded', account: ROUTE }
+      : { event: 'credential.failed', account: ROUTE, reason: why },
+  );
+}
+
+function revealed(credential: Exclude<CredentialConfig, { kind: 'account' }>): Credential {
+  switch (credential.kind) {
+    case 'secret':
+      return { kind: 'secret', secret: credential.secret.reveal() };
+    case 'certificate':
+      return { kind: 'certificate', certificate: credential.certificate, privateKey: credential.privateKey.reveal() };
+    case 'managedIdentity':
+    case 'workloadIdentity':
+      return credential;
+    default:
+      return unreachable(credential);
+  }
 }
 
 /** Runs every undo, last first; one that fails does not keep the others from running. */
@@ -480,6 +599,8 @@ function asStartError(error: unknown): unknown {
       return new StartError('temporary', error.message, { cause: error });
     case 'EACCES':
     case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT':
+    case 'EINVAL':
       return new StartError('configuration', error.message, { cause: error });
     default:
       return error;

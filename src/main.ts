@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /**
  * The command line: argv -> command -> exit code. The only reader of process.argv, the only place that hears signals
- * and ends the process. SIGTERM and SIGINT ask the command to stop; a second one ends the process at once with 1. SIGHUP
- * asks a command that can to read changed files again.
+ * and ends the process. SIGTERM and SIGINT ask the command to stop; a second one ends the process at once with 1, but not
+ * within the first half second: Ctrl-C under npm, or a supervisor that signals a whole group, brings the same one twice.
+ * SIGHUP asks a command that can to read changed files again.
  */
 import { enableCompileCache } from 'node:module';
 import { parseArgs } from 'node:util';
@@ -96,10 +97,15 @@ function progressOn(stream: NodeJS.WriteStream): Terminal['progress'] {
   };
 }
 
+/** Milliseconds within which a second signal is the first one, come another way. */
+const ECHO = 500;
+
 function listen(): AbortSignal {
   const asked = new AbortController();
+  let heardAt = 0;
   const hear = (signal: NodeJS.Signals): void => {
-    if (asked.signal.aborted) process.exit(EXIT.failed);
+    if (!asked.signal.aborted) heardAt = performance.now();
+    else if (performance.now() - heardAt > ECHO) process.exit(EXIT.failed);
     asked.abort(signal);
   };
   process.on('SIGTERM', hear);

@@ -178,6 +178,8 @@ const HAPPENED = {
   retried: 'To be tried at once, as an operator wants it',
   moved: 'Moved by an operator',
   dropped: 'Ended, its body is gone',
+  step: 'A step of sending began or ended',
+  split: 'Some recipients are an item of their own now',
   recovered: 'Found in the middle of an attempt when the gateway started',
 } as const satisfies Record<HistoryEntry['what'], string>;
 

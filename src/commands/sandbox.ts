@@ -67,7 +67,11 @@ export async function saveCertificate(file: string, pem: string): Promise<void> 
   }
 }
 
+const NOBODY = { domain: '', username: '', password: '' };
+
 function describe(sandbox: Sandbox, caFile: string, terminal: Terminal): void {
+  const [{ domain, username, password } = NOBODY] = sandbox.accounts.accounts;
+  const account = `${domain}\\${username}`;
   terminal.print(`This is a sandbox, no real Exchange. It keeps everything in memory and listens on loopback only.
 
 For config.yaml:
@@ -80,6 +84,15 @@ exchange:
   ewsUrl: ${sandbox.ewsUrl}
   graphUrl: ${sandbox.graphUrl}   # with transport: graph
   authority: ${sandbox.authority}
+  caFile: ${caFile}
+
+SMTP submission: 127.0.0.1:${sandbox.smtp.port} (transport: smtp, smtp: { host: 127.0.0.1, port: ${sandbox.smtp.port} })
+Or as Exchange on its own servers, with NTLM or Basic:
+exchange:
+  cloud: onPremises
+  username: ${account}
+  password: ${password}
+  ewsUrl: ${sandbox.ewsUrl}
   caFile: ${caFile}
 
 Mailboxes: ${Object.values(PEOPLE).join(', ')}

@@ -49,7 +49,8 @@ function checkServer({ mail }: Channel, path: Path, { listeners = [] }: SoundSet
   );
 }
 
-function isAt({ address, port }: SoundListener, host: string | undefined, wanted: number | undefined): boolean {
+/** Whether a listener of ours is at that address and port. */
+export function isAt({ address, port }: SoundListener, host: string | undefined, wanted: number | undefined): boolean {
   if (address === undefined || host === undefined || port === undefined || port === 0 || port !== wanted) return false;
   if (host === address) return true;
   const everywhere = address === '0.0.0.0' || address === '::';

@@ -4,8 +4,10 @@
  */
 import { checkAccess } from './access.ts';
 import { checkAlarms } from './channels.ts';
+import { checkCredential } from './credential.ts';
 import type { Path } from './fault.ts';
 import { checkRules } from './rules.ts';
+import { checkSubmission } from './smarthost.ts';
 import type { Context, SoundListener, SoundSettings } from './sound.ts';
 
 export function checkTogether(settings: SoundSettings, context: Context): void {
@@ -24,6 +26,8 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkCarried(settings, context);
   checkFirst(settings, context);
   checkAlarms(settings, context);
+  checkSubmission(settings, context);
+  checkGraph(settings, context);
 }
 
 function checkTls(listener: SoundListener, path: Path, { fault, wasGiven }: Context): void {
@@ -119,38 +123,30 @@ function checkCarried({ exchange }: SoundSettings, { fault }: Context): void {
   });
 }
 
+/** What Graph cannot do, or does in its own way, is not taken in silence. */
+function checkGraph({ exchange }: SoundSettings, { fault, wasGiven }: Context): void {
+  if (exchange?.transport !== 'graph') return;
+  if (exchange.cloud === 'onPremises') {
+    fault(
+      ['exchange', 'transport'],
+      'is graph, but cloud is onPremises',
+      'Microsoft Graph is in Exchange Online only; set ews or smtp',
+    );
+  }
+  if (wasGiven(['exchange', 'twoStep'])) {
+    fault(
+      ['exchange', 'twoStep'],
+      'is given, but transport is graph',
+      'there everything above 3 MB goes as a draft, and nothing else; remove it',
+    );
+  }
+}
+
 function checkFirst({ pacing }: SoundSettings, { fault }: Context): void {
   pacing?.first?.forEach((word, index, words) => {
     const before = words.indexOf(word);
     if (word !== undefined && before < index) fault(['pacing', 'first', index], `is first[${before}] already`);
   });
-}
-
-const CREDENTIALS = ['clientSecret', 'clientSecretFile', 'certificate'] as const;
-
-function checkCredential({ exchange }: SoundSettings, { fault, wasGiven }: Context): void {
-  const given = CREDENTIALS.filter((key) => wasGiven(['exchange', key]));
-  const [first, ...more] = given;
-  if (first === undefined && exchange !== undefined) {
-    fault(['exchange'], 'has no credential', 'add clientSecret, clientSecretFile or certificate');
-  }
-  for (const key of more) {
-    fault(['exchange', key], `is given, and ${first} too`, 'one credential is needed; remove the other');
-  }
-  if (given.length === 1 && first === 'certificate' && wasGiven(['exchange', 'expires'])) {
-    fault(
-      ['exchange', 'expires'],
-      'is given, but the credential is a certificate',
-      'it holds its own date; expires is for a client secret',
-    );
-  }
-  if (exchange?.clientId !== undefined && exchange.clientId.toLowerCase() === exchange.tenantId?.toLowerCase()) {
-    fault(
-      ['exchange', 'clientId'],
-      'is the same as tenantId',
-      'the overview page of the app registration shows both ids',
-    );
-  }
 }
 
 function checkRetry({ retry }: SoundSettings, { fault, wasGiven }: Context): void {

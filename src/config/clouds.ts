@@ -22,7 +22,9 @@ export const CLOUDS = {
   Record<string, { readonly identity: string; readonly exchange: string; readonly graph: string }>
 >;
 
-export type Cloud = keyof typeof CLOUDS;
+/** Of Microsoft's, or Exchange on servers of one's own. */
+export type Cloud = MicrosoftCloud | 'onPremises';
+export type MicrosoftCloud = keyof typeof CLOUDS;
 
 export interface CloudAddresses {
   /** https://host/tenant */
@@ -35,7 +37,7 @@ export interface CloudAddresses {
   readonly graphScope: string;
 }
 
-export function addressesOf(cloud: Cloud, tenantId: string): CloudAddresses {
+export function addressesOf(cloud: MicrosoftCloud, tenantId: string): CloudAddresses {
   const { identity, exchange, graph } = CLOUDS[cloud];
   return {
     authority: `https://${identity}/${tenantId}`,

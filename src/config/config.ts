@@ -171,9 +171,14 @@ export interface SenderRuleConfig {
 
 export interface ExchangeConfig {
   readonly cloud: Cloud;
-  readonly transport: 'ews' | 'graph';
+  readonly transport: 'ews' | 'graph' | 'smtp';
+  /** Only with transport smtp. */
+  readonly smtp?: SmtpConfig;
+  /** Empty with a managed identity, and on-premises. */
   readonly tenantId: string;
+  /** Empty where tenantId is. */
   readonly clientId: string;
+  /** An account if and only if cloud is onPremises. */
   readonly credential: CredentialConfig;
   /** When the client secret ends, in ms since 1970. May be past. Only with a client secret. */
   readonly expires?: number;
@@ -183,14 +188,13 @@ export interface ExchangeConfig {
   /** What is larger is saved as a draft and sent by its id; Infinity: nothing is. */
   readonly twoStep: { readonly above: number };
   readonly ewsUrl: string;
-  /** With the tenant, without a slash at its end. */
+  /** With the tenant, without a slash at its end. Empty with a managed identity, and on-premises. */
   readonly authority: string;
-  /** Of the token for EWS. */
+  /** Of the token for the transport. Empty on-premises. */
   readonly scope: string;
-  /** With its version, without a slash at its end. */
+  /** With its version, without a slash at its end. Empty on-premises. */
   readonly graphUrl: string;
-  /** Of the token for Graph. */
-  readonly graphScope: string;
+  readonly minTls: '1.0' | '1.1' | '1.2' | '1.3';
   /** PEM of one or more authorities. */
   readonly ca?: string;
   readonly proxy: ProxyConfig;
@@ -198,8 +202,36 @@ export interface ExchangeConfig {
   readonly requestTimeout: number;
 }
 
+export interface SmtpConfig {
+  /** Domain name or IP address. None of the listeners is there. */
+  readonly host: string;
+  readonly port: number;
+  readonly tls: 'required' | 'implicit' | 'none';
+  readonly minTls: '1.0' | '1.1' | '1.2' | '1.3';
+  readonly login:
+    | { readonly kind: 'none' }
+    | { readonly kind: 'password'; readonly username: string; readonly password: Secret }
+    /** Without username: each sending mailbox as itself. */
+    | { readonly kind: 'oauth'; readonly username?: string };
+}
+
 export type CredentialConfig =
-  { readonly kind: 'secret'; readonly secret: Secret } | ({ readonly kind: 'certificate' } & KeyPair);
+  /** file: where it was read from, an absolute path. */
+  | { readonly kind: 'secret'; readonly secret: Secret; readonly file?: string }
+  | ({ readonly kind: 'certificate'; readonly files: KeyPairFiles } & KeyPair)
+  /** Without clientId: the one that the machine has of itself. */
+  | { readonly kind: 'managedIdentity'; readonly clientId?: string }
+  /** Absolute path. */
+  | { readonly kind: 'workloadIdentity'; readonly tokenFile: string }
+  | {
+      readonly kind: 'account';
+      readonly login: 'ntlm' | 'basic';
+      readonly username: string;
+      /** Empty: username has it, or the server finds out. */
+      readonly domain: string;
+      readonly password: Secret;
+      readonly file?: string;
+    };
 
 /** Empty: no proxy. URLs may hold a password. */
 export interface ProxyConfig {

@@ -25,6 +25,16 @@ export function clientId(text: string): Value<string> {
   );
 }
 
+/** Without clientId: the one that the machine has of itself. */
+export function managedIdentity(text: string): Value<{ readonly clientId?: string }> {
+  if (text === 'system') return good({});
+  if (GUID.test(text)) return good({ clientId: text });
+  return bad(
+    'must be system, or the client ID (a GUID) of a user-assigned identity',
+    'the overview page of the managed identity shows its client ID',
+  );
+}
+
 export function clientSecret(text: string): Value<Secret> {
   if (text !== text.trim()) return bad('begins or ends with white space', 'remove it');
   // A secret's Value is never a GUID, its Secret ID always is.

@@ -2,18 +2,15 @@
  * The files that settings name: secrets, keys and certificates. A path is taken from the configuration's own folder. What
  * cannot be read or used is a value with a sentence; nothing of a file's content is ever in it.
  */
-import { createPrivateKey, X509Certificate } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
+import { readCertificates, readPair, readPrivateKey } from '../tls/pair.ts';
 import { Secret } from './secret.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
 
 /** Octets; what is larger is not what was meant. */
 const LARGEST = 1024 * 1024;
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/;
-const KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----/;
 
 /** The file's octets, at least one. */
 export async function readNamed(folder: string, name: string): Promise<Value<Buffer>> {
@@ -64,7 +61,9 @@ export async function readSecret(folder: string, name: string): Promise<Value<Se
 /** PEM of one or more certificates. */
 export async function readAuthorities(folder: string, name: string): Promise<Value<string>> {
   const content = await readNamed(folder, name);
-  return content.ok ? certificatesIn(content.value.toString('latin1')) : content;
+  if (!content.ok) return content;
+  const read = readCertificates(content.value.toString('latin1'));
+  return read.ok ? good(read.pem) : read;
 }
 
 export interface KeyPair {
@@ -83,88 +82,33 @@ export interface KeyPairFiles {
 /** A fault names the setting that it concerns. */
 export type KeyPairRead =
   | { readonly ok: true; readonly pair: KeyPair }
-  | { readonly ok: false; readonly faults: readonly { key: 'certFile' | 'keyFile'; problem: string; hint?: string }[] };
+  | {
+      readonly ok: false;
+      readonly faults: readonly { file: 'certFile' | 'keyFile'; problem: string; hint?: string }[];
+    };
 
 export async function readKeyPair(folder: string, files: KeyPairFiles, rsaOnly: boolean): Promise<KeyPairRead> {
   const certFile = await readNamed(folder, files.certFile);
   const keyFile = await readNamed(folder, files.keyFile);
-  const certificate = certFile.ok ? certificatesIn(certFile.value.toString('latin1')) : certFile;
-  const key = keyFile.ok ? privateKeyIn(keyFile.value.toString('latin1'), files.passphrase) : keyFile;
-  if (!certificate.ok || !key.ok) {
+  const passphrase = files.passphrase?.reveal();
+  if (!certFile.ok || !keyFile.ok) {
+    // One of them: the other may have a fault too, which is to be told at the same time.
+    const certificate = certFile.ok ? readCertificates(certFile.value.toString('latin1')) : certFile;
+    const key = keyFile.ok ? readPrivateKey(keyFile.value.toString('latin1'), passphrase) : keyFile;
     return {
       ok: false,
       faults: [
-        ...(certificate.ok ? [] : [{ ...certificate, key: 'certFile' as const }]),
-        ...(key.ok ? [] : [{ ...key, key: 'keyFile' as const }]),
+        ...(certificate.ok ? [] : [{ ...certificate, file: 'certFile' as const }]),
+        ...(key.ok ? [] : [{ ...key, file: 'keyFile' as const }]),
       ],
     };
   }
-  const fault = keyFault(certificate.value, key.value, rsaOnly);
-  if (fault !== undefined) return { ok: false, faults: [{ key: 'keyFile', ...fault }] };
-  const privateKey = new Secret(key.value.export({ type: 'pkcs8', format: 'pem' }).toString());
-  return { ok: true, pair: { certificate: certificate.value, privateKey } };
-}
-
-function keyFault(
-  certificate: string,
-  key: KeyObject,
-  rsaOnly: boolean,
-): { problem: string; hint: string } | undefined {
-  if (!new X509Certificate(certificate).checkPrivateKey(key)) {
-    return {
-      problem: 'does not belong to the first certificate of certFile',
-      hint: 'name the two that were made together',
-    };
+  const read = readPair(certFile.value.toString('latin1'), keyFile.value.toString('latin1'), passphrase);
+  if (!read.ok) return read;
+  if (rsaOnly && read.key.asymmetricKeyType !== 'rsa') {
+    const problem = `holds a key of type ${read.key.asymmetricKeyType}; Entra ID takes RSA keys only`;
+    const hint = 'make a certificate with an RSA key of 2048 bits or more';
+    return { ok: false, faults: [{ file: 'keyFile', problem, hint }] };
   }
-  if (rsaOnly && key.asymmetricKeyType !== 'rsa') {
-    return {
-      problem: `holds a key of type ${key.asymmetricKeyType}; Entra ID takes RSA keys only`,
-      hint: 'make a certificate with an RSA key of 2048 bits or more',
-    };
-  }
-  return undefined;
-}
-
-function certificatesIn(text: string): Value<string> {
-  const blocks = text.match(new RegExp(CERTIFICATE, 'g'));
-  if (blocks === null) {
-    return bad(
-      'holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)',
-      KEY.test(text)
-        ? 'it holds a private key; are certFile and keyFile swapped?'
-        : 'openssl pkcs12 -in FILE.pfx -nokeys makes one of a .pfx file, openssl x509 -inform der -in FILE.cer of a .cer file',
-    );
-  }
-  for (const [index, block] of blocks.entries()) {
-    try {
-      void new X509Certificate(block).serialNumber;
-    } catch {
-      return bad(`holds a damaged certificate${blocks.length > 1 ? ` (number ${index + 1})` : ''}`);
-    }
-  }
-  return good(`${blocks.join('\n')}\n`);
-}
-
-function privateKeyIn(text: string, passphrase: Secret | undefined): Value<KeyObject> {
-  if (!KEY.test(text)) {
-    return bad(
-      'holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)',
-      CERTIFICATE.test(text)
-        ? 'it holds a certificate; are certFile and keyFile swapped?'
-        : 'openssl pkcs12 -in FILE.pfx -nocerts -nodes makes one of a .pfx file',
-    );
-  }
-  const encrypted = text.includes('ENCRYPTED');
-  if (encrypted && passphrase === undefined) {
-    return bad('holds an encrypted key', 'add passphrase or passphraseFile, or store the key without encryption');
-  }
-  try {
-    return good(
-      createPrivateKey({ key: text, ...(passphrase === undefined ? {} : { passphrase: passphrase.reveal() }) }),
-    );
-  } catch {
-    return encrypted
-      ? bad('holds an encrypted key that cannot be opened', 'is the passphrase right?')
-      : bad('holds a damaged private key');
-  }
+  return { ok: true, pair: { certificate: read.pair.cert, privateKey: new Secret(read.pair.key) } };
 }

@@ -193,8 +193,10 @@ class Reader {
     const elsewhere = groupsWith(this.#root, key);
     // One letter away is a slip; what is further away may be another word, which may have its place elsewhere.
     const isSlip = near !== undefined && distance(key.toLowerCase(), near.toLowerCase()) <= 1;
+    // The beginning of a name that is here is meant for it.
+    const isBegun = known.some((name) => name.startsWith(key));
     let hint = `there is ${known.join(', ')}`;
-    if (elsewhere.length > 0 && !isSlip) hint = `it belongs in ${elsewhere.join(' or ')}`;
+    if (elsewhere.length > 0 && !isSlip && !isBegun) hint = `it belongs in ${elsewhere.join(' or ')}`;
     else if (near !== undefined) hint = `did you mean ${near}?`;
     this.#complain(at, [...path, key], 'there is no such setting', hint);
   }

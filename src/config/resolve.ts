@@ -17,12 +17,13 @@ import { clientSecret } from './entra.ts';
 import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
 import { pathText } from './fault.ts';
-import { readAuthorities, readKeyPair, readSecret } from './files.ts';
+import { readAuthorities, readKeyPair, readNamed, readSecret } from './files.ts';
 import type { KeyPair, KeyPairFiles } from './files.ts';
 import { hostName, proxyUrl } from './network.ts';
 import { Secret } from './secret.ts';
 import type { Settings } from './settings.ts';
 import type { SoundSettings } from './sound.ts';
+import { smtpOf } from './submission.ts';
 import type { Value } from './value.ts';
 
 export interface Surroundings {
@@ -38,6 +39,8 @@ export interface Fetched {
   /** By the path of the setting: `listeners[0].certificate`. */
   readonly keyPairs: ReadonlyMap<string, KeyPair & KeyPairFiles>;
   readonly clientSecret?: Secret;
+  readonly password?: Secret;
+  readonly smtpPassword?: Secret;
   readonly ca?: string;
   readonly proxy: ProxyConfig;
 }
@@ -62,13 +65,24 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
   }
   await fetchPair(['exchange', 'certificate'], exchange?.certificate);
   const { clientSecretFile, caFile } = exchange ?? {};
+  const smtpFile = exchange?.smtp?.passwordFile;
+  const smtpPassword =
+    smtpFile && keep(['exchange', 'smtp', 'passwordFile'], await readSecret(around.folder, smtpFile));
   const text =
     clientSecretFile && keep(['exchange', 'clientSecretFile'], await readSecret(around.folder, clientSecretFile));
   const secret = text && keep(['exchange', 'clientSecretFile'], clientSecret(text.reveal()));
+  const { passwordFile, workloadIdentity } = exchange ?? {};
+  const password = passwordFile && keep(['exchange', 'passwordFile'], await readSecret(around.folder, passwordFile));
+  if (workloadIdentity?.tokenFile !== undefined) {
+    const path = ['exchange', 'workloadIdentity', 'tokenFile'];
+    keep(path, await readNamed(around.folder, workloadIdentity.tokenFile));
+  }
   const ca = caFile && keep(['exchange', 'caFile'], await readAuthorities(around.folder, caFile));
   return {
     keyPairs,
     ...(secret && { clientSecret: secret }),
+    ...(password && { password }),
+    ...(smtpPassword && { smtpPassword }),
     ...(ca && { ca }),
     proxy: exchange?.proxy === 'environment' ? proxyOf(around.environment, fault) : {},
   };
@@ -101,7 +115,7 @@ async function keyPairOf(
   };
   const read = await readKeyPair(folder, { ...files, certFile, keyFile }, path[0] === 'exchange');
   if (read.ok) return { ...read.pair, ...files };
-  for (const { key, problem, hint } of read.faults) fault([...path, key], problem, hint);
+  for (const { file, problem, hint } of read.faults) fault([...path, file], problem, hint);
   return undefined;
 }
 
@@ -143,7 +157,7 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
     },
     recipients,
     logins,
-    exchange: exchangeOf(settings.exchange, fetched),
+    exchange: exchangeOf(settings.exchange, fetched, around.folder),
     pacing,
     retry,
     bounces: withoutGaps(bounces),
@@ -207,25 +221,42 @@ function withoutGaps<T extends object>(settings: T): WithoutGaps<T> {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as WithoutGaps<T>;
 }
 
-function exchangeOf(exchange: Settings['exchange'], fetched: Fetched): ExchangeConfig {
-  const { cloud, transport, tenantId, clientId, expires, saveToSentItems, carryHeaders, twoStep, proxy, timeouts } =
-    exchange;
-  const usual = addressesOf(cloud, tenantId);
+function exchangeOf(exchange: Settings['exchange'], fetched: Fetched, folder: string): ExchangeConfig {
+  const {
+    cloud,
+    transport,
+    tenantId = '',
+    clientId = '',
+    minTls,
+    expires,
+    saveToSentItems,
+    carryHeaders,
+    twoStep,
+    proxy,
+    timeouts,
+  } = exchange;
+  const usual = cloud === 'onPremises' ? NOWHERE : addressesOf(cloud, tenantId);
   return {
     cloud,
     transport,
+    ...(transport === 'smtp' && { smtp: smtpOf(exchange.smtp, cloud, fetched.smtpPassword) }),
     tenantId,
     clientId,
-    credential: credentialOf(exchange, fetched),
+    credential: credentialOf(exchange, fetched, folder),
     ...(expires !== undefined && { expires }),
     saveToSentItems,
     carryHeaders,
     twoStep,
     ewsUrl: exchange.ewsUrl ?? usual.ewsUrl,
-    authority: exchange.authority === undefined ? usual.authority : withTenant(exchange.authority, tenantId),
-    scope: (transport === 'ews' ? exchange.scope : undefined) ?? usual.scope,
     graphUrl: exchange.graphUrl?.replace(/\/+$/, '') ?? usual.graphUrl,
-    graphScope: (transport === 'graph' ? exchange.scope : undefined) ?? usual.graphScope,
+    authority:
+      tenantId === ''
+        ? ''
+        : exchange.authority === undefined
+          ? usual.authority
+          : withTenant(exchange.authority, tenantId),
+    scope: exchange.scope ?? (transport === 'graph' ? usual.graphScope : usual.scope),
+    minTls,
     ...(fetched.ca !== undefined && { ca: fetched.ca }),
     proxy: proxy instanceof Secret ? { proxy } : fetched.proxy,
     connectTimeout: timeouts.connect,
@@ -239,12 +270,28 @@ function withTenant(authority: string, tenantId: string): string {
   return `${origin}${path === '' ? `/${tenantId}` : path}`;
 }
 
-function credentialOf({ clientSecret }: Settings['exchange'], fetched: Fetched): CredentialConfig {
+/** On-premises there is no identity server, and checks have seen to ewsUrl. */
+const NOWHERE = { authority: '', ewsUrl: '', scope: '', graphUrl: '', graphScope: '' };
+
+function credentialOf(exchange: Settings['exchange'], fetched: Fetched, folder: string): CredentialConfig {
+  const { cloud, clientSecretFile, passwordFile, managedIdentity, workloadIdentity, login, username, domain } =
+    exchange;
+  const from = (file: string | undefined): { readonly file?: string } =>
+    file === undefined ? {} : { file: resolve(folder, file) };
+  const password = exchange.password ?? fetched.password;
+  if (cloud === 'onPremises' && username !== undefined && password !== undefined) {
+    const name = domain === undefined ? username : { ...username, domain };
+    return { kind: 'account', login, ...name, password, ...from(passwordFile) };
+  }
   const pair = fetched.keyPairs.get('exchange.certificate');
   if (pair !== undefined) {
-    return { kind: 'certificate', certificate: pair.certificate, privateKey: pair.privateKey };
+    const { certificate, privateKey, ...files } = pair;
+    return { kind: 'certificate', certificate, privateKey, files };
   }
-  const secret = clientSecret ?? fetched.clientSecret;
+  if (managedIdentity !== undefined) return { kind: 'managedIdentity', ...managedIdentity };
+  if (workloadIdentity !== undefined)
+    return { kind: 'workloadIdentity', tokenFile: resolve(folder, workloadIdentity.tokenFile) };
+  const secret = exchange.clientSecret ?? fetched.clientSecret;
   if (secret === undefined) throw new Error('a configuration without credential passed its checks');
-  return { kind: 'secret', secret };
+  return { kind: 'secret', secret, ...from(clientSecretFile) };
 }

@@ -5,9 +5,21 @@
 import { carriedHeader, mailbox, userName } from './addresses.ts';
 import { alarms } from './alarms.ts';
 import { CLOUDS } from './clouds.ts';
-import type { Cloud } from './clouds.ts';
-import { clientId, clientSecret, passwordHash, scope, tenantId } from './entra.ts';
-import { certificate, date, file, networks, octets, octetsOrNever, patterns, time, timeOrNever } from './kinds.ts';
+import type { MicrosoftCloud } from './clouds.ts';
+import { accountDomain, accountName } from './account.ts';
+import { clientId, clientSecret, managedIdentity, passwordHash, scope, tenantId } from './entra.ts';
+import {
+  certificate,
+  date,
+  file,
+  networks,
+  octets,
+  octetsOrNever,
+  patterns,
+  secret,
+  time,
+  timeOrNever,
+} from './kinds.ts';
 import { listener } from './listener.ts';
 import { hostName, ipAddress, proxyChoice, serverUrl } from './network.ts';
 import {
@@ -25,6 +37,7 @@ import {
 } from './schema.ts';
 import type { Parsed } from './schema.ts';
 import { senders } from './senders.ts';
+import { submission } from './submission.ts';
 
 const url = (description: string, httpOnLoopback: boolean, otherwise: string) =>
   text({ description, kind: 'URL', otherwise }, (value) => serverUrl(value, { httpOnLoopback }));
@@ -81,26 +94,44 @@ const logins = section('What becomes of failed logins, by client address. Good o
 
 const exchange = section('Where mail goes, and as whom.', {
   cloud: orElse(
-    choice("Microsoft's cloud that the tenant is in. GCC is worldwide.", Object.keys(CLOUDS) as [Cloud, ...Cloud[]]),
+    choice(
+      "Microsoft's cloud that the tenant is in (GCC is worldwide), or Exchange on servers of your own, which takes ewsUrl, username and password.",
+      [...(Object.keys(CLOUDS) as [MicrosoftCloud, ...MicrosoftCloud[]]), 'onPremises'],
+    ),
     'worldwide',
   ),
   transport: orElse(
-    choice('How mail is handed over: Exchange Web Services, or Microsoft Graph (Exchange Online only).', [
-      'ews',
-      'graph',
-    ]),
+    choice(
+      'How mail is handed over. ews: Exchange Web Services; graph: Microsoft Graph (Exchange Online only); smtp: SMTP submission, see smtp.',
+      ['ews', 'graph', 'smtp'],
+    ),
     'ews',
   ),
-  tenantId: text(
-    { description: 'Directory (tenant) ID, or one of the domains of the tenant.', kind: 'GUID or domain' },
-    tenantId,
+  smtp: orElse(submission, {}),
+  tenantId: optional(
+    text(
+      {
+        description:
+          'Directory (tenant) ID, or one of the domains of the tenant. Not for managedIdentity, not on-premises.',
+        kind: 'GUID or domain',
+      },
+      tenantId,
+    ),
   ),
-  clientId: text({ description: 'Application (client) ID of the app registration.', kind: 'GUID' }, clientId),
+  clientId: optional(
+    text(
+      {
+        description: 'Application (client) ID of the app registration. Not for managedIdentity, not on-premises.',
+        kind: 'GUID',
+      },
+      clientId,
+    ),
+  ),
   clientSecret: optional(
     text(
       {
         description:
-          'Value of a client secret (not its Secret ID). One credential is needed: this, clientSecretFile or certificate.',
+          'Value of a client secret (not its Secret ID). One credential is needed: this, clientSecretFile, certificate, managedIdentity or workloadIdentity.',
         kind: 'secret',
       },
       clientSecret,
@@ -109,6 +140,40 @@ const exchange = section('Where mail goes, and as whom.', {
   clientSecretFile: optional(file('File with the client secret, instead of clientSecret.')),
   certificate: optional(
     certificate('A certificate that was uploaded to the app registration, instead of a secret. Its key must be RSA.'),
+  ),
+  managedIdentity: optional(
+    text(
+      {
+        description:
+          'The identity of the Azure machine or service this runs on, instead of an app registration: system, or the client ID of a user-assigned one.',
+        kind: '`system` or GUID',
+      },
+      managedIdentity,
+    ),
+  ),
+  workloadIdentity: optional(
+    section('A federated credential of the app registration, instead of a secret.', {
+      tokenFile: file('File with the token of the other identity provider (Kubernetes), read anew at each use.'),
+    }),
+  ),
+  username: optional(
+    text(
+      {
+        description:
+          'On-premises: the account that logs in, as name, DOMAIN\\name or name@domain. It needs the role ApplicationImpersonation.',
+        kind: 'text',
+      },
+      accountName,
+    ),
+  ),
+  domain: optional(
+    text({ description: 'On-premises: domain of the account, unless username has it.', kind: 'text' }, accountDomain),
+  ),
+  password: optional(secret('On-premises: password of the account. One is needed: this or passwordFile.')),
+  passwordFile: optional(file('File with the password, instead of password.')),
+  login: orElse(
+    choice('On-premises: how the account logs in. basic sends the password itself, inside TLS.', ['ntlm', 'basic']),
+    'ntlm',
   ),
   expires: optional(
     date(
@@ -147,6 +212,15 @@ const exchange = section('Where mail goes, and as whom.', {
       { description: 'Scope of the access token for the transport chosen.', kind: 'text', otherwise: "the cloud's" },
       scope,
     ),
+  ),
+  minTls: orElse(
+    choice('Lowest TLS version on the way to Exchange and the identity server. Old servers may need "1.0".', [
+      '1.0',
+      '1.1',
+      '1.2',
+      '1.3',
+    ]),
+    '1.2',
   ),
   caFile: optional(file('PEM file with certificates of authorities to trust in addition to the public ones.')),
   proxy: orElse(

@@ -97,6 +97,9 @@ function openFault(address: string, port: number, error: unknown): string {
       return `${where}: this user may not open the port (EACCES). Choose a console.port above 1023, or allow it`;
     case 'EADDRNOTAVAIL':
       return `${where}: this machine does not have the address (EADDRNOTAVAIL). Set console.address to one of its own`;
+    case 'EAFNOSUPPORT':
+    case 'EINVAL':
+      return `${where}: the operating system takes no port on that address (${code}). Set console.address to 127.0.0.1 or another of its own`;
     default:
       return `${where}: ${error instanceof Error ? error.message : String(error)}`;
   }

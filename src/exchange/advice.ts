@@ -1,5 +1,5 @@
 /**
- * What to do about a token that was refused, in plain words. Entra ID's AADSTS codes choose the wording only; whether the
+ * What to do about a closed door, in plain words: EWS that refuses this gateway, and a token that was refused. Entra ID's AADSTS codes choose the wording only; whether the
  * trouble is ours is read from the OAuth error and the HTTP status, as Microsoft asks (the codes may change).
  * Source: https://learn.microsoft.com/entra/identity-platform/reference-error-codes
  */
@@ -123,4 +123,29 @@ export function adviceFor(refused: Refused): string {
     return `No token endpoint answers there (HTTP ${refused.status}). Check \`authority\`, tenant id and any proxy in between.`;
   }
   return 'The identity server gave an answer this program does not know. It is asked again.';
+}
+
+/** Least likely causes last. Nobody can tell from the answer which it is. */
+export const EWS_CLOSED = `Exchange refuses this gateway (403). Check, in this order:
+1. EWS is open for the organisation and for this application (needed since October 2026, takes up to 24 hours):
+   Get-OrganizationConfig -RetrieveEwsOperationAccessPolicy | fl EwsEnabled,EwsAllowedAppIDs
+   Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs "<existing list>,<client id>"   (it overwrites the list: read it first)
+2. EWS is open for the sending mailbox: Get-CASMailbox <mailbox> | fl EwsEnabled ; Set-CASMailbox <mailbox> -EwsEnabled $true
+3. The application may act for the mailbox: permission full_access_as_app with admin consent, or the RBAC role "Application EWS.AccessAsApp":
+   Test-ServicePrincipalAuthorization -Identity <client id> -Resource <mailbox>
+4. The mailbox has no Kiosk, F1 or F3 licence: EWS is closed to those.
+5. No list of programs keeps it out (by User-Agent): Get-OrganizationConfig | fl EwsApplicationAccessPolicy,EwsAllowList,EwsBlockList ; Get-CASMailbox <mailbox> | fl EwsApplicationAccessPolicy,EwsAllowList,EwsBlockList
+6. Conditional access for workload identities allows the address this gateway calls from.
+From April 2027 EWS in Exchange Online is closed for good`;
+
+/** Only what can be pasted into a shell as it is. */
+const PLAIN = /^[\w.+@-]+$/;
+
+/** Advice with the names of this request in its commands, so that they can be run as they stand. */
+export function withNames(advice: string, names: { readonly mailbox: string; readonly clientId?: string }): string {
+  const { mailbox, clientId = '' } = names;
+  let filled = advice;
+  if (PLAIN.test(mailbox)) filled = filled.replaceAll('<mailbox>', mailbox);
+  if (PLAIN.test(clientId)) filled = filled.replaceAll('<client id>', clientId);
+  return filled;
 }

@@ -1,11 +1,12 @@
 /**
- * One SOAP request to EWS and what its answer means. Promises: one attempt, but for a second one with a fresh token after
+ * One SOAP request to EWS and what its answer means. Promises: one attempt, but for a second one with a fresh login after
  * a 401; the answer is read within a bound; whatever happens is a value, and it says `unknown` exactly when the server may
  * have acted on a request that sends. Only a throw of the caller's own body passes through.
  */
 import { randomUUID } from 'node:crypto';
 import type { Delayed, Failed, TraceIds, Unknown } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
+import { withNames } from './advice.ts';
 import {
   APPLICATION_ERROR,
   isListed,
@@ -15,18 +16,21 @@ import {
   PERHAPS_TOO_LARGE,
 } from './codes.ts';
 import type { Meaning } from './codes.ts';
+import type { Answered, Authorizer } from './authorizer.ts';
 import { HttpFailure } from './http.ts';
-import type { Http, HttpRequest, HttpResponse } from './http.ts';
+import type { HttpRequest, HttpResponse } from './http.ts';
+import { retryAfterOf } from './retry-after.ts';
 import { readAnswer } from './soap.ts';
 import type { SoapAnswer, Told } from './soap.ts';
-import type { TokenFailure, TokenProvider } from './token.ts';
+import type { TokenFailure } from './token.ts';
 
 export interface CallOptions {
-  readonly http: Http;
-  readonly token: TokenProvider;
+  readonly authorizer: Authorizer;
   /** Address of Exchange.asmx. */
   readonly url: string;
   readonly userAgent: string;
+  /** Of the app registration, for advice. */
+  readonly clientId?: string;
   readonly now?: () => number;
   readonly uuid?: () => string;
 }
@@ -57,44 +61,31 @@ const MAX_TOLD = 300;
 const LARGE = 4 * 1024 * 1024;
 
 export async function call(options: CallOptions, request: SoapCall): Promise<CallResult> {
-  let refused: string | undefined;
-  for (;;) {
-    const given = await options.token.get(request.signal);
-    if (!given.ok) return { ok: false, status: withoutToken(given) };
-    // The provider has no other token to give: the answer would be the same.
-    if (given.token === refused) return { ok: false, status: statusOf(meaningOfStatus(401), { cause: 'HTTP 401' }) };
-    const clientRequestId = (options.uuid ?? randomUUID)();
-    let response: HttpResponse;
-    try {
-      response = await options.http.request({
-        method: 'POST',
-        url: options.url,
-        headers: headersOf(options, request, given.token, clientRequestId),
-        body: request.body,
-        signal: request.signal,
-      });
-    } catch (error) {
-      if (!(error instanceof HttpFailure)) throw error;
-      return { ok: false, status: withoutAnswer(error, request.sends, { clientRequestId }) };
-    }
-    if (response.status === 401 && refused === undefined) {
-      refused = given.token;
-      response.discard();
-      options.token.refuse(given.token);
-      continue;
-    }
-    return await judge(response, request, idsOf(response, clientRequestId), options.now ?? Date.now);
+  let clientRequestId = '';
+  const make = (): HttpRequest => {
+    clientRequestId = (options.uuid ?? randomUUID)();
+    return {
+      method: 'POST',
+      url: options.url,
+      headers: headersOf(options, request, clientRequestId),
+      body: request.body,
+      signal: request.signal,
+    };
+  };
+  let answered: Answered;
+  try {
+    answered = await options.authorizer.send(make, request.signal);
+  } catch (error) {
+    if (!(error instanceof HttpFailure)) throw error;
+    return { ok: false, status: withoutAnswer(error, request.sends, { clientRequestId }) };
   }
+  if (!answered.ok) return { ok: false, status: withoutToken(answered) };
+  const { response } = answered;
+  return await judge(response, request, idsOf(response, clientRequestId), options);
 }
 
-function headersOf(
-  options: CallOptions,
-  { mailbox }: SoapCall,
-  token: string,
-  clientRequestId: string,
-): Record<string, string> {
+function headersOf(options: CallOptions, { mailbox }: SoapCall, clientRequestId: string): Record<string, string> {
   return {
-    authorization: `Bearer ${token}`,
     'content-type': 'text/xml; charset=utf-8',
     accept: 'text/xml',
     'accept-encoding': 'gzip, deflate',
@@ -106,7 +97,12 @@ function headersOf(
   };
 }
 
-async function judge(response: HttpResponse, request: SoapCall, ids: TraceIds, now: () => number): Promise<CallResult> {
+async function judge(
+  response: HttpResponse,
+  request: SoapCall,
+  ids: TraceIds,
+  { clientId, now = Date.now }: CallOptions,
+): Promise<CallResult> {
   let text: string | undefined;
   let damage: HttpFailure | undefined;
   try {
@@ -127,8 +123,15 @@ async function judge(response: HttpResponse, request: SoapCall, ids: TraceIds, n
     field(response, 'x-caserrorcode'),
     response.status >= 300 && response.status < 400 ? placeOf(response) : undefined,
   ];
-  const retryAfter = backOffOf(answer) ?? retryAfterOf(response.headers['retry-after'], now());
-  const status = statusOf(meaning, { cause, notes, ids, ...(retryAfter === undefined ? {} : { retryAfter }) });
+  const retryAfter = waitOf(backOffOf(answer) ?? retryAfterOf(response.headers, now()));
+  const reason = withNames(meaning.reason, {
+    mailbox: request.mailbox,
+    ...(clientId === undefined ? {} : { clientId }),
+  });
+  const status = statusOf(
+    { ...meaning, reason },
+    { cause, notes, ids, ...(retryAfter === undefined ? {} : { retryAfter }) },
+  );
   return { ok: false, status: request.sends ? status : harmless(status) };
 }
 
@@ -168,15 +171,11 @@ function errorIn(answer: SoapAnswer | undefined): Told | undefined {
 }
 
 function backOffOf(answer: SoapAnswer | undefined): number | undefined {
-  const backOff = errorIn(answer)?.backOff;
-  return backOff === undefined ? undefined : Math.min(backOff, MAX_WAIT);
+  return errorIn(answer)?.backOff;
 }
 
-/** Seconds or an HTTP date (RFC 9110 section 10.2.3), to milliseconds from now. */
-export function retryAfterOf(value: string | undefined, now: number): number | undefined {
-  if (value === undefined) return undefined;
-  const wait = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - now;
-  return Number.isFinite(wait) && wait > 0 ? Math.min(wait, MAX_WAIT) : undefined;
+export function waitOf(told: number | undefined): number | undefined {
+  return told === undefined || told === 0 ? undefined : Math.min(told, MAX_WAIT);
 }
 
 interface Circumstances {
@@ -187,13 +186,16 @@ interface Circumstances {
 }
 
 export function statusOf(meaning: Meaning, { cause, notes = [], ids, retryAfter }: Circumstances): Trouble {
-  const reason = [meaning.reason, ...notes.filter((note) => note !== undefined)].join('\n');
+  const added = notes.filter((note) => note !== undefined);
+  // In the log they stand in one line.
+  const reason = added.length === 0 ? meaning.reason : [`${meaning.reason}.`, ...added].join('\n');
   const common = { ...meaning, cause, reason, ...(ids === undefined ? {} : { ids }) };
   switch (common.outcome) {
     case 'delayed':
       return retryAfter === undefined ? common : { ...common, retryAfter };
-    case 'failed':
     case 'unknown':
+      return retryAfter === undefined ? common : { ...common, retryAfter };
+    case 'failed':
       return common;
     default:
       return unreachable(common);

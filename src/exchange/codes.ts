@@ -15,11 +15,12 @@
  */
 import { MISCONFIGURED } from '../mail/status.ts';
 import type { PermanentCode, Reach, TransientCode } from '../mail/status.ts';
+import { EWS_CLOSED } from './advice.ts';
 
 interface Words {
   /** Sentence that may reach the sender. */
   readonly text: string;
-  /** What the operator should know or do. */
+  /** What the operator should know or do; `<mailbox>` and `<client id>` stand for those of the request. */
   readonly reason: string;
 }
 
@@ -76,19 +77,6 @@ export const TOO_LARGE = failed(
   'The message is too large for the mail server',
   'The message is over a size limit of Exchange. Base64 makes an attachment about 1.8 times as large on its way; lower the accepted message size, or raise the limit (Set-Mailbox -MaxSendSize, Set-TransportConfig -MaxSendSize)',
 );
-
-/** Least likely causes last. `<client id>` is that of the gateway's app registration. */
-const FORBIDDEN = `Exchange refuses this gateway (403). Check, in this order:
-1. EWS is open for the organisation and for this application (needed since October 2026, takes up to 24 hours):
-   Get-OrganizationConfig -RetrieveEwsOperationAccessPolicy | fl EwsEnabled,EwsAllowedAppIDs
-   Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs "<existing list>,<client id>"   (it overwrites the list: read it first)
-2. EWS is open for the sending mailbox: Get-CASMailbox <mailbox> | fl EwsEnabled ; Set-CASMailbox <mailbox> -EwsEnabled $true
-3. The application may act for the mailbox: permission full_access_as_app with admin consent, or the RBAC role "Application EWS.AccessAsApp":
-   Test-ServicePrincipalAuthorization -Identity <service principal> -Resource <mailbox>
-4. The mailbox has no Kiosk, F1 or F3 licence: EWS is closed to those.
-5. No list of programs keeps it out (by User-Agent): Get-OrganizationConfig | fl EwsApplicationAccessPolicy,EwsAllowList,EwsBlockList ; Get-CASMailbox <mailbox> | fl EwsApplicationAccessPolicy,EwsAllowList,EwsBlockList
-6. Conditional access for workload identities allows the address this gateway calls from.
-From April 2027 EWS in Exchange Online is closed for good`;
 
 export const RESPONSE_CODES: readonly Row<string>[] = [
   // --- temporary ---------------------------------------------------------------------------------------------------
@@ -299,7 +287,7 @@ export const RESPONSE_CODES: readonly Row<string>[] = [
     ['ErrorPasswordExpired', 'ErrorPasswordChangeRequired'],
     misconfigured('transport', 'The password of the account this gateway logs in with has expired'),
   ],
-  [['ErrorOrganizationAccessBlocked'], misconfigured('transport', FORBIDDEN)],
+  [['ErrorOrganizationAccessBlocked'], misconfigured('transport', EWS_CLOSED)],
   [
     ['ErrorInvalidServerVersion', 'ErrorIncorrectSchemaVersion', 'ErrorInvalidSchemaVersionForMailboxVersion'],
     misconfigured(
@@ -335,7 +323,7 @@ export const HTTP_STATUSES: readonly Row<number>[] = [
       'Exchange refuses the token, a fresh one too. Check the permission full_access_as_app and its admin consent (or the RBAC assignment), and that cloud and tenantId are those of the mailboxes. Exchange also answers so when it wants fewer connections',
     ),
   ],
-  [[403], misconfigured('transport', FORBIDDEN)],
+  [[403], misconfigured('transport', EWS_CLOSED)],
   [
     [404, 405],
     misconfigured('transport', 'No EWS at this address; check ewsUrl (it ends in /EWS/Exchange.asmx) and cloud'),

@@ -13,7 +13,15 @@ export type Credential =
       /** PEM, RSA. */
       readonly privateKey: string;
       readonly passphrase?: string;
-    };
+    }
+  | UncheckedCredential;
+
+/** What only the server can check. */
+type UncheckedCredential =
+  /** Of Azure; without clientId the one that the machine has of itself. */
+  | { readonly kind: 'managedIdentity'; readonly clientId?: string }
+  /** tokenFile holds the token of another identity provider, which the app registration trusts. */
+  | { readonly kind: 'workloadIdentity'; readonly tokenFile: string };
 
 /** A credential that was checked, in the form the token request needs. */
 export type CheckedCredential =
@@ -26,7 +34,8 @@ export type CheckedCredential =
       readonly privateKey: string;
       /** Epoch milliseconds. */
       readonly expiresAt: number;
-    };
+    }
+  | UncheckedCredential;
 
 export type CredentialCheck =
   { readonly ok: true; readonly credential: CheckedCredential } | { readonly ok: false; readonly fault: string };
@@ -37,6 +46,7 @@ const SKEW = 300_000;
 const fail = (fault: string): CredentialCheck => ({ ok: false, fault });
 
 export function checkCredential(credential: Credential, now: number = Date.now()): CredentialCheck {
+  if (credential.kind === 'managedIdentity' || credential.kind === 'workloadIdentity') return { ok: true, credential };
   if (credential.kind === 'secret') {
     const { secret } = credential;
     if (secret.trim() === '')

@@ -11,16 +11,19 @@ import { isIP } from 'node:net';
 import util from 'node:util';
 import type {
   ExchangeService,
+  EmailMessage,
   ExtendedPropertyDefinition,
   Importance as LibraryImportance,
   IXHRApi,
 } from 'ews-javascript-api';
 import type { Importance } from '../mail/precedence.ts';
-import type { Delayed, DeliveryStatus, Failed } from '../mail/status.ts';
+import type { Delayed, DeliveryStatus, Failed, Relayed } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
 import { base64, base64Length } from './base64.ts';
 import { call } from './call.ts';
-import type { CallOptions, CallResult, SoapCall } from './call.ts';
+import type { CallOptions, CallResult, SoapCall, Trouble } from './call.ts';
+import type { Asked, Draft, FoundDrafts, Saved, Sent } from './drafts.ts';
+import { draftsIn } from './drafts.ts';
 import type { StreamedBody } from './http.ts';
 import type { InternetHeader, MessageProperties } from './properties.ts';
 import { escapeXml } from './soap.ts';
@@ -72,13 +75,32 @@ export interface Ews {
   send(message: NewMessage, signal: AbortSignal): Promise<DeliveryStatus>;
   /** Looks for items by Message-ID, a page at a time. */
   find(search: Search, signal: AbortSignal): Promise<Found>;
+  readonly drafts: Drafts;
+}
+
+/** The operations of the two-step path. Each is one attempt, as of send(). */
+export interface Drafts {
+  /** Uploads the message as a draft in Drafts. Nothing is sent by it; unknown: the draft may be there. */
+  save(message: NewMessage, signal: AbortSignal): Promise<Saved>;
+  send(mailbox: string, draft: Draft, saveCopy: boolean, signal: AbortSignal): Promise<Sent>;
+  get(mailbox: string, id: string, signal: AbortSignal): Promise<Asked>;
+  /** Drafts that save() made for this item, 100 at most. */
+  find(mailbox: string, spoolId: string, signal: AbortSignal): Promise<FoundDrafts>;
+  /** For good. True: it is gone. */
+  remove(mailbox: string, id: string, signal: AbortSignal): Promise<boolean>;
 }
 
 /** Name of the sent copy's mark, a named property of the set PublicStrings. */
 export const MARK = 'smtp2exchange-id';
-/** PidTagMessageFlags (MS-OXCMSG section 2.2.1.6) and its flag mfRead: without it the copy looks like an unread draft. */
+/** The same on what was saved to be sent later, which tells it from a draft that Exchange leaves behind when it refuses. */
+export const DRAFT_MARK = 'smtp2exchange-draft';
+/**
+ * PidTagMessageFlags (MS-OXCMSG section 2.2.1.6): without mfRead the copy looks like an unread draft, and without mfUnsent
+ * what is saved is no draft.
+ */
 const MESSAGE_FLAGS = 0x0e07;
 const READ = 1;
+const UNSENT = 8;
 /** Below the 250 that Exchange allows for a page of a filtered search. */
 const PAGE = 100;
 
@@ -100,7 +122,7 @@ function checkAddress(text: string): void {
   const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
   if (!isLoopback) {
     throw new Error(
-      `ewsUrl begins with http://, so token and mail would travel to ${url.host} unprotected; use https:// (http:// is for this machine only)`,
+      `ewsUrl begins with http://, so login and mail would travel to ${url.host} unprotected; use https:// (http:// is for this machine only)`,
     );
   }
 }
@@ -135,25 +157,59 @@ class LibraryEws implements Ews {
   readonly #library: Library;
   readonly #options: CallOptions;
   readonly #mark: ExtendedPropertyDefinition;
+  readonly #draftMark: ExtendedPropertyDefinition;
+  readonly drafts: Drafts = {
+    save: (message, signal) => this.#save(message, signal),
+    send: (mailbox, draft, saveCopy, signal) => this.#sendDraft(mailbox, draft, saveCopy, signal),
+    get: (mailbox, id, signal) => this.#getDraft(mailbox, id, signal),
+    find: (mailbox, spoolId, signal) => this.#findDrafts(mailbox, spoolId, signal),
+    remove: (mailbox, id, signal) => this.#removeDraft(mailbox, id, signal),
+  };
 
   constructor(library: Library, options: CallOptions) {
     this.#library = library;
     this.#options = options;
-    this.#mark = new library.ExtendedPropertyDefinition(
-      library.DefaultExtendedPropertySet.PublicStrings,
-      MARK,
-      library.MapiPropertyType.String,
-    );
+    const { PublicStrings } = library.DefaultExtendedPropertySet;
+    const { String: text } = library.MapiPropertyType;
+    this.#mark = new library.ExtendedPropertyDefinition(PublicStrings, MARK, text);
+    this.#draftMark = new library.ExtendedPropertyDefinition(PublicStrings, DRAFT_MARK, text);
   }
 
   async send(message: NewMessage, signal: AbortSignal): Promise<DeliveryStatus> {
+    const { SentItems } = this.#library.WellKnownFolderName;
+    const result = await this.#upload(message, false, signal, async (item) => {
+      // Named, because some servers file the copy elsewhere otherwise.
+      if (message.saveCopy) await item.SendAndSaveCopy(SentItems);
+      else await item.Send();
+    });
+    // That the library could not read what is surely a success changes nothing: the message went out.
+    return result.ok ? accepted(result) : result.status;
+  }
+
+  async #save(message: NewMessage, signal: AbortSignal): Promise<Saved> {
+    const { Drafts: folder } = this.#library.WellKnownFolderName;
+    const result = await this.#upload(message, true, signal, (item) => item.Save(folder));
+    if (!result.ok) return result;
+    const [draft] = draftsIn(result.xml);
+    if (draft) return { ok: true, draft };
+    // Saved, and nobody can say under which id: it has to be looked for.
+    return { ok: false, status: { ...unreadableAnswer(), outcome: 'unknown' } };
+  }
+
+  /** One CreateItem with the message streamed. @param isDraft it is saved as one */
+  async #upload(
+    message: NewMessage,
+    isDraft: boolean,
+    signal: AbortSignal,
+    create: (item: EmailMessage) => Promise<unknown>,
+  ): Promise<CallResult> {
     const library = this.#library;
     const mailbox = escapeXml(message.mailbox);
-    if (mailbox === undefined) return unusableMailbox();
+    if (mailbox === undefined) return { ok: false, status: unusableMailbox() };
     const blind: string[] = [];
     for (const address of message.blind) {
       const escaped = escapeXml(address);
-      if (escaped === undefined) return unusableRecipient();
+      if (escaped === undefined) return { ok: false, status: unusableRecipient() };
       blind.push(escaped);
     }
     const headers = escapedHeaders(message.internetHeaders);
@@ -176,9 +232,10 @@ class LibraryEws implements Ews {
       item.MimeContent = mime;
       for (const address of blind) item.BccRecipients.Add(new library.EmailAddress(address));
       item.SetExtendedProperty(this.#mark, mark);
+      if (isDraft) item.SetExtendedProperty(this.#draftMark, mark);
       item.SetExtendedProperty(
         new library.ExtendedPropertyDefinition(MESSAGE_FLAGS, library.MapiPropertyType.Integer),
-        READ,
+        isDraft ? READ | UNSENT : READ,
       );
       if (message.itemClass !== undefined) item.ItemClass = escapeXml(message.itemClass) ?? '';
       if (message.importance !== undefined) item.Importance = importanceIn(library, message.importance);
@@ -189,13 +246,76 @@ class LibraryEws implements Ews {
         const { String: text } = library.MapiPropertyType;
         item.SetExtendedProperty(new library.ExtendedPropertyDefinition(InternetHeaders, name, text), value);
       }
-      // Named, because some servers file the copy elsewhere otherwise.
-      if (message.saveCopy) await item.SendAndSaveCopy(library.WellKnownFolderName.SentItems);
-      else await item.Send();
+      await create(item);
     });
-    // That the library could not read what is surely a success changes nothing: the message went out.
-    if (!result.ok) return result.status;
-    return { outcome: 'relayed', code: '2.0.0', cause: 'NoError', text: 'Accepted by Exchange', ids: result.ids };
+    return result;
+  }
+
+  async #sendDraft(address: string, draft: Draft, saveCopy: boolean, signal: AbortSignal): Promise<Sent> {
+    const library = this.#library;
+    const sent = await this.#ask('SendItem', address, signal, async (service) => {
+      const item = { Id: this.#idOf(draft) };
+      const folder = saveCopy ? new library.FolderId(library.WellKnownFolderName.SentItems) : null;
+      // Not among its types: made for its own use, and the only way that takes a folder and no look at the item.
+      await (service as unknown as { SendItem(one: unknown, to: unknown): Promise<unknown> }).SendItem(item, folder);
+    });
+    if (!sent.ok) return sent.status;
+    // The mark of the one server that is known to do so.
+    return sent.xml.includes('ResponseMessages') ? accepted(sent) : { ...accepted(sent), keepsDraft: true };
+  }
+
+  async #getDraft(address: string, id: string, signal: AbortSignal): Promise<Asked> {
+    const library = this.#library;
+    const { IdOnly } = library.BasePropertySet;
+    const answer = await this.#ask('GetItem', address, signal, async (service) => {
+      const { IsDraft, IsSubmitted } = library.ItemSchema;
+      const wanted = new library.PropertySet(IdOnly, [IsSubmitted, IsDraft]);
+      await service.BindToItems([this.#idOf({ id, changeKey: '' })], wanted);
+    });
+    if (!answer.ok)
+      return answer.status.cause === 'ErrorItemNotFound' ? { ok: true, state: 'gone' } : harmless(answer.status);
+    const [state] = draftsIn(answer.xml);
+    return state ? { ok: true, state } : { ok: false, status: unreadableAnswer() };
+  }
+
+  async #findDrafts(address: string, spoolId: string, signal: AbortSignal): Promise<FoundDrafts> {
+    const library = this.#library;
+    const answer = await this.#ask('FindItem', address, signal, async (service) => {
+      const view = new library.ItemView(PAGE);
+      const { IsDraft, IsSubmitted } = library.ItemSchema;
+      view.PropertySet = new library.PropertySet(library.BasePropertySet.IdOnly, [IsSubmitted, IsDraft]);
+      const filter = new library.SearchFilter.IsEqualTo(this.#draftMark, escapeXml(spoolId) ?? '');
+      await service.FindItems(library.WellKnownFolderName.Drafts, filter, view);
+    });
+    return answer.ok ? { ok: true, drafts: draftsIn(answer.xml) } : harmless(answer.status);
+  }
+
+  async #removeDraft(address: string, id: string, signal: AbortSignal): Promise<boolean> {
+    const answer = await this.#ask('DeleteItem', address, signal, async (service) => {
+      const { HardDelete } = this.#library.DeleteMode;
+      await service.DeleteItems([this.#idOf({ id, changeKey: '' })], HardDelete, null as never, null as never);
+    });
+    return answer.ok || answer.status.cause === 'ErrorItemNotFound';
+  }
+
+  #idOf({ id, changeKey }: Draft): InstanceType<Library['ItemId']> {
+    const itemId = new this.#library.ItemId(escapeXml(id) ?? '');
+    if (changeKey !== '') itemId.ChangeKey = escapeXml(changeKey) ?? '';
+    return itemId;
+  }
+
+  /** A request without a message in it. */
+  async #ask(
+    operation: 'SendItem' | 'GetItem' | 'FindItem' | 'DeleteItem',
+    address: string,
+    signal: AbortSignal,
+    use: (service: ExchangeService) => Promise<unknown>,
+  ): Promise<CallResult> {
+    const mailbox = escapeXml(address);
+    if (mailbox === undefined) return { ok: false, status: unusableMailbox() };
+    const sends = operation === 'SendItem';
+    const body = (soap: string): Buffer => Buffer.from(soap);
+    return (await this.#run(mailbox, { operation, sends, mailbox: address, signal, body }, use)).result;
   }
 
   async find(search: Search, signal: AbortSignal): Promise<Found> {
@@ -238,7 +358,7 @@ class LibraryEws implements Ews {
     // A new one each time: a service keeps the header fields of the last answer it saw.
     const service = new library.ExchangeService(library.ExchangeVersion.Exchange2013_SP1);
     service.Url = new library.Uri(this.#options.url);
-    // It asks for credentials but does not get the token: call() writes the request's header.
+    // It asks for credentials but gets none: the authorizer writes the request's header.
     service.Credentials = new library.OAuthCredentials('unused', true);
     service.ImpersonatedUserId = new library.ImpersonatedUserId(library.ConnectingIdType.SmtpAddress, mailbox);
     let result: CallResult | undefined;
@@ -309,7 +429,15 @@ function around(soap: string, place: string, content: StreamedBody): StreamedBod
   };
 }
 
-function neverUnknown(status: Exclude<CallResult, { ok: true }>['status']): Delayed | Failed {
+function accepted({ ids }: Extract<CallResult, { ok: true }>): Relayed {
+  return { outcome: 'relayed', code: '2.0.0', cause: 'NoError', text: 'Accepted by Exchange', ids };
+}
+
+function harmless(status: Trouble): { readonly ok: false; readonly status: Delayed | Failed } {
+  return { ok: false, status: neverUnknown(status) };
+}
+
+function neverUnknown(status: Trouble): Delayed | Failed {
   if (status.outcome === 'unknown') throw new Error('a request that sends nothing cannot have an unknown outcome');
   return status;
 }

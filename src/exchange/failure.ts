@@ -110,6 +110,12 @@ function beforeSending(
       return `the certificate of ${peer} is not valid yet${shown}; check this machine's clock`;
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
       return `the certificate of ${peer} is for another name${shown}; use the name it was made for`;
+    case 'ERR_SSL_UNSUPPORTED_PROTOCOL':
+    case 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION':
+    case 'ERR_SSL_VERSION_TOO_LOW':
+      return `${peer} knows no TLS as new as this gateway wants (${code}); update that server, or lower exchange.minTls if nothing else helps`;
+    case 'LANE_CLOSED':
+      return `the connection to ${peer} that was logged in has ended (${code}); another is made`;
     case 'EPROTO':
     case 'ERR_SSL_WRONG_VERSION_NUMBER':
     case 'ERR_SSL_PACKET_LENGTH_TOO_LONG':

@@ -3,28 +3,23 @@
  * builds the request and signs the assertion; keeping, throttling and reading errors are not left to it. Never rejects; a
  * failure never holds secret, assertion or token, whatever the server sent. The only file that knows msal-node.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import {
   ConfidentialClientApplication,
+  ManagedIdentityApplication,
   type INetworkModule,
   type NetworkRequestOptions,
   type NetworkResponse,
 } from '@azure/msal-node';
 import { adviceFor, isMisconfigured } from './advice.ts';
+import { unreachable } from '../mail/status.ts';
+import { readAssertion } from './assertion.ts';
 import { type CheckedCredential } from './credential.ts';
+import type { TokenFailure } from './token-failure.ts';
 import { HttpFailure, type Http } from './http.ts';
+import { retryAfterOf } from './retry-after.ts';
 
-export interface TokenFailure {
-  readonly ok: false;
-  /** Stable word for logs and metrics: `AADSTS7000215`, `invalid_client`, `HTTP 503`, `ENOTFOUND`, `TIMEOUT`, `ABORTED`. */
-  readonly cause: string;
-  readonly oauthError?: string;
-  /** Waiting does not help, the configuration has to change (4.3.5). */
-  readonly misconfigured: boolean;
-  /** What happened and what to do. */
-  readonly advice: string;
-  /** Milliseconds the server asked to wait; absent: it said nothing. */
-  readonly retryAfter?: number;
-}
+export type { TokenFailure } from './token-failure.ts';
 
 export interface GrantOptions {
   readonly authority: string;
@@ -48,7 +43,8 @@ export interface Granted {
 interface Wire {
   failure?: HttpFailure;
   status?: number;
-  retryAfter?: string | undefined;
+  /** Milliseconds. */
+  retryAfter?: number | undefined;
   body?: Readonly<Record<string, unknown>>;
 }
 
@@ -56,6 +52,8 @@ export type RequestToken = (signal: AbortSignal) => Promise<Granted | TokenFailu
 
 /** Throws an Error with a plain sentence if the authority cannot work. */
 export function requestWith(options: GrantOptions): RequestToken {
+  const { credential } = options;
+  if (credential.kind === 'managedIdentity') return asMachine(options, credential.clientId);
   const authority = options.authority.replace(/\/+$/, '');
   const url = URL.parse(authority);
   if (url?.protocol !== 'https:' || url.pathname.length < 2) {
@@ -63,7 +61,7 @@ export function requestWith(options: GrantOptions): RequestToken {
       'the authority must be an https address that ends in the tenant, for example https://login.microsoftonline.com/contoso.com',
     );
   }
-  const { credential, now, timeout } = options;
+  const { now, timeout } = options;
   const auth = {
     clientId: options.clientId,
     authority,
@@ -75,18 +73,20 @@ export function requestWith(options: GrantOptions): RequestToken {
       authorization_endpoint: `${authority}/oauth2/v2.0/authorize`,
       jwks_uri: `${authority}/discovery/v2.0/keys`,
     }),
-    ...(credential.kind === 'secret'
-      ? { clientSecret: credential.secret }
-      : { clientCertificate: { thumbprintSha256: credential.thumbprint, privateKey: credential.privateKey } }),
   };
   return async (signal) => {
     const wire: Wire = {};
     const limit = AbortSignal.timeout(timeout);
-    const networkClient = networkOn(options.http, wire, AbortSignal.any([signal, limit]));
+    const networkClient = networkOn(options.http, wire, AbortSignal.any([signal, limit]), now);
+    const proof = await proofOf(credential);
+    if ('ok' in proof) return proof;
     let token: string | undefined;
     try {
       // A new one each time: an application object throttles itself for a minute after a failure, and would answer from its own cache.
-      const application = new ConfidentialClientApplication({ auth, system: { networkClient } });
+      const application = new ConfidentialClientApplication({
+        auth: { ...auth, ...proof },
+        system: { networkClient },
+      });
       const result = await application.acquireTokenByClientCredential({
         scopes: [options.scope],
         skipCache: true,
@@ -95,21 +95,107 @@ export function requestWith(options: GrantOptions): RequestToken {
     } catch (error) {
       if (wire.failure === undefined && wire.status === undefined) return notEvenSent(error);
     }
-    if (limit.aborted && wire.failure?.code === 'ABORTED') {
-      return {
-        ok: false,
-        cause: 'TIMEOUT',
-        misconfigured: false,
-        advice: `${url.host} gave no token within ${timeout / 1000} s. Check the network; it is asked again.`,
-      };
+    if (limit.aborted && wire.failure?.code === 'ABORTED') return tooLate(url.host, timeout);
+    if (token !== undefined && token !== '' && wire.body)
+      return { ok: true, token, expiresIn: lifetimeOf(wire.body, now()) };
+    return failureOf(wire, url.host, credential);
+  };
+}
+
+function tooLate(host: string, timeout: number): TokenFailure {
+  return {
+    ok: false,
+    cause: 'TIMEOUT',
+    misconfigured: false,
+    advice: `${host} gave no token within ${timeout / 1000} s. Check the network; it is asked again.`,
+  };
+}
+
+type Proof =
+  | { readonly clientSecret: string }
+  | { readonly clientAssertion: string }
+  | { readonly clientCertificate: { readonly thumbprintSha256: string; readonly privateKey: string } };
+
+/** As msal-node wants it; or why there is none. */
+async function proofOf(
+  credential: Exclude<CheckedCredential, { kind: 'managedIdentity' }>,
+): Promise<Proof | TokenFailure> {
+  switch (credential.kind) {
+    case 'secret':
+      return { clientSecret: credential.secret };
+    case 'certificate':
+      return { clientCertificate: { thumbprintSha256: credential.thumbprint, privateKey: credential.privateKey } };
+    case 'workloadIdentity': {
+      const read = await readAssertion(credential.tokenFile);
+      return read.ok ? { clientAssertion: read.assertion } : read;
     }
-    if (token !== undefined && token !== '' && wire.body) return { ok: true, token, expiresIn: lifetimeOf(wire.body) };
-    return failureOf(wire, url.host, now(), credential);
+    default:
+      return unreachable(credential);
+  }
+}
+
+/**
+ * With the identity of the Azure machine or service this runs on: the environment says where to ask (App Service, Arc and
+ * others), and else the instance metadata service, 169.254.169.254.
+ */
+function asMachine(options: GrantOptions, userAssignedClientId: string | undefined): RequestToken {
+  const { now, timeout } = options;
+  return async (signal) => {
+    const wire: Wire = {};
+    const limit = AbortSignal.timeout(timeout);
+    const network = networkOn(options.http, wire, AbortSignal.any([signal, limit]), now);
+    let token: string | undefined;
+    try {
+      const application = new ManagedIdentityApplication({
+        ...(userAssignedClientId === undefined ? {} : { managedIdentityIdParams: { userAssignedClientId } }),
+        system: { networkClient: MACHINE_NETWORK, disableInternalRetries: true },
+      });
+      const resource = options.scope.replace(/\/\.default$/, '');
+      const result = await ofRequest.run(network, () => application.acquireToken({ resource, forceRefresh: true }));
+      token = result.accessToken;
+    } catch (error) {
+      if (wire.failure === undefined && wire.status === undefined) return notEvenSent(error);
+    }
+    if (limit.aborted && wire.failure?.code === 'ABORTED') return tooLate(MACHINE, timeout);
+    if (token !== undefined && token !== '' && wire.body)
+      return { ok: true, token, expiresIn: lifetimeOf(wire.body, now()) };
+    return machineFailure(failureOf(wire, MACHINE, options.credential), wire, userAssignedClientId);
+  };
+}
+
+const MACHINE = 'the managed identity endpoint';
+
+/** msal-node keeps the first network module it gets for the life of the process: so this one finds the one of the request. */
+const ofRequest = new AsyncLocalStorage<INetworkModule>();
+const MACHINE_NETWORK: INetworkModule = {
+  sendGetRequestAsync: async (url, options) => await current().sendGetRequestAsync(url, options),
+  sendPostRequestAsync: async (url, options) => await current().sendPostRequestAsync(url, options),
+};
+
+function current(): INetworkModule {
+  const network = ofRequest.getStore();
+  if (network === undefined) throw new Error('a token request outside of its own context');
+  return network;
+}
+
+function machineFailure(failure: TokenFailure, { status, body }: Wire, clientId: string | undefined): TokenFailure {
+  if (status === undefined) {
+    const where = 'This is no Azure machine or service with a managed identity, or a firewall keeps its endpoint away.';
+    return { ...failure, advice: `${failure.advice} ${where} Check exchange.managedIdentity.` };
+  }
+  if (status !== 400 && status !== 403 && status !== 404) return failure;
+  const which = clientId === undefined ? 'system-assigned identity' : 'user-assigned identity with this client ID';
+  const said = textIn(body, 'error_description') ?? textIn(body, 'message');
+  const told = said === undefined ? '' : ` It said: ${shown(said, { kind: 'managedIdentity' })}`;
+  return {
+    ...failure,
+    misconfigured: status !== 404,
+    advice: `The machine has no ${which}, or may not use it. Turn it on or assign it in Azure (Identity), and check exchange.managedIdentity.${told}`,
   };
 }
 
 /** Carries msal-node's requests on our own dispatcher and keeps what it would not tell. */
-function networkOn(http: Http, wire: Wire, signal: AbortSignal): INetworkModule {
+function networkOn(http: Http, wire: Wire, signal: AbortSignal, now: () => number): INetworkModule {
   const send = async <T>(method: string, url: string, options?: NetworkRequestOptions): Promise<NetworkResponse<T>> => {
     try {
       const answer = await http.request({
@@ -120,7 +206,7 @@ function networkOn(http: Http, wire: Wire, signal: AbortSignal): INetworkModule 
         signal,
       });
       wire.status = answer.status;
-      wire.retryAfter = answer.headers['retry-after'];
+      wire.retryAfter = retryAfterOf(answer.headers, now());
       const text = await answer.text(1_048_576);
       const body = objectIn(text);
       if (!body) throw new Error('the answer is not a JSON object');
@@ -137,9 +223,9 @@ function networkOn(http: Http, wire: Wire, signal: AbortSignal): INetworkModule 
   };
 }
 
-/** Milliseconds. Servers send a number or a numeric text; one that says nothing gets ten minutes. */
-function lifetimeOf(body: Readonly<Record<string, unknown>>): number {
-  const seconds = Number(body['expires_in']);
+/** Milliseconds. Servers send a number or a numeric text, App Service a moment; one that says nothing gets ten minutes. */
+function lifetimeOf(body: Readonly<Record<string, unknown>>, now: number): number {
+  const seconds = Number(body['expires_in'] ?? Number(body['expires_on']) - now / 1000);
   return Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : 600_000;
 }
 
@@ -156,10 +242,9 @@ function notEvenSent(error: unknown): TokenFailure {
 
 const TRUST = /CERT|ALTNAME|UNABLE_TO_|SELF_SIGNED|^PROXY_4/;
 
-function failureOf(wire: Wire, host: string, now: number, credential: CheckedCredential): TokenFailure {
+function failureOf(wire: Wire, host: string, credential: CheckedCredential): TokenFailure {
   const { status, body, failure } = wire;
-  const wait = retryAfterOf(wire.retryAfter, now);
-  const later = wait === undefined ? {} : { retryAfter: wait };
+  const later = wire.retryAfter === undefined ? {} : { retryAfter: wire.retryAfter };
   if (status === undefined || failure !== undefined) {
     const cause = failure?.code ?? 'NO_ANSWER';
     return {
@@ -218,13 +303,6 @@ function shown(text: string, credential: CheckedCredential): string {
 
 function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
-}
-
-/** Retry-After (RFC 9110 section 10.2.3), seconds or a date, as milliseconds from now. */
-function retryAfterOf(value: string | undefined, now: number): number | undefined {
-  if (value === undefined) return undefined;
-  const wait = /^\s*\d+\s*$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
-  return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
 }
 
 /** A JSON object, or nothing. */

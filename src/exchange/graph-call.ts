@@ -6,22 +6,26 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Delayed, Failed, TraceIds } from '../mail/status.ts';
-import { ANSWER_LIMIT, field, harmless, idsOf, placeOf, printable, retryAfterOf, statusOf } from './call.ts';
+import type { Answered, Authorizer } from './authorizer.ts';
+import { ANSWER_LIMIT, field, harmless, idsOf, placeOf, printable, statusOf, waitOf } from './call.ts';
 import { withoutAnswer, withoutToken } from './call.ts';
 import type { Trouble } from './call.ts';
 import { meaningOfGraph } from './graph-codes.ts';
 import { HttpFailure } from './http.ts';
 import type { Http, HttpRequest, HttpResponse } from './http.ts';
-import type { TokenProvider } from './token.ts';
+import { retryAfterOf } from './retry-after.ts';
 
 export interface GraphOptions {
+  /** With tokens for the audience of Graph, which is not that of EWS. */
+  readonly authorizer: Authorizer;
+  /** For upload sessions, which have their own authorization in their address. */
   readonly http: Http;
-  /** For the audience of Graph, which is not that of EWS. */
-  readonly token: TokenProvider;
   /** `https://graph.microsoft.com/v1.0`, without a slash at its end. */
   readonly url: string;
   /** Of this program, for the User-Agent. */
   readonly version: string;
+  /** Of the app registration, for advice. */
+  readonly clientId?: string;
   readonly now?: () => number;
   readonly uuid?: () => string;
 }
@@ -49,36 +53,27 @@ export interface GraphFailure<Status extends Trouble = Trouble> {
 export type GraphResult = { readonly ok: true; readonly json: unknown; readonly ids: TraceIds } | GraphFailure;
 
 export async function graphCall(options: GraphOptions, request: GraphRequest): Promise<GraphResult> {
-  let refused: string | undefined;
-  for (;;) {
-    const given = await options.token.get(request.signal);
-    if (!given.ok) return { ok: false, status: withoutToken(given) };
-    // The provider has no other token to give: the answer would be the same.
-    if (given.token === refused) {
-      return { ok: false, status: statusOf(meaningOfGraph(401, undefined), { cause: 'HTTP 401' }), http: 401 };
-    }
-    const clientRequestId = (options.uuid ?? randomUUID)();
-    let response: HttpResponse;
-    try {
-      response = await options.http.request({
-        method: request.method,
-        url: `${options.url}${request.path}`,
-        headers: headersOf(options, request, given.token, clientRequestId),
-        ...(request.body === undefined ? {} : { body: request.body }),
-        signal: request.signal,
-      });
-    } catch (error) {
-      if (!(error instanceof HttpFailure)) throw error;
-      return { ok: false, status: withoutAnswer(error, request.sends, { clientRequestId }) };
-    }
-    if (response.status === 401 && refused === undefined) {
-      refused = given.token;
-      response.discard();
-      options.token.refuse(given.token);
-      continue;
-    }
-    return await judge(response, request, idsOf(response, clientRequestId), options.now ?? Date.now);
+  let clientRequestId = '';
+  const make = (): HttpRequest => {
+    clientRequestId = (options.uuid ?? randomUUID)();
+    return {
+      method: request.method,
+      url: `${options.url}${request.path}`,
+      headers: headersOf(options, request, clientRequestId),
+      ...(request.body === undefined ? {} : { body: request.body }),
+      signal: request.signal,
+    };
+  };
+  let answered: Answered;
+  try {
+    answered = await options.authorizer.send(make, request.signal);
+  } catch (error) {
+    if (!(error instanceof HttpFailure)) throw error;
+    return { ok: false, status: withoutAnswer(error, request.sends, { clientRequestId }) };
   }
+  if (!answered.ok) return { ok: false, status: withoutToken(answered) };
+  const { response } = answered;
+  return await judge(response, request, idsOf(response, clientRequestId), options.now ?? Date.now);
 }
 
 /** The same for a request that changes nothing, or nothing that matters twice. */
@@ -93,11 +88,9 @@ export async function askGraph(
 function headersOf(
   { version }: GraphOptions,
   { body, contentType = 'application/json' }: GraphRequest,
-  token: string,
   clientRequestId: string,
 ): Record<string, string> {
   return {
-    authorization: `Bearer ${token}`,
     accept: 'application/json',
     'accept-encoding': 'gzip, deflate',
     'user-agent': `smtp2exchange/${version}`,
@@ -150,7 +143,7 @@ export function troubleOf(
     field(response, 'x-ms-ags-diagnostic'),
     response.status >= 300 && response.status < 400 ? placeOf(response) : undefined,
   ];
-  const retryAfter = retryAfterOf(response.headers['retry-after'], now());
+  const retryAfter = waitOf(retryAfterOf(response.headers, now()));
   return statusOf(meaningOfGraph(response.status, code), {
     cause: code ?? `HTTP ${response.status}`,
     notes,

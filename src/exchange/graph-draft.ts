@@ -55,7 +55,7 @@ export async function sendByDraft(
 ): Promise<DeliveryStatus> {
   const { item } = outgoing;
   const { graph } = options;
-  if (item.attempts > 1) {
+  if (item.doubtful || item.attempts > 1 || item.lastStatus !== undefined) {
     const left = await findInFolder(graph, item, 'drafts', signal);
     if (!left.ok) return narrowed(left.status);
     const drafts = left.ours.filter(({ kind }) => kind === 'draft');

@@ -6,10 +6,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { UploadSession } from '@microsoft/microsoft-graph-types';
 import type { Delayed, Failed } from '../mail/status.ts';
-import { harmless, retryAfterOf, withoutAnswer } from './call.ts';
+import { harmless, waitOf, withoutAnswer } from './call.ts';
 import { objectIn, troubleOf } from './graph-call.ts';
 import { HttpFailure } from './http.ts';
 import type { Http, HttpResponse, StreamedBody } from './http.ts';
+import { retryAfterOf } from './retry-after.ts';
 
 export interface UploadOptions {
   readonly http: Http;
@@ -163,7 +164,7 @@ async function request(
   }
   if (response.status === 404 || response.status === 410) return { kind: 'gone' };
   const status = harmless(troubleOf(response, json, { now }));
-  const retryAfter = retryAfterOf(response.headers['retry-after'], now());
+  const retryAfter = waitOf(retryAfterOf(response.headers, now()));
   const passes = response.status >= 500 || response.status === 429 || response.status === 416 || response.status < 300;
   return { kind: 'trouble', status, isFinal: !passes, ...(retryAfter === undefined ? {} : { retryAfter }) };
 }

@@ -35,7 +35,9 @@ import {
   headerTooLarge,
   heldBack,
   MAX_HEADER_SIZE,
+  PRECIOUS_FIELD,
   readHeader,
+  refusedLook,
   replaceHeader,
   SizeMismatch,
   unreadable,
@@ -73,7 +75,7 @@ async function deliver(
   if (item.headerSize > MAX_HEADER_SIZE) return headerTooLarge(item.headerSize, MAX_HEADER_SIZE);
   try {
     const { fields, blind } = applyEnvelope(
-      splitHeader(await readHeader(outgoing)),
+      splitHeader(await readHeader(outgoing)).filter(({ name }) => name !== PRECIOUS_FIELD),
       item.envelope.recipients.map(({ address }) => address),
     );
     if (!blind.every(isSendable)) return unusableRecipient();
@@ -163,7 +165,7 @@ async function verify(
     const found = await findInFolder(graph, item, folder, signal);
     if (!found.ok) {
       // Sending is allowed and looking is not: that is a choice some make, and nothing to hold mail for.
-      if (found.http !== 403 && found.status.outcome === 'delayed') return found.status;
+      if (found.http !== 403) return found.status.outcome === 'delayed' ? found.status : refusedLook(found.status);
       return { outcome: 'unknowable', reason: found.status.reason ?? found.status.text };
     }
     const { ours } = found;

@@ -4,13 +4,15 @@
  * the request had come; an error of the caller's own body reader passes through unchanged, and then the last octet was
  * surely not sent. Anything else thrown is a bug. The only file that knows undici.
  */
+import type { Socket } from 'node:net';
 import { finished, pipeline, Readable, type Transform } from 'node:stream';
 import {
   createSecureContext,
   getCACertificates,
   type PeerCertificate,
   type SecureContext,
-  type TLSSocket,
+  type SecureVersion,
+  TLSSocket,
 } from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { createGunzip, createInflate } from 'node:zlib';
@@ -31,6 +33,8 @@ export interface HttpOptions extends ProxyOptions {
   readonly bodyTimeout?: number;
   /** Connections per server, default 64; further requests wait. */
   readonly connections?: number;
+  /** Lowest TLS version, default 1.2. Below it, the checks of keys and hashes are those of old times too. */
+  readonly minTls?: '1.0' | '1.1' | '1.2' | '1.3';
 }
 
 /** A body whose octets are produced while they are sent. Chunks must not be changed after they were yielded. */
@@ -70,22 +74,89 @@ export interface Http {
   close(): Promise<void>;
 }
 
+/** One connection to one server, never made anew: what was proved on it holds for every request on it. */
+export interface Lane {
+  /** As Http.request. Fails before anything is sent, with code LANE_CLOSED, once the connection has ended. */
+  request(request: HttpRequest): Promise<HttpResponse>;
+  /** No request was made yet, or its connection is still there. */
+  isOpen(): boolean;
+  /** DER of the server's certificate, from the first answer on; without TLS there is none. */
+  certificate(): Buffer | undefined;
+  /** Ends the connection; what is in flight fails. Idempotent. */
+  close(): void;
+}
+
+export interface HttpWithLanes extends Http {
+  /** Closed by close() too. */
+  lane(): Lane;
+}
+
 type Connector = buildConnector.connector;
 
+/** Milliseconds that a connection which has logged in may idle; below the two minutes of IIS. */
+const LANE_IDLE = 90_000;
+
 /** Throws an Error with a plain sentence if a proxy's URL or a CA certificate cannot be used. */
-export function createHttp(options: HttpOptions = {}): Http {
-  const agent = new Agent({
-    connect: connectorOf(options),
+export function createHttp(options: HttpOptions = {}): HttpWithLanes {
+  const connect = connectorOf(options, true);
+  // A TLS session that is resumed does not show the certificate, to which a login may have to be bound.
+  const connectLane = connectorOf(options, false);
+  const settings = {
     // One request at a time per connection, HTTP/1.1 only: what was handed to the socket is then known exactly.
     allowH2: false,
     pipelining: 1,
     connections: options.connections ?? 64,
     headersTimeout: options.headersTimeout ?? 60_000,
     bodyTimeout: options.bodyTimeout ?? 60_000,
-  });
+  };
+  const agent = new Agent({ ...settings, connect });
+  const lanes = new Set<Lane>();
   return {
     request: (request) => new Promise((resolve, reject) => dispatch(agent, request, resolve, reject)),
-    close: async () => await agent.destroy(),
+    lane() {
+      const lane = openLane(settings, connectLane, () => lanes.delete(lane));
+      lanes.add(lane);
+      return lane;
+    },
+    async close() {
+      for (const lane of lanes) lane.close();
+      await agent.destroy();
+    },
+  };
+}
+
+function openLane(settings: Agent.Options, connect: Connector, onEnd: () => void): Lane {
+  let socket: Socket | undefined;
+  let certificate: Buffer | undefined;
+  let state: 'new' | 'used' | 'ended' = 'new';
+  const end = (): void => {
+    if (state === 'ended') return;
+    state = 'ended';
+    onEnd();
+  };
+  const once: Connector = (target, callback) => {
+    if (state !== 'new') return callback(new ConnectError('LANE_CLOSED', 'its one connection has ended'), null);
+    state = 'used';
+    connect(target, (...[error, made]) => {
+      if (error !== null) {
+        end();
+        return callback(error, null);
+      }
+      socket = made;
+      made.once('close', end);
+      if (made instanceof TLSSocket) certificate = made.getPeerCertificate().raw;
+      callback(null, made);
+    });
+  };
+  const agent = new Agent({ ...settings, connect: once, connections: 1, keepAliveTimeout: LANE_IDLE });
+  return {
+    request: (request) => new Promise((resolve, reject) => dispatch(agent, request, resolve, reject)),
+    isOpen: () => state === 'new' || (state === 'used' && socket?.destroyed !== true),
+    certificate: () => certificate,
+    close() {
+      end();
+      void agent.destroy();
+    },
   };
 }
 
@@ -255,11 +326,20 @@ function decompressed(encoding: string | undefined, answer: Readable): Readable 
 }
 
 /** How connections are made: directly or through a proxy. */
-function connectorOf(options: HttpOptions): Connector {
+function connectorOf(options: HttpOptions, resumes: boolean): Connector {
   const timeout = options.connectTimeout ?? 10_000;
-  const secureContext = options.ca === undefined ? undefined : contextOf(options.ca);
+  const tls = tlsOf(options.minTls);
+  const secureContext = options.ca === undefined ? undefined : contextOf(options.ca, tls);
   const choose = chooseProxy(options);
-  const direct = telling(buildConnector({ timeout, allowH2: false, ...(secureContext ? { secureContext } : {}) }));
+  const direct = telling(
+    buildConnector({
+      timeout,
+      allowH2: false,
+      ...(resumes ? {} : { maxCachedSessions: 0 }),
+      ...tls,
+      ...(secureContext ? { secureContext } : {}),
+    }),
+  );
   return (target, callback) => {
     const { hostname, protocol } = target;
     const port = target.port || (protocol === 'https:' ? '443' : '80');
@@ -287,11 +367,30 @@ function telling(connect: Connector): Connector {
   };
 }
 
-function contextOf(extra: string | readonly string[]): SecureContext {
+interface TlsLimits {
+  readonly minVersion?: SecureVersion;
+  readonly ciphers?: string;
+}
+
+function tlsOf(minTls: HttpOptions['minTls']): TlsLimits {
+  switch (minTls) {
+    // OpenSSL refuses the old versions at its usual security level, whatever minVersion says.
+    case '1.0':
+      return { minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' };
+    case '1.1':
+      return { minVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' };
+    case '1.3':
+      return { minVersion: 'TLSv1.3' };
+    default:
+      return {};
+  }
+}
+
+function contextOf(extra: string | readonly string[], tls: TlsLimits): SecureContext {
   const list = typeof extra === 'string' ? [extra] : extra;
   try {
     for (const pem of list) void new X509Certificate(pem);
-    return createSecureContext({ ca: [...getCACertificates('default'), ...list] });
+    return createSecureContext({ ...tls, ca: [...getCACertificates('default'), ...list] });
   } catch (error) {
     throw new Error(
       'the CA certificate given cannot be read: it must be PEM and begin with -----BEGIN CERTIFICATE-----',

@@ -9,10 +9,11 @@
  * Outbox or Drafts it was taken but not sent (yet): Exchange holds back what exceeds a mailbox's rate there, and leaves a
  * draft behind when it refuses a sender. Neither may be sent again blindly, so it is looked for again later, until
  * giveUpAfter hands it to the operator. Without a saved copy nothing can be known. (Gromox files the copy before it sends,
- * so with it a found copy proves less than with Exchange.)
+ * so with it a found copy proves less than with Exchange.) What is large or precious goes in two steps: see two-step.ts.
  */
 import type { QueueItem } from '../mail/item.ts';
-import { headerBlock, joinHeader, splitHeader } from '../mail/header.ts';
+import { fieldValue, headerBlock, joinHeader, splitHeader } from '../mail/header.ts';
+import type { HeaderField } from '../mail/header.ts';
 import { applyEnvelope } from '../mail/recipients.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { Delayed, DeliveryStatus, Failed, Relayed, Verification } from '../mail/status.ts';
@@ -20,6 +21,7 @@ import type { Outgoing, Transport } from '../mail/transport.ts';
 import { FOLDERS } from './ews.ts';
 import type { Ews, FolderName, NewMessage } from './ews.ts';
 import { readProperties } from './properties.ts';
+import { TwoStep } from './two-step.ts';
 
 export interface ExchangeTransportOptions {
   readonly ews: Ews;
@@ -30,6 +32,8 @@ export interface ExchangeTransportOptions {
    * mailbox never used before. Each name takes a place of the mailbox's quota of named properties for good.
    */
   readonly carryHeaders?: readonly string[];
+  /** Octets as spooled; what is larger goes in two steps. Default: only what its header says is precious. */
+  readonly twoStepAbove?: number;
   /** For events, default `ews`. */
   readonly name?: string;
   /** Octets of a header block that are held in memory, default 1 MiB. */
@@ -42,43 +46,51 @@ export const MAX_PAGES = 20;
 /** Milliseconds until a message found in Outbox or Drafts is looked for again. */
 const LOOK_AGAIN = 300_000;
 
+/** `X-Precious: yes`: its sender wants no doubt about it. For the gateway only, so it goes no further. */
+export const PRECIOUS_FIELD = 'x-precious';
+
 export function exchangeTransport(options: ExchangeTransportOptions): Transport {
+  const twoStep = new TwoStep(options.ews, options.saveToSentItems);
   return {
     name: options.name ?? 'ews',
-    deliver: (outgoing, signal) => deliver(options, outgoing, signal),
-    verify: ({ item }, signal) => verify(options, item, signal),
+    deliver: (outgoing, signal) => deliver(options, twoStep, outgoing, signal),
+    verify: (outgoing, signal) => verify(options, twoStep, outgoing, signal),
     // The connections belong to whoever made the Ews.
     close: async () => {},
   };
 }
 
 async function deliver(
-  { ews, saveToSentItems, carryHeaders = [], maxHeaderSize = MAX_HEADER_SIZE }: ExchangeTransportOptions,
+  options: ExchangeTransportOptions,
+  twoStep: TwoStep,
   outgoing: Outgoing,
   signal: AbortSignal,
 ): Promise<DeliveryStatus> {
+  const { ews, saveToSentItems, carryHeaders = [], maxHeaderSize = MAX_HEADER_SIZE } = options;
   const { item } = outgoing;
   if (signal.aborted) return aborted();
   if (item.headerSize > maxHeaderSize) return headerTooLarge(item.headerSize, maxHeaderSize);
   try {
     const block = await readHeader(outgoing);
+    const all = splitHeader(block);
     const { fields, blind } = applyEnvelope(
-      splitHeader(block),
+      all.filter(({ name }) => name !== PRECIOUS_FIELD),
       item.envelope.recipients.map(({ address }) => address),
     );
     const header = joinHeader(fields);
-    return await send(
-      ews,
-      {
-        ...(await readProperties(fields, carryHeaders)),
-        mailbox: item.mailbox,
-        spoolId: item.id,
-        blind,
-        saveCopy: saveToSentItems,
-        content: { length: header.length + item.size - item.headerSize, open: () => replaceHeader(header, outgoing) },
-      },
-      signal,
-    );
+    const message: NewMessage = {
+      ...(await readProperties(fields, carryHeaders)),
+      mailbox: item.mailbox,
+      spoolId: item.id,
+      blind,
+      saveCopy: saveToSentItems,
+      content: { length: header.length + item.size - item.headerSize, open: () => replaceHeader(header, outgoing) },
+    };
+    if (isLarge(options, item) || isPrecious(all)) {
+      const status = await twoStep.deliver(message, outgoing, signal, (save) => withoutRefused(message, save));
+      if (status !== undefined) return status;
+    }
+    return await send(ews, message, signal);
   } catch (error) {
     if (error instanceof SpoolError || error instanceof SizeMismatch) return unreadable(error);
     throw error;
@@ -95,15 +107,34 @@ const NOT_STORED: ReadonlySet<string> = new Set([
 
 /** Once more without the X- fields as properties if Exchange does not store them: no message fails for a copy of its header. */
 async function send(ews: Ews, message: NewMessage, signal: AbortSignal): Promise<DeliveryStatus> {
-  const status = await ews.send(message, signal);
+  const { told, refused } = await withoutRefused(message, async (one) => {
+    const status = await ews.send(one, signal);
+    return { told: status, status };
+  });
+  return told.outcome === 'relayed' && refused !== undefined ? { ...told, reason: refused } : told;
+}
+
+/** @returns what the last upload told, and in `refused` what the operator should know if it was the second */
+async function withoutRefused<Told>(
+  message: NewMessage,
+  upload: (message: NewMessage) => Promise<{ readonly told: Told; readonly status: DeliveryStatus | undefined }>,
+): Promise<{ readonly told: Told; readonly refused?: string }> {
+  const { told, status } = await upload(message);
   const isCarrying = (message.internetHeaders ?? []).length > 0;
-  if (status.outcome !== 'failed' || !NOT_STORED.has(status.cause) || !isCarrying) return status;
-  const second = await ews.send({ ...message, internetHeaders: [] }, signal);
-  if (second.outcome !== 'relayed') return second;
+  if (status?.outcome !== 'failed' || !NOT_STORED.has(status.cause) || !isCarrying) return { told };
+  const second = await upload({ ...message, internetHeaders: [] });
   return {
-    ...second,
-    reason: `Sent without its X- fields as properties, because Exchange did not store them (${status.cause}); the mailbox's quota of named properties may be used up`,
+    told: second.told,
+    refused: `Sent without its X- fields as properties, because Exchange did not store them (${status.cause}); the mailbox's quota of named properties may be used up`,
   };
+}
+
+function isLarge({ twoStepAbove = Infinity }: ExchangeTransportOptions, item: QueueItem): boolean {
+  return item.size > twoStepAbove;
+}
+
+function isPrecious(fields: readonly HeaderField[]): boolean {
+  return fields.some((field) => field.name === PRECIOUS_FIELD && fieldValue(field).trim().toLowerCase() === 'yes');
 }
 
 /** The spool's body is not what its entry says. */
@@ -131,6 +162,24 @@ export async function* replaceHeader(header: Buffer, outgoing: Outgoing): AsyncG
 }
 
 async function verify(
+  options: ExchangeTransportOptions,
+  twoStep: TwoStep,
+  outgoing: Outgoing,
+  signal: AbortSignal,
+): Promise<Verification> {
+  const { item } = outgoing;
+  if (!(await goesInTwoSteps(options, outgoing))) return await verifyByCopy(options, item, signal);
+  return await twoStep.verify(outgoing, signal, () => verifyByCopy(options, item, signal));
+}
+
+async function goesInTwoSteps(options: ExchangeTransportOptions, outgoing: Outgoing): Promise<boolean> {
+  if (isLarge(options, outgoing.item)) return true;
+  const { headerSize } = outgoing.item;
+  if (headerSize > (options.maxHeaderSize ?? MAX_HEADER_SIZE)) return false;
+  return isPrecious(splitHeader(await headerBlock(outgoing.open(), headerSize)));
+}
+
+async function verifyByCopy(
   { ews, saveToSentItems }: ExchangeTransportOptions,
   item: QueueItem,
   signal: AbortSignal,
@@ -146,8 +195,7 @@ async function verify(
   for (const folder of FOLDERS) {
     const seen = await look(ews, item, folder, signal);
     if (typeof seen !== 'string') {
-      if (seen.outcome === 'delayed') return seen;
-      return { outcome: 'unknowable', reason: seen.reason ?? seen.text };
+      return seen.outcome === 'delayed' ? seen : refusedLook(seen);
     }
     if (seen === 'ours' && folder === 'sentitems') return foundSent();
     if (seen === 'ours') held.push(folder);
@@ -182,6 +230,22 @@ async function look(
     if (!found.more || found.marks.length === 0) return isUnmarked ? 'unmarked' : 'absent';
   }
   return 'unmarked';
+}
+
+/**
+ * A question has no recipient or content that could be wrong, so what Exchange says of it tells nothing about the message,
+ * and nothing that allows sending it again: it is asked again a number of times, then an operator decides.
+ */
+export function refusedLook({ cause, reason, text }: Failed): Delayed {
+  return {
+    outcome: 'delayed',
+    code: '4.4.7',
+    reach: 'message',
+    capped: true,
+    cause,
+    text: 'It could not be established whether the message was delivered',
+    reason: `Exchange refuses to be asked whether it has sent the message: ${reason ?? text}`,
+  };
 }
 
 export function foundSent(): Relayed {

@@ -184,7 +184,8 @@ export function readAnswer(text: string): SoapAnswer | undefined {
   const content = child(root, 'Body')?.children[0];
   if (!content) return undefined;
   if (content.name === 'Fault') return { kind: 'fault', told: readFault(content) };
-  const messages = child(content, 'ResponseMessages')?.children ?? [];
+  // Gromox names it Responses in its answer to SendItem.
+  const messages = (child(content, 'ResponseMessages') ?? child(content, 'Responses'))?.children ?? [];
   if (messages.length === 0 || !content.name.endsWith('Response')) return undefined;
   const errors: (Told | undefined)[] = [];
   for (const message of messages) {
@@ -231,4 +232,9 @@ function word(text: string): string {
 
 function child(element: XmlElement, name: string): XmlElement | undefined {
   return element.children.find((one) => one.name === name);
+}
+
+/** The elements of that local name, in document order. */
+export function all(element: XmlElement, name: string): XmlElement[] {
+  return [...(element.name === name ? [element] : []), ...element.children.flatMap((one) => all(one, name))];
 }

@@ -5,8 +5,9 @@
  * ever reaches an event or a failure.
  */
 import type { Report } from '../mail/event.ts';
-import { checkCredential, day, type Credential } from './credential.ts';
-import { objectIn, requestWith, type Granted, type TokenFailure } from './grant.ts';
+import type { SetTimer } from '../mail/timer.ts';
+import { checkCredential, day, type CheckedCredential, type Credential } from './credential.ts';
+import { objectIn, requestWith, type Granted, type RequestToken, type TokenFailure } from './grant.ts';
 import type { Http } from './http.ts';
 
 export { validateCredential, type Credential } from './credential.ts';
@@ -32,6 +33,8 @@ export interface TokenOptions {
   readonly http: Http;
   readonly report: Report;
   readonly now?: () => number;
+  /** For the renewal in the background; must not keep the process alive. */
+  readonly setTimer?: SetTimer;
   /** [0, 1) */
   readonly random?: () => number;
   /** Part of its life after which a token is renewed, 0.5 to 0.8, default 0.7; varied by 0.05 either way. */
@@ -66,6 +69,13 @@ const MAX_BACKOFF = 60_000;
 /** No server may silence us for longer, milliseconds. */
 const MAX_RETRY_AFTER = 3_600_000;
 const DAY = 86_400_000;
+/** A clock that goes back by more, milliseconds, was set. */
+const SET_BACK = 1_000;
+
+const setTimer: SetTimer = (then, milliseconds) => {
+  const timer = setTimeout(then, milliseconds).unref();
+  return () => clearTimeout(timer);
+};
 
 interface Held {
   readonly token: string;
@@ -75,13 +85,21 @@ interface Held {
   readonly expiresAt: number;
 }
 
+export interface RenewableTokenProvider extends TokenProvider {
+  /** Another credential of the same application from now on. @returns what is wrong with it; the one before stays then */
+  replace(credential: Credential): string | undefined;
+}
+
 /** Throws an Error with a plain sentence if credential or authority cannot work; validateCredential says so beforehand. */
-export function createTokenProvider(options: TokenOptions): TokenProvider {
-  const now = options.now ?? Date.now;
+export function createTokenProvider(options: TokenOptions): RenewableTokenProvider {
+  const wall = options.now ?? Date.now;
   const random = options.random ?? Math.random;
-  const checked = checkCredential(options.credential, now());
-  if (!checked.ok) throw new Error(checked.fault);
-  const request = requestWith({ ...options, credential: checked.credential, now, timeout: options.timeout ?? 20_000 });
+  const first = checkCredential(options.credential, wall());
+  if (!first.ok) throw new Error(first.fault);
+  const asking = (credential: CheckedCredential): RequestToken =>
+    requestWith({ ...options, credential, now: wall, timeout: options.timeout ?? 20_000 });
+  let { credential } = first;
+  let request = asking(credential);
   const { account, report } = options;
   const closing = new AbortController();
 
@@ -93,8 +111,25 @@ export function createTokenProvider(options: TokenOptions): TokenProvider {
   let lastFailure: TokenFailure | undefined;
   /** Epoch milliseconds before which no request is made. */
   let notBefore = -Infinity;
-  let timer: NodeJS.Timeout | undefined;
+  let endTimer = (): void => undefined;
+  let latest = -Infinity;
   const warned = new Set<string>();
+
+  /** The time. When the clock was set back, what is kept moves with it: no token seems good, and no wait lasts, the longer for it. */
+  const now = (): number => {
+    const at = wall();
+    const by = latest - at;
+    latest = by > SET_BACK ? at : Math.max(at, latest);
+    if (by > SET_BACK && by < Infinity) {
+      notBefore -= by;
+      forcedAt -= by;
+      if (held !== undefined) {
+        const { token, renewAt, endsAt, expiresAt } = held;
+        held = { token, renewAt: renewAt - by, endsAt: endsAt - by, expiresAt: expiresAt - by };
+      }
+    }
+    return at;
+  };
 
   const warn = (warning: string): void => {
     if (warned.has(warning)) return;
@@ -124,10 +159,8 @@ export function createTokenProvider(options: TokenOptions): TokenProvider {
         'The token carries no roles. That is right with RBAC for Applications in Exchange Online; otherwise the permission or its admin consent is missing.',
       );
     }
-    if (checked.credential.kind === 'certificate' && checked.credential.expiresAt - at < 30 * DAY) {
-      warn(
-        `The certificate of the application expires on ${day(checked.credential.expiresAt)}; upload a new one in time.`,
-      );
+    if (credential.kind === 'certificate' && credential.expiresAt - at < 30 * DAY) {
+      warn(`The certificate of the application expires on ${day(credential.expiresAt)}; upload a new one in time.`);
     }
     return { ok: true, token: answer.token, expiresAt };
   };
@@ -171,11 +204,10 @@ export function createTokenProvider(options: TokenOptions): TokenProvider {
 
   /** Keeps a token warm while nobody asks, until it has expired; does not keep the process alive. */
   const arm = (): void => {
-    clearTimeout(timer);
+    endTimer();
     if (!held || now() >= held.expiresAt || closing.signal.aborted) return;
     const due = Math.max(held.renewAt, notBefore) - now();
-    timer = setTimeout(renew, Math.min(Math.max(due, 100), DAY));
-    timer.unref();
+    endTimer = (options.setTimer ?? setTimer)(renew, Math.min(Math.max(due, 100), DAY));
   };
   const renew = (): void => {
     if (held && now() >= Math.max(held.renewAt, notBefore)) void acquire();
@@ -205,13 +237,24 @@ export function createTokenProvider(options: TokenOptions): TokenProvider {
       forcedAt = at;
       refused = token;
     },
+    replace: (next) => {
+      const checked = checkCredential(next, now());
+      if (!checked.ok) return checked.fault;
+      credential = checked.credential;
+      request = asking(credential);
+      // A token that is held stays good; what was refused to the old credential is no reason to wait.
+      lastFailure = undefined;
+      failures = 0;
+      notBefore = -Infinity;
+      return undefined;
+    },
     state: () => ({
       ...(held ? { expiresAt: held.expiresAt } : {}),
       ...(lastFailure ? { lastFailure } : {}),
     }),
     close: async () => {
       closing.abort();
-      clearTimeout(timer);
+      endTimer();
       await flight;
     },
   };

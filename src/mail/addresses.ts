@@ -22,6 +22,8 @@ export interface Mailbox {
 export interface ParsedHeader {
   readonly from: readonly Mailbox[];
   readonly sender: readonly Mailbox[];
+  /** Of Resent-From and Resent-Sender, of every block of them (RFC 5322 section 3.6.6). */
+  readonly resent: readonly Mailbox[];
   readonly replyTo: readonly Mailbox[];
   readonly to: readonly Mailbox[];
   readonly cc: readonly Mailbox[];
@@ -37,6 +39,7 @@ export async function parseHeader(fields: readonly HeaderField[]): Promise<Parse
   const found = {
     from: [] as Mailbox[],
     sender: [] as Mailbox[],
+    resent: [] as Mailbox[],
     replyTo: [] as Mailbox[],
     to: [] as Mailbox[],
     cc: [] as Mailbox[],
@@ -52,6 +55,10 @@ export async function parseHeader(fields: readonly HeaderField[]): Promise<Parse
       case 'cc':
       case 'bcc':
         append(found[field.name], mailboxesOf(field));
+        break;
+      case 'resent-from':
+      case 'resent-sender':
+        append(found.resent, mailboxesOf(field));
         break;
       case 'reply-to':
         append(found.replyTo, mailboxesOf(field));

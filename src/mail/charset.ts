@@ -3,7 +3,7 @@ import { isAscii, isUtf8 } from 'node:buffer';
 import { fieldValue, headerField } from './header.ts';
 import type { HeaderField } from './header.ts';
 
-export type Charset = 'utf-8' | 'iso-8859-1';
+export type Charset = 'utf-8' | 'iso-8859-1' | 'windows-1252';
 
 /** Octets of the body that are looked at. */
 export const PEEK = 64 * 1024;
@@ -26,12 +26,14 @@ export function needsDeclaration(fields: readonly HeaderField[]): boolean {
 /**
  * @param body its beginning
  * @param isCut more of it follows, so that it may end in the middle of a character
- * @returns undefined for plain ASCII. Latin-1 is a guess: what is not valid UTF-8 is text of an old device
+ * @returns undefined for plain ASCII. The other two are a guess: what is not valid UTF-8 is text of
+ *   an old device, and of a Windows one if it has octets that are control characters in ISO 8859-1
  */
 export function charsetOf(body: Buffer, isCut: boolean): Charset | undefined {
   if (isAscii(body)) return undefined;
   if (isUtf8(body)) return 'utf-8';
-  return isCut && isBeginOfUtf8(body) ? 'utf-8' : 'iso-8859-1';
+  if (isCut && isBeginOfUtf8(body)) return 'utf-8';
+  return body.some((octet) => octet >= 0x80 && octet <= 0x9f) ? 'windows-1252' : 'iso-8859-1';
 }
 
 /** Whether it is UTF-8 but for the character at its end. */

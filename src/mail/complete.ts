@@ -10,7 +10,7 @@ import { renderMailbox } from './display.ts';
 import { fieldValue, headerField } from './header.ts';
 import type { HeaderField } from './header.ts';
 
-const FIELDS = new Set(['from', 'sender', 'reply-to', 'to', 'cc']);
+const FIELDS = new Set(['from', 'sender', 'resent-from', 'resent-sender', 'reply-to', 'to', 'cc']);
 /** A dot-atom (RFC 5322 section 3.2.3). */
 const LOCAL_PART = /^(?=.{1,64}$)[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*$/;
 

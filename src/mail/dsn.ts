@@ -157,12 +157,17 @@ function deliveryStatus(facts: DsnFacts): Buffer {
     headerField('Final-Recipient', typed(address)),
     headerField('Action', action),
     headerField('Status', code),
-    headerField('Diagnostic-Code', `x-exchange; ${ascii(cause)} (${ascii(text)})`),
+    headerField('Diagnostic-Code', `${diagnostic(ascii(cause))} (${ascii(text)})`),
     headerField('Last-Attempt-Date', rfc5322Date(now)),
     ...(action === 'delayed' && giveUpAt !== undefined ? [headerField('Will-Retry-Until', rfc5322Date(giveUpAt))] : []),
   ]);
   // The empty line after each group; the last one's is that of the part.
   return Buffer.concat([perMessage, ...perRecipient].map((fields) => joinHeader(fields))).subarray(0, -2);
+}
+
+/** With its type (RFC 3464 section 2.3.6): what an SMTP server said bears its own. */
+function diagnostic(cause: string): string {
+  return cause.startsWith('SMTP ') ? `smtp; ${cause.slice(5)}` : `x-exchange; ${cause}`;
 }
 
 /** Address and its type; one beyond ASCII as RFC 6533 section 3 writes it where only ASCII may stand. */

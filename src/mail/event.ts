@@ -181,6 +181,15 @@ export type Event =
   | ({ readonly event: 'item.moved'; readonly from: LaneKey } & ByOperator)
   /** Its message was read out. */
   | ({ readonly event: 'item.exported' } & ByOperator)
+  /** Recipients for whom an attempt ended otherwise than for the rest of `from` are an item of their own, this one. */
+  | ({
+      readonly event: 'item.split';
+      readonly id: SpoolId;
+      readonly messageId: string;
+      readonly from: SpoolId;
+      readonly recipients: readonly string[];
+      readonly status: DeliveryStatus;
+    } & LaneKey)
   /** Given up, and its sender told: the notice is durable as an item of its own. */
   | ({ readonly event: 'delivery.bounced'; readonly why: string } & Told)
   /** Its sender was told that it is late. */
@@ -220,6 +229,10 @@ export type Event =
   | { readonly event: 'token.warning'; readonly account: string; readonly warning: string }
   /** What the way out cannot do as configured; said at the start. */
   | { readonly event: 'transport.warning'; readonly transport: string; readonly warning: string }
+  /** Its files were read anew. */
+  | { readonly event: 'credential.loaded'; readonly account: string }
+  /** What the files hold now cannot be used; the credential before stays in use. */
+  | { readonly event: 'credential.failed'; readonly account: string; readonly reason: string }
   | {
       readonly event: 'spool.open';
       readonly where: string;

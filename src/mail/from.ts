@@ -12,7 +12,7 @@ import type { HeaderField } from './header.ts';
  * - One From (RFC 5322 section 3.6.2) in place of the first: `mailbox`, under `name`, else under the first old name.
  * - Reply-To names the old From addresses, each once, unless there is a Reply-To that names somebody. None is added for
  *   the mailbox alone, or for what cannot be replied to.
- * - Sender goes: it would name somebody who has nothing to do with the mailbox.
+ * - Sender goes, and Resent-From and Resent-Sender: they would name somebody who has nothing to do with the mailbox.
  *
  * @param sending `name` '' means no display name
  */
@@ -33,7 +33,7 @@ export function rewriteFrom(
   const rewritten: HeaderField[] = [];
   let isWritten = false;
   for (const field of fields) {
-    if (field.name === 'sender' || (field.name === 'reply-to' && !hasReplyTo)) continue;
+    if (field.name === 'sender' || isResent(field) || (field.name === 'reply-to' && !hasReplyTo)) continue;
     if (field.name !== 'from') rewritten.push(field);
     else if (!isWritten) {
       rewritten.push(...written);
@@ -47,14 +47,30 @@ export function rewriteFrom(
  * From and Sender such that every reader finds the addresses found here, those that the policy has judged. A field that
  * is plain keeps its octets. Written anew are: comments, routes, text where none belongs, an @ in an unquoted name
  * (`ceo@contoso.com <fax@contoso.com>`), several addresses, several fields of a kind (From becomes one field, of Sender
- * the first address stays). What cannot be read as an address goes, and a field that names nobody.
+ * the first address stays). What cannot be read as an address goes, and a field that names nobody. Resent-From and
+ * Resent-Sender likewise, each by itself: a message may have been resent several times (RFC 5322 section 3.6.6).
  */
 export function settleAuthors(fields: readonly HeaderField[]): HeaderField[] {
   return settled(
     settled(fields, 'From', (mailboxes) => mailboxes),
     'Sender',
     (mailboxes) => mailboxes.slice(0, 1),
-  );
+  ).flatMap((field) => (isResent(field) ? settledAlone(field) : [field]));
+}
+
+const RESENT: Readonly<Record<string, string>> = { 'resent-from': 'Resent-From', 'resent-sender': 'Resent-Sender' };
+
+function isResent({ name }: HeaderField): boolean {
+  return Object.hasOwn(RESENT, name);
+}
+
+function settledAlone(field: HeaderField): HeaderField[] {
+  const named = mailboxesOf(field);
+  const mailboxes = named.filter(({ address }) => address !== '');
+  const [mailbox] = mailboxes;
+  if (mailbox === undefined) return [];
+  if (named.length === 1 && isPlain(field, mailbox)) return [field];
+  return [headerField(RESENT[field.name] ?? field.name, mailboxes.map(renderMailbox).join(', '))];
 }
 
 function settled(

@@ -90,11 +90,23 @@ export function headerField(name: string, value: string): HeaderField {
   return { name: name.toLowerCase(), raw: Buffer.from(`${text}\r\n`) };
 }
 
-/** The field's text after the colon: unfolded, without white space around it, as UTF-8 if it is valid UTF-8, else Latin-1. */
+/** What windows-1252 has where ISO 8859-1 has control characters, from 80 to 9F; five stay what they are there. */
+const WINDOWS =
+  '\u20ac\x81\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\x8d\u017d\x8f\x90\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\x9d\u017e\u0178';
+
+/**
+ * The field's text after the colon: unfolded, without white space around it, as UTF-8 if it is valid UTF-8, else as
+ * windows-1252, which is Latin-1 and more.
+ */
 export function fieldValue(field: HeaderField): string {
   const octets = field.name === '' ? field.raw : field.raw.subarray(field.raw.indexOf(COLON) + 1);
-  const text = isUtf8(octets) ? octets.toString('utf8') : octets.toString('latin1');
+  const text = isUtf8(octets) ? octets.toString('utf8') : windows(octets);
   return trim(text.replace(/\r?\n/g, ''));
+}
+
+function windows(octets: Buffer): string {
+  // oxlint-disable-next-line no-control-regex -- those are the ones
+  return octets.toString('latin1').replace(/[\x80-\x9f]/g, (one) => WINDOWS[one.charCodeAt(0) - 0x80] ?? one);
 }
 
 /**

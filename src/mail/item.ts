@@ -72,6 +72,8 @@ export interface HistoryEntry {
   readonly what:
     | 'accepted'
     | 'attempted'
+    /** How far an attempt of several steps has come (see Journal). */
+    | 'step'
     | 'verified'
     | 'relayed'
     | 'delayed'
@@ -83,6 +85,7 @@ export interface HistoryEntry {
     | 'held'
     | 'retried'
     | 'moved'
+    | 'split'
     | 'dropped'
     | 'recovered';
   readonly detail?: string;

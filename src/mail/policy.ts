@@ -66,12 +66,18 @@ export interface Policy {
   mail(client: Client, reversePath: ReversePath): Reply | undefined;
   recipient(client: Client, address: string): Reply | undefined;
   /**
-   * Every From and every Sender must be allowed; an address that cannot be read is so only where all are. A display name
-   * that is an address, all of it, must be allowed too: it is what many readers show instead.
+   * Every From, Sender, Resent-From and Resent-Sender must be allowed: each says who sends, to some reader. An address
+   * that cannot be read is so only where all are. A display name that is an address, all of it, must be allowed too: it
+   * is what many readers show instead.
+   * @param header `resent`: of Resent-From and Resent-Sender
    */
   header(
     client: Client,
-    header: { readonly from: readonly Mailbox[]; readonly sender: readonly Mailbox[] },
+    header: {
+      readonly from: readonly Mailbox[];
+      readonly sender: readonly Mailbox[];
+      readonly resent?: readonly Mailbox[];
+    },
   ): Reply | undefined;
 }
 
@@ -146,9 +152,13 @@ export function createPolicy(rules: PolicyRules): Policy {
       return list && refused('recipient', what, `it is not in ${list.name}`);
     },
 
-    header(client, { from, sender }) {
+    header(client, { from, sender, resent = [] }) {
       const lists = listsFor('senders', client);
-      for (const [field, mailboxes] of [['From', from] as const, ['Sender', sender] as const]) {
+      for (const [field, mailboxes] of [
+        ['From', from] as const,
+        ['Sender', sender] as const,
+        ['Resent-From or -Sender', resent] as const,
+      ]) {
         for (const { name, address } of mailboxes) {
           const list = missing(lists, address);
           if (list !== undefined) {

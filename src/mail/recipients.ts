@@ -30,6 +30,7 @@ export interface Addressed {
   readonly blind: readonly string[];
 }
 
+const VISIBLE = new Set(['to', 'cc', 'resent-to', 'resent-cc']);
 const HIDDEN = new Set(['bcc', 'resent-bcc', 'resent-to', 'resent-cc']);
 /** Fields into which servers write recipients of the envelope. */
 const TRACE = new Set([
@@ -103,6 +104,20 @@ export function applyEnvelope(header: readonly HeaderField[], recipients: readon
       .filter((field) => !TRACE.has(field.name) || !names(field, blind)),
     blind: [...blind.values()],
   };
+}
+
+/**
+ * For a way out that has an envelope of its own: To, Cc and all else stay as they were sent. Bcc goes, and so do trace
+ * fields that name an envelope recipient whom To and Cc do not; a bare CR becomes a space.
+ */
+export function hideBlind(header: readonly HeaderField[], recipients: readonly string[]): readonly HeaderField[] {
+  const blind = new Map(recipients.map((address) => [canonicalAddress(address), address]));
+  const fields = header.map(withoutBareCr).filter(({ name }) => name !== 'bcc' && name !== 'resent-bcc');
+  for (const field of fields) {
+    if (!VISIBLE.has(field.name)) continue;
+    for (const { address } of mailboxesOf(field)) blind.delete(canonicalAddress(address));
+  }
+  return fields.filter((field) => !TRACE.has(field.name) || !names(field, blind));
 }
 
 /** Whether the text holds one of these addresses, whatever the field's grammar. @param addresses by canonical form */

@@ -153,6 +153,16 @@ export interface Spool {
   park(id: SpoolId, status: DeliveryStatus): Promise<void>;
   /** sending -> relayed: history kept; the body goes with the last item that needed it. */
   finish(id: SpoolId, status: DeliveryStatus): Promise<void>;
+  /**
+   * Takes recipients out of an item that is being sent, each part into an item of its own over the same body, being sent
+   * too, with the history so far; those left are relayed, if `relayed` says so, in the same transaction. At least one
+   * recipient is left. @returns the new items; undefined: the item is no longer being sent, and nothing has changed
+   */
+  split(
+    id: SpoolId,
+    parts: readonly (readonly string[])[],
+    relayed?: DeliveryStatus,
+  ): Promise<readonly QueueItem[] | undefined>;
   /** Adds a line to the history. */
   note(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): Promise<void>;
 

@@ -24,6 +24,19 @@ interface Evidence {
   readonly reason?: string;
   /** Ids to follow the message into the server's own trace. */
   readonly ids?: TraceIds;
+  /**
+   * Recipients for whom the attempt ended otherwise, where the server answers for each: the status is that of all others,
+   * of whom there is at least one. Nobody stands in two of them.
+   */
+  readonly apart?: readonly Apart[];
+}
+
+/** Some recipients of an item, and what became of the attempt for them. */
+export interface Apart {
+  /** Addresses as the envelope has them. */
+  readonly recipients: readonly string[];
+  /** For them alone. */
+  readonly status: Delayed | Failed;
 }
 
 export interface TraceIds {
@@ -61,6 +74,8 @@ export interface Failed extends Evidence {
 export interface Unknown extends Evidence {
   readonly outcome: 'unknown';
   readonly code: TransientCode;
+  /** Milliseconds the server asked us to wait before we ask anything of it. */
+  readonly retryAfter?: number;
 }
 
 export type DeliveryStatus = Relayed | Delayed | Failed | Unknown;
@@ -68,8 +83,8 @@ export type DeliveryStatus = Relayed | Delayed | Failed | Unknown;
 /** The answer to "did the attempt of unknown outcome go through?". */
 export type Verification =
   | Relayed
-  /** Looked and did not find it: it may be sent again. */
-  | { readonly outcome: 'absent' }
+  /** Looked and did not find it: it may be sent again. `certain`: there is proof that it was not sent, such as its draft. */
+  | { readonly outcome: 'absent'; readonly certain?: string }
   /** Could not look now; look again later. */
   | Delayed
   /** No evidence exists anywhere (for example SendOnly); what happened cannot be known. */

@@ -2,11 +2,21 @@
 import type { QueueItem } from './item.ts';
 import type { DeliveryStatus, Verification } from './status.ts';
 
+/** Durable memory of how far an attempt of several steps came, for the attempt that follows a crash. Rejects with SpoolError. */
+export interface Journal {
+  /** The word written last, by this attempt or an earlier one. */
+  last(): Promise<string | undefined>;
+  /** Durable when it resolves. */
+  write(step: string): Promise<void>;
+}
+
 /** An item plus its octets. */
 export interface Outgoing {
   readonly item: QueueItem;
   /** The message from its first octet; can be called again. A chunk is good until the next one is asked for. */
   open(): AsyncIterable<Uint8Array>;
+  /** Absent: nothing outlives the attempt. */
+  readonly journal?: Journal;
 }
 
 export interface Transport {

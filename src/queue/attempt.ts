@@ -12,6 +12,9 @@ import type { Outgoing, Transport } from '../mail/transport.ts';
 import { asError, bugStatus } from './bug.ts';
 import { triesIn } from './tries.ts';
 
+/** Unanswered tries of what is known not to have been sent: none can tell anybody twice, but they must end. */
+const CERTAIN_TRIES = 8;
+
 export interface AttemptResult {
   readonly status: DeliveryStatus;
   /** Something may have been sent: verify before the next try. */
@@ -32,14 +35,17 @@ export async function attempt(outgoing: Outgoing, parts: AttemptParts, signal: A
   const { item } = outgoing;
   const { transport, report } = parts;
   let delivering = false;
+  let isUnknowable = false;
   try {
     if (item.doubtful) {
       const looked = await lookFirst(outgoing, parts, signal);
-      if (looked !== undefined) return looked;
+      if (typeof looked !== 'string') return looked;
+      isUnknowable = looked === 'unknowable';
     }
     delivering = true;
     const status = await transport.deliver(outgoing, signal);
-    return { status, doubtful: status.outcome === 'unknown' };
+    // Where nothing could be known, the earlier doubt outlives every answer but success.
+    return { status, doubtful: status.outcome === 'unknown' || (isUnknowable && status.outcome !== 'relayed') };
   } catch (cause) {
     if (cause instanceof SpoolError)
       return { status: storeStatus(cause), doubtful: item.doubtful || delivering, internal: true };
@@ -65,12 +71,12 @@ function storeStatus(error: SpoolError): Delayed {
   };
 }
 
-/** Undefined: it was not sent, go on and send it. */
+/** A word: go on and send it, because it was not sent, or because nobody can know and there is one more try. */
 async function lookFirst(
   outgoing: Outgoing,
   parts: AttemptParts,
   signal: AbortSignal,
-): Promise<AttemptResult | undefined> {
+): Promise<AttemptResult | 'absent' | 'unknowable'> {
   const { item } = outgoing;
   const started = performance.now();
   const found = await parts.transport.verify(outgoing, signal);
@@ -82,14 +88,16 @@ async function lookFirst(
       return { status: found, doubtful: true };
     case 'absent': {
       const { unanswered } = triesIn(await parts.history(item.id));
+      if (found.certain !== undefined)
+        return unanswered < CERTAIN_TRIES ? 'absent' : undecidable(item, `${found.certain}, after ${unanswered} tries`);
       return unanswered < 2
-        ? undefined
+        ? 'absent'
         : undecidable(item, 'its outcome was unclear twice, and it was found in no folder');
     }
     case 'unknowable': {
       // Never lost comes before never doubled: one more try, and no third.
       const { unclear } = triesIn(await parts.history(item.id));
-      return unclear < 2 ? undefined : undecidable(item, found.reason);
+      return unclear < 2 ? 'unknowable' : undecidable(item, found.reason);
     }
     default:
       return unreachable(found);
@@ -124,6 +132,11 @@ function reportVerified(
     seconds,
     size: item.size,
     found: found.outcome,
-    ...('reason' in found && found.reason !== undefined ? { detail: found.reason } : {}),
+    ...detailOf(found),
   });
+}
+
+function detailOf(found: Verification): { readonly detail: string } | undefined {
+  const detail = found.outcome === 'absent' ? found.certain : found.reason;
+  return detail === undefined ? undefined : { detail };
 }

@@ -1,8 +1,12 @@
 /**
  * The hold on a route whose trouble concerns everything on it: the transport is down, or our own configuration is wrong.
  * While it lasts nothing starts but one probe at a time, at growing intervals; the first attempt that shows the route
- * works again lifts it. Times in milliseconds of a clock that is
- * never set back.
+ * works again lifts it.
+ *
+ * What looks like the route's trouble may be one mailbox's own: EWS closed to it alone, its server down. A mailbox that
+ * was refused while another one got through is marked: what it meets from then on is its own until it gets through
+ * itself, so that it does not hold up the others again and again. Mailboxes that were not tried yet are tried first, and
+ * while a single one was refused, after the shortest interval. Times in milliseconds of a clock that is never set back.
  */
 
 /** Intervals between probes, milliseconds: an outage is looked at often, a misconfiguration needs a person first. */
@@ -19,23 +23,44 @@ export interface HoldCause {
 }
 
 export class RouteHold {
-  #held: { since: number; until: number; probes: number; why: HoldCause } | undefined;
+  #held: { since: number; until: number; untriedUntil: number; probes: number; why: HoldCause } | undefined;
   #probing = false;
+  /** Mailboxes refused since the hold began. */
+  readonly #refused = new Set<string>();
+  /** Mailboxes refused while another one got through. */
+  readonly #alone = new Set<string>();
 
   get held(): { readonly since: number; readonly until: number; readonly why: HoldCause } | undefined {
     return this.#held;
   }
 
   /** How many attempts may start: no limit, one probe, or none. */
-  allows(now: number): number {
+  allows(now: number, mailbox: string): number {
     if (this.#held === undefined) return Infinity;
-    return this.#probing || now < this.#held.until ? 0 : 1;
+    return now < this.nextProbe(mailbox) ? 0 : 1;
   }
 
-  /** When the next probe may start; 0 without a hold, Infinity while one is under way. */
-  nextProbe(): number {
+  /** When the next probe may start by this mailbox; 0 without a hold, Infinity while one is under way. */
+  nextProbe(mailbox: string): number {
     if (this.#held === undefined) return 0;
-    return this.#probing ? Infinity : this.#held.until;
+    if (this.#probing) return Infinity;
+    const isOdd = this.#refused.size === 1 && !this.#refused.has(mailbox);
+    return isOdd ? this.#held.untriedUntil : this.#held.until;
+  }
+
+  /** Whether this mailbox was refused since the hold began. */
+  wasRefused(mailbox: string): boolean {
+    return this.#refused.has(mailbox);
+  }
+
+  /** Whether trouble with the route that this mailbox meets now is its own. */
+  isAlone(mailbox: string): boolean {
+    return this.#held === undefined && this.#alone.has(mailbox);
+  }
+
+  /** A message of this mailbox got through. */
+  gotThrough(mailbox: string): void {
+    this.#alone.delete(mailbox);
   }
 
   /** An attempt starts. True: it is the probe. */
@@ -55,17 +80,20 @@ export class RouteHold {
    * the hold began confirm it but do not make the interval grow.
    * @returns true when the hold is new or its end has moved
    */
-  hold(now: number, startedAt: number, why: HoldCause): boolean {
+  hold(now: number, startedAt: number, mailbox: string, why: HoldCause): boolean {
+    this.#refused.add(mailbox);
     const intervals = why.misconfigured ? MISCONFIGURATION : OUTAGE;
     if (this.#held !== undefined && startedAt <= this.#held.since) {
       if (why.retryAfter === undefined || now + why.retryAfter <= this.#held.until) return false;
       this.#held.until = now + why.retryAfter;
+      this.#held.untriedUntil = this.#held.until;
       return true;
     }
     const probes =
       this.#held === undefined || this.#held.why.misconfigured !== why.misconfigured ? 0 : this.#held.probes + 1;
-    const wait = Math.max(SHORTEST_HOLD, why.retryAfter ?? intervals[Math.min(probes, intervals.length - 1)] ?? 0);
-    this.#held = { since: this.#held?.since ?? now, until: now + wait, probes, why };
+    const after = (number: number): number =>
+      now + Math.max(SHORTEST_HOLD, why.retryAfter ?? intervals[Math.min(number, intervals.length - 1)] ?? 0);
+    this.#held = { since: this.#held?.since ?? now, until: after(probes), untriedUntil: after(0), probes, why };
     return true;
   }
 
@@ -73,19 +101,21 @@ export class RouteHold {
    * A probe got no answer at all: the route is held on, for the same cause.
    * @returns true when the end of the hold has moved
    */
-  unanswered(now: number, startedAt: number): boolean {
+  unanswered(now: number, startedAt: number, mailbox: string): boolean {
     if (this.#held === undefined) return false;
     const { cause, reason, misconfigured } = this.#held.why;
-    return this.hold(now, startedAt, { cause, reason, misconfigured });
+    return this.hold(now, startedAt, mailbox, { cause, reason, misconfigured });
   }
 
   /**
-   * The route answered an attempt that began at `startedAt`. One that began before the hold proves nothing.
+   * The route answered an attempt of this mailbox that began at `startedAt`. One that began before the hold proves nothing.
    * @returns milliseconds it was held, undefined if it was not or still is
    */
-  release(now: number, startedAt: number): number | undefined {
+  release(now: number, startedAt: number, mailbox: string): number | undefined {
     if (this.#held === undefined || startedAt <= this.#held.since) return undefined;
     const held = now - this.#held.since;
+    for (const other of this.#refused) if (other !== mailbox) this.#alone.add(other);
+    this.#refused.clear();
     this.#held = undefined;
     return held;
   }

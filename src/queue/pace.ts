@@ -14,6 +14,8 @@ export interface PaceLimits {
 const MINUTE = 60_000;
 /** Successes in a row after which a lane that was throttled may have one more slot. */
 const RECOVERY = 10;
+/** The same after so long without throttling, milliseconds: a lane with little mail must not stay slow for ever. */
+const QUIET = 600_000;
 /** A hold that ends less than this later than the one before is the same hold, confirmed. */
 const SAME_HOLD = 1_000;
 
@@ -26,6 +28,8 @@ export class Pace {
   #streak = 0;
   #heldUntil = -Infinity;
   #throttledAt = -Infinity;
+  /** Since when the slots are as many as they are. */
+  #changedAt = -Infinity;
 
   constructor(limits: PaceLimits) {
     this.#limits = limits;
@@ -48,6 +52,7 @@ export class Pace {
   /** How many attempts may start now. */
   free(now: number): number {
     if (now < this.#heldUntil) return 0;
+    this.#recover(now);
     const slots = this.#slots - this.#inFlight;
     if (this.#limits.perMinute === Infinity) return Math.max(0, slots);
     this.#forget(now);
@@ -68,6 +73,7 @@ export class Pace {
   /** Whether it holds nothing that a new one would not: it may be forgotten. */
   isFresh(now: number): boolean {
     this.#forget(now);
+    this.#recover(now);
     return (
       this.#inFlight === 0 &&
       this.#starts.length === 0 &&
@@ -100,6 +106,7 @@ export class Pace {
   throttled(now: number, startedAt: number): void {
     if (startedAt <= this.#throttledAt) return;
     this.#throttledAt = now;
+    this.#changedAt = now;
     this.#streak = 0;
     this.#slots = Math.max(1, Math.floor(this.#slots / 2));
   }
@@ -112,6 +119,16 @@ export class Pace {
     const moved = until >= this.#heldUntil + SAME_HOLD;
     this.#heldUntil = Math.max(this.#heldUntil, until);
     return moved;
+  }
+
+  /** Time gives back what nothing uses; a wait that the server told us does not count. */
+  #recover(now: number): void {
+    while (this.#slots < this.#limits.concurrency) {
+      const next = Math.max(this.#changedAt, this.#heldUntil) + QUIET;
+      if (now < next) return;
+      this.#changedAt = next;
+      this.#slots++;
+    }
   }
 
   #forget(now: number): void {

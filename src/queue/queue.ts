@@ -14,9 +14,10 @@ import type { Schedule } from '../mail/schedule.ts';
 import { isExpired, waitAfter } from '../mail/schedule.ts';
 import type { Spool } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
-import type { Delayed, DeliveryStatus } from '../mail/status.ts';
+import type { Apart, Delayed, DeliveryStatus } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
-import type { Outgoing, Transport } from '../mail/transport.ts';
+import type { SetTimer } from '../mail/timer.ts';
+import type { Journal, Outgoing, Transport } from '../mail/transport.ts';
 import type { AttemptResult } from './attempt.ts';
 import { attempt } from './attempt.ts';
 import type { Bouncer, Notice } from './bounce.ts';
@@ -54,6 +55,7 @@ export interface QueueOptions {
   readonly now?: () => number;
   /** Milliseconds since any moment, never set back. */
   readonly steady?: () => number;
+  readonly setTimer?: SetTimer;
   readonly random?: () => number;
 }
 
@@ -88,15 +90,24 @@ const LEASE = 300_000;
 const CAPPED_ATTEMPTS = 8;
 /** Why a message is given up. */
 const REFUSED = 'refused for good';
+const REFUSED_IN_DOUBT = 'refused for good, but an earlier attempt may have delivered it';
 const EXPIRED = 'could not be delivered within the time that giveUpAfter allows';
 /** Waits for a mailbox in trouble when the server names none, and between attempts to write to a store in trouble. */
 const LANE_WAIT = 30_000;
+const LANE_MISCONFIGURED_WAIT = 300_000;
 const STORE_WAITS = [100, 500, 1_000, 5_000, 15_000];
 const STORE_RETRY = 1_000;
+/** Further attempts to write where the store is damaged. */
+const DAMAGED_TRIES = 2;
 /** What an aborted attempt may take to settle and to be written down. */
 const GRACE = 1_000;
 /** The longest sleep: a clock that jumps, or another process that adds items, is noticed within it. */
 const LONGEST_SLEEP = 30_000;
+
+const setTimer: SetTimer = (then, milliseconds) => {
+  const timer = setTimeout(then, milliseconds);
+  return () => clearTimeout(timer);
+};
 
 export function createQueue(options: QueueOptions): Queue {
   return new DeliveryQueue(options);
@@ -106,6 +117,7 @@ class DeliveryQueue implements Queue {
   readonly #options: QueueOptions;
   readonly #now: () => number;
   readonly #steady: () => number;
+  readonly #setTimer: SetTimer;
   readonly #random: () => number;
   /** In the order in which they are served; a lane that was served goes to the end. */
   readonly #lanes = new Map<string, LaneState>();
@@ -121,7 +133,7 @@ class DeliveryQueue implements Queue {
   #started = false;
   #stopping = false;
   #stopped = new AbortController();
-  #timer: NodeJS.Timeout | undefined;
+  #endSleep = (): void => undefined;
   /** The store is in trouble: no question to it before this (steady) time. */
   #storeRetryAt = -Infinity;
   #isGraceOver = false;
@@ -131,6 +143,7 @@ class DeliveryQueue implements Queue {
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#steady = options.steady ?? (() => performance.now());
+    this.#setTimer = options.setTimer ?? setTimer;
     this.#random = options.random ?? Math.random;
     for (const route of options.transports.keys()) this.#holds.set(route, new RouteHold());
   }
@@ -153,21 +166,21 @@ class DeliveryQueue implements Queue {
 
   async stop(signal: AbortSignal): Promise<number> {
     this.#stopping = true;
-    clearTimeout(this.#timer);
+    this.#endSleep();
     let cut = 0;
-    let grace: NodeJS.Timeout | undefined;
+    let endGrace = (): void => undefined;
     const over = Promise.withResolvers<void>();
     const abort = (): void => {
       cut = this.#running.size;
       this.#stopped.abort();
       for (const controller of this.#running.keys()) controller.abort(new Error('the gateway is stopping'));
       if (this.#isGraceOver) over.resolve();
-      else grace = setTimeout(over.resolve, GRACE);
+      else endGrace = this.#setTimer(over.resolve, GRACE);
     };
     if (signal.aborted) abort();
     else signal.addEventListener('abort', abort, { once: true });
     await Promise.race([this.#drained(), over.promise.then(() => (this.#isGraceOver = true))]);
-    clearTimeout(grace);
+    endGrace();
     signal.removeEventListener('abort', abort);
     this.#stopped.abort();
     return cut;
@@ -257,12 +270,12 @@ class DeliveryQueue implements Queue {
   #serve(): void {
     const now = this.#now();
     const steady = this.#steady();
-    for (const [name, lane] of Array.from(this.#lanes)) {
+    for (const [name, lane] of this.#inOrder()) {
       const room = this.#options.concurrency - this.#taken;
       if (room <= 0) return;
       const hold = this.#holds.get(lane.route);
       if (hold === undefined || lane.claiming || lane.due > now) continue;
-      const limit = Math.min(room, this.#free(lane), hold.allows(steady));
+      const limit = Math.min(room, this.#free(lane), hold.allows(steady, lane.mailbox));
       if (limit <= 0) continue;
       this.#lanes.delete(name);
       this.#lanes.set(name, lane);
@@ -270,6 +283,14 @@ class DeliveryQueue implements Queue {
       this.#claims.add(claim);
       void claim.finally(() => this.#claims.delete(claim));
     }
+  }
+
+  /** Behind a hold, mailboxes not tried yet come first: they show soonest whether it is everybody's trouble. */
+  #inOrder(): [string, LaneState][] {
+    const lanes = Array.from(this.#lanes);
+    if (![...this.#holds.values()].some(({ held }) => held !== undefined)) return lanes;
+    const rank = ({ route, mailbox }: LaneState): number => Number(this.#holds.get(route)?.wasRefused(mailbox) ?? true);
+    return lanes.toSorted(([, one], [, other]) => rank(one) - rank(other));
   }
 
   async #claim(lane: LaneState, hold: RouteHold, limit: number, now: number): Promise<void> {
@@ -323,13 +344,13 @@ class DeliveryQueue implements Queue {
       if (lane.due === Infinity || lane.claiming) continue;
       // A lane without a free slot is woken by the end of an attempt.
       if (lane.pace.inFlight >= this.#slots(lane)) continue;
-      const probe = this.#holds.get(lane.route)?.nextProbe() ?? Infinity;
+      const probe = this.#holds.get(lane.route)?.nextProbe(lane.mailbox) ?? Infinity;
       wait = Math.min(wait, Math.max(lane.due - now, lane.pace.nextFree(steady) - steady, probe - steady));
     }
     if (this.#stale) wait = 0;
     wait = Math.max(wait, this.#storeRetryAt - steady);
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(
+    this.#endSleep();
+    this.#endSleep = this.#setTimer(
       () => {
         this.#stale = true;
         this.#wake();
@@ -371,12 +392,12 @@ class DeliveryQueue implements Queue {
     };
     report({ event: 'delivery.started', ...facts });
     const startedAt = this.#steady();
-    const timeout = setTimeout(
+    const endTimeout = this.#setTimer(
       () => controller.abort(new Error('the attempt took too long')),
       this.#options.attemptTimeout,
     );
     let lost = false;
-    const renewal = setInterval(() => {
+    const endRenewal = this.#repeat(() => {
       spool.renew(item.id, this.#now() + this.#lease).then(
         (ours) => {
           if (ours) return;
@@ -386,19 +407,55 @@ class DeliveryQueue implements Queue {
         () => undefined, // the next renewal, or the write of the outcome, meets the same trouble
       );
     }, this.#lease / 2);
-    const outgoing: Outgoing = { item, open: () => spool.open(item.message) };
+    const outgoing: Outgoing = { item, open: () => spool.open(item.message), journal: journalOf(spool, item.id) };
     let result: AttemptResult;
     try {
       result = await attempt(outgoing, { transport, report, history: (id) => spool.history(id) }, controller.signal);
     } finally {
-      clearTimeout(timeout);
-      clearInterval(renewal);
+      endTimeout();
+      endRenewal();
     }
     if (lost) return;
-    await this.#settle(lane, hold, item, result, startedAt, {
-      ...facts,
-      seconds: (this.#steady() - startedAt) / 1000,
+    const seconds = (this.#steady() - startedAt) / 1000;
+    const { apart = [], ...status } = result.status;
+    const parts = apart.length === 0 ? [] : await this.#split(item, status, apart);
+    if (parts === undefined) return;
+    const isRelayed = parts.length > 0 && status.outcome === 'relayed';
+    await this.#settle(lane, hold, item, { ...result, status }, startedAt, { ...facts, seconds }, isRelayed);
+    for (const { part, status } of parts) {
+      const own = { ...facts, id: part.id, seconds };
+      // An earlier doubt was about everybody: whoever was refused then is no longer among them.
+      const settled = this.#settle(lane, hold, part, { status, doubtful: item.doubtful }, startedAt, own);
+      await settled.catch((error: unknown) => this.#bug(lane, part, error));
+    }
+  }
+
+  /**
+   * Recipients for whom the attempt ended otherwise become items of their own before anything else is done: those who
+   * have the message are never sent it again with them. @returns undefined: the spool took nothing down
+   */
+  async #split(
+    item: QueueItem,
+    status: DeliveryStatus,
+    apart: readonly Apart[],
+  ): Promise<readonly { readonly part: QueueItem; readonly status: DeliveryStatus }[] | undefined> {
+    const { spool, report } = this.#options;
+    let made: readonly QueueItem[] | undefined;
+    const addresses = apart.map(({ recipients }) => recipients);
+    const isWritten = await this.#write(async () => {
+      made = await spool.split(item.id, addresses, status.outcome === 'relayed' ? status : undefined);
     });
+    if (!isWritten) return undefined;
+    const parts = (made ?? []).flatMap((part, index) => {
+      const own = apart[index]?.status;
+      return own === undefined ? [] : [{ part, status: own }];
+    });
+    const { id: from, messageId, route, mailbox } = item;
+    for (const { part, status } of parts) {
+      const recipients = part.envelope.recipients.map(({ address }) => address);
+      report({ event: 'item.split', id: part.id, from, messageId, route, mailbox, recipients, status });
+    }
+    return made === undefined ? undefined : parts;
   }
 
   /** What should have been a value was thrown. Nobody knows how far the attempt had got, so the item is in doubt. */
@@ -421,17 +478,20 @@ class DeliveryQueue implements Queue {
     lane: LaneState,
     hold: RouteHold,
     item: QueueItem,
-    { status, doubtful, undecidable, internal }: AttemptResult,
+    { status: told, doubtful, undecidable, internal }: AttemptResult,
     startedAt: number,
     facts: Omit<Extract<Parameters<Report>[0], { event: 'delivery.relayed' }>, 'event' | 'status' | 'age'>,
+    isFinished = false,
   ): Promise<void> {
     const { spool, report } = this.#options;
     const now = this.#now();
+    const status = hold.isAlone(lane.mailbox) ? ofMailbox(told) : told;
     switch (status.outcome) {
       case 'relayed':
+        hold.gotThrough(lane.mailbox);
         lane.pace.succeeded();
         this.#answered(lane, hold, startedAt);
-        if (await this.#write(() => spool.finish(item.id, status))) {
+        if (isFinished || (await this.#write(() => spool.finish(item.id, status)))) {
           report({ event: 'delivery.relayed', ...facts, status, age: (now - item.arrivedAt) / 1000 });
         }
         return;
@@ -445,7 +505,8 @@ class DeliveryQueue implements Queue {
         const tries = await this.#tries(item, status);
         const wait = this.#delay(lane, hold, status, tries, startedAt);
         const due = wait === undefined ? now : now + wait;
-        report({ event: 'delivery.delayed', ...facts, status, due });
+        const next = status.reach === 'mailbox' ? Math.round(now + lane.pace.heldUntil - this.#steady()) : due;
+        report({ event: 'delivery.delayed', ...facts, status, due: next });
         // A doubt that is new is written down and looked into before the item is given up.
         const isNewDoubt = doubtful && !item.doubtful;
         const why = isNewDoubt ? undefined : this.#whyPark(status, tries);
@@ -456,8 +517,8 @@ class DeliveryQueue implements Queue {
           return doubtful ? this.#park(item, status, EXPIRED) : this.#giveUp(item, status, EXPIRED);
         // What holds up the route or the mailbox would hold up the warning too.
         if (status.reach === 'message' && !doubtful && !tries.warned) await this.#warn(item, status);
-        const next = wait === undefined ? { doubtful, status } : { due, doubtful, status };
-        await this.#write(() => spool.defer(item.id, next));
+        const place = wait === undefined ? { doubtful, status } : { due, doubtful, status };
+        await this.#write(() => spool.defer(item.id, place));
         lane.due = Math.min(lane.due, wait === undefined ? item.due : due);
         return;
       }
@@ -465,12 +526,13 @@ class DeliveryQueue implements Queue {
         lane.pace.succeeded();
         this.#answered(lane, hold, startedAt);
         report({ event: 'delivery.failed', ...facts, status });
-        return this.#giveUp(item, status, REFUSED);
+        // What may have been delivered is not called undelivered.
+        return doubtful ? this.#park(item, status, REFUSED_IN_DOUBT) : this.#giveUp(item, status, REFUSED);
       case 'unknown': {
-        const due = now + this.#options.verifyAfter;
+        const due = now + Math.max(this.#options.verifyAfter, status.retryAfter ?? 0);
         if (undecidable !== undefined) return this.#park(item, status, undecidable);
         report({ event: 'delivery.unknown', ...facts, status, due });
-        if (hold.unanswered(this.#steady(), startedAt)) this.#reportHeld(lane, hold);
+        if (hold.unanswered(this.#steady(), startedAt, lane.mailbox)) this.#reportHeld(lane, hold);
         await this.#write(() => spool.defer(item.id, { due, doubtful: true, status }));
         lane.due = Math.min(lane.due, due);
         return;
@@ -522,7 +584,7 @@ class DeliveryQueue implements Queue {
           misconfigured: status.code === MISCONFIGURED,
           ...(status.retryAfter === undefined ? {} : { retryAfter: status.retryAfter }),
         };
-        if (hold.hold(steady, startedAt, why)) this.#reportHeld(lane, hold);
+        if (hold.hold(steady, startedAt, lane.mailbox, why)) this.#reportHeld(lane, hold);
         return undefined;
       }
       case 'mailbox': {
@@ -558,7 +620,7 @@ class DeliveryQueue implements Queue {
 
   /** The route answered: whatever it said, it is not down. */
   #answered(lane: LaneState, hold: RouteHold, startedAt: number): void {
-    const held = hold.release(this.#steady(), startedAt);
+    const held = hold.release(this.#steady(), startedAt, lane.mailbox);
     if (held === undefined) return;
     for (const one of this.#lanes.values()) if (one.route === lane.route) one.behind = true;
     this.#options.report({ event: 'route.released', route: lane.route, seconds: held / 1000 });
@@ -609,8 +671,8 @@ class DeliveryQueue implements Queue {
   // --- a store in trouble ----------------------------------------------------------------------------------------
 
   /**
-   * Asks the store again and again while it is in trouble. False: the gateway stopped before it could answer; the next
-   * start finds the item as sending and looks before it sends again.
+   * Asks the store again and again while it is in trouble. False: the gateway stopped before it could answer, or the
+   * store is damaged there; the next start finds the item as sending and looks before it sends again.
    */
   async #write(write: () => Promise<unknown>): Promise<boolean> {
     for (let tries = 0; ; tries++) {
@@ -621,9 +683,20 @@ class DeliveryQueue implements Queue {
         // The spool has reported its trouble itself; anything else is a bug that would only happen again.
         if (!(error instanceof SpoolError)) throw error;
         const wait = STORE_WAITS[Math.min(tries, STORE_WAITS.length - 1)] ?? 0;
+        // What the item's row stands on is lost. It must not keep a slot for ever.
+        if (error.trouble === 'damaged' && tries >= DAMAGED_TRIES) return false;
         if (this.#stopped.signal.aborted || !(await this.#pause(wait))) return false;
       }
     }
+  }
+
+  #repeat(then: () => void, milliseconds: number): () => void {
+    const again = (): void => {
+      end = this.#setTimer(again, milliseconds);
+      then();
+    };
+    let end = this.#setTimer(again, milliseconds);
+    return () => end();
   }
 
   /** @returns false when the queue stopped meanwhile */
@@ -631,11 +704,11 @@ class DeliveryQueue implements Queue {
     return new Promise((resolve) => {
       const stopped = this.#stopped.signal;
       const end = (): void => {
-        clearTimeout(timer);
+        endTimer();
         stopped.removeEventListener('abort', end);
         resolve(!stopped.aborted);
       };
-      const timer = setTimeout(end, milliseconds);
+      const endTimer = this.#setTimer(end, milliseconds);
       stopped.addEventListener('abort', end, { once: true });
     });
   }
@@ -646,4 +719,23 @@ class DeliveryQueue implements Queue {
     this.#stale = true;
     this.#storeRetryAt = this.#steady() + STORE_RETRY;
   }
+}
+
+/** The steps of an attempt, kept in the item's history. What was begun in another mailbox says nothing of this one. */
+function journalOf(spool: Spool, id: string): Journal {
+  return {
+    last: async () => {
+      const history = await spool.history(id);
+      const here = history.slice(history.findLastIndex(({ what }) => what === 'moved') + 1);
+      return here.findLast(({ what }) => what === 'step')?.detail;
+    },
+    write: (step) => spool.note(id, { what: 'step', detail: step }),
+  };
+}
+
+/** What would concern everything on the route concerns this mailbox only. */
+function ofMailbox(status: DeliveryStatus): DeliveryStatus {
+  if (status.outcome !== 'delayed' || status.reach !== 'transport') return status;
+  const wait = status.code === MISCONFIGURED ? LANE_MISCONFIGURED_WAIT : LANE_WAIT;
+  return { ...status, reach: 'mailbox', retryAfter: status.retryAfter ?? wait };
 }

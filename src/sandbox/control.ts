@@ -19,11 +19,15 @@ import {
 import type { Identity, IdentityFault } from './identity.ts';
 import type { Arrival, Mailboxes } from './mailboxes.ts';
 import { FOLDERS } from './mailboxes.ts';
+import { SMTP_STEPS } from './smtp-fault.ts';
+import type { SmtpFault } from './smtp-fault.ts';
+import type { SmtpSandbox } from './smtp.ts';
 
 export interface ControlParts {
   readonly mailboxes: Mailboxes;
   readonly faults: Faults;
   readonly identity: Identity;
+  readonly smtp: SmtpSandbox;
 }
 
 const BODY_LIMIT = 1024 * 1024;
@@ -38,6 +42,8 @@ GET    /control/faults           what it does wrong on command
 POST   /control/faults           {"when": {"operation": "CreateItem", "count": 1}, "does": {"responseCode": "ErrorServerBusy"}}
 DELETE /control/faults           behave again
 POST   /control/identity/faults  {"aadsts": 7000222, "times": 1}: what the token endpoint does wrong
+GET    /control/smtp             its port, and the envelopes it has taken
+POST   /control/smtp/faults      {"at": "rcpt", "about": "bob@", "reply": "450 4.2.0 later", "times": 1}: what SMTP does wrong
 POST   /control/identity         {"revoke": true, "lifetimeSeconds": 60}: tokens out are refused; how long new ones live
 `;
 
@@ -47,7 +53,7 @@ export async function control(
   response: ServerResponse,
   parts: ControlParts,
 ): Promise<void> {
-  const { mailboxes, faults, identity } = parts;
+  const { mailboxes, faults, identity, smtp } = parts;
   response.setHeader('x-sandbox', 'smtp2exchange sandbox, no real Exchange');
   const eml = /^\/control\/arrived\/(\d+)\.eml$/.exec(path)?.[1];
   if (eml !== undefined && request.method === 'GET') {
@@ -92,6 +98,7 @@ export async function control(
     case 'DELETE /control/faults':
       faults.clear();
       identity.faults.clear();
+      smtp.clearFaults();
       return json(response, 200, {});
     case 'POST /control/faults': {
       const fault = readFault(await bodyOf(request));
@@ -103,6 +110,14 @@ export async function control(
       const fault = readIdentityFault(await bodyOf(request));
       if (typeof fault === 'string') return json(response, 400, { error: fault });
       identity.faults.push(fault);
+      return json(response, 201, fault);
+    }
+    case 'GET /control/smtp':
+      return json(response, 200, { port: smtp.port, transactions: smtp.transactions });
+    case 'POST /control/smtp/faults': {
+      const fault = readSmtpFault(await bodyOf(request));
+      if (typeof fault === 'string') return json(response, 400, { error: fault });
+      smtp.fault(fault);
       return json(response, 201, fault);
     }
     case 'POST /control/identity': {
@@ -148,6 +163,25 @@ const IDENTITY_FAULTS: Known = {
 function readIdentityFault(data: unknown): IdentityFault | string {
   if (!isRecord(data)) return 'a fault is an object';
   return strangeIn(data, IDENTITY_FAULTS) ?? data;
+}
+
+const SMTP_FAULTS: Known = {
+  at: (value) => SMTP_STEPS.some((step) => step === value),
+  about: isString,
+  reply: (value) => isString(value) && /^[2-5]\d\d [^\r\n]*$/.test(String(value)),
+  silent: isBoolean,
+  cut: isBoolean,
+  acts: isBoolean,
+  hides: (value) => Array.isArray(value) && value.every(isString),
+  openRelay: isBoolean,
+  times: isAboveZero,
+};
+
+function readSmtpFault(data: unknown): SmtpFault | string {
+  if (!isRecord(data)) return 'a fault is an object';
+  const { at, ...rest } = data;
+  if (at === undefined) return `at must be one of ${SMTP_STEPS.join(', ')}`;
+  return strangeIn(data, SMTP_FAULTS) ?? ({ ...rest, at } as SmtpFault);
 }
 
 function isAboveZero(value: unknown): boolean {

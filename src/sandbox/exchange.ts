@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { canonicalAddress } from '../mail/addresses.ts';
+import type { Account, Accounts } from './accounts.ts';
 import type { Faults, Misbehaviour } from './fault.ts';
 import type { Claims, Identity, Verdict } from './identity.ts';
 import type { Mailboxes } from './mailboxes.ts';
@@ -19,6 +20,8 @@ import { valuesXml, xmlText } from './xml.ts';
 
 export interface ExchangeOptions {
   readonly identity: Identity;
+  /** Logins with a password, beside tokens. */
+  readonly accounts: Accounts;
   /** The audience a token must have. */
   readonly audience: string;
   readonly mailboxes: Mailboxes;
@@ -54,10 +57,15 @@ export function exchangeHandler(options: ExchangeOptions): ExchangeHandler {
   const limit = options.maxRequestSize ?? MAX_REQUEST_SIZE;
   return async (request, response, stopped) => {
     introduce(request, response);
-    if (request.method !== 'POST') return refuse(request, response, plain(405, 'Method Not Allowed'));
-    const verdict = verdictOf(request, options);
-    if (!verdict.ok) return unauthorized(request, response, verdict.reason);
-    const mayReach = reachOf(verdict.claims, options.scopes);
+    const login = options.accounts.login(request);
+    if (login?.ok === false)
+      return challenged(request, response, login.challenge ?? options.accounts.offered, login.reason);
+    if (request.method !== 'POST' && !(login?.ok === true && request.method === 'GET'))
+      return refuse(request, response, plain(405, 'Method Not Allowed'));
+    const verdict = login ?? verdictOf(request, options);
+    if (!verdict.ok) return unauthorized(request, response, verdict.reason, options.accounts.offered);
+    if (request.method === 'GET') return refuse(request, response, plain(200, 'You have created a service.'));
+    const mayReach = 'account' in verdict ? reachOfAccount(verdict.account) : reachOf(verdict.claims, options.scopes);
     if (Number(request.headers['content-length'] ?? 0) > limit)
       return refuse(request, response, plain(413, 'Request Too Large'));
     const body = await readBody(request, limit, ({ operation, impersonated }) =>
@@ -69,7 +77,7 @@ export function exchangeHandler(options: ExchangeOptions): ExchangeHandler {
     const read = readRequest(body);
     if (typeof read.judged !== 'string' && isOperation(read.operation)) options.record?.(body);
     const wrong = options.faults.take(read.operation, read.impersonated);
-    if (wrong.expiredToken) return unauthorized(request, response, 'expired');
+    if (wrong.expiredToken) return unauthorized(request, response, 'expired', options.accounts.offered);
     // The client may have given up meanwhile; a server that has read the request acts all the same.
     await dawdle(wrong.slow?.beforeActing, stopped);
     if (wrong.cut === 'beforeActing') return void request.socket.destroy();
@@ -153,16 +161,37 @@ function reachOf({ roles, appid }: Claims, scopes: ExchangeOptions['scopes'] = {
   return (address) => scope.some((one) => canonicalAddress(one) === canonicalAddress(address));
 }
 
+function reachOfAccount({ mailboxes }: Account): MayReach {
+  return (address) => mailboxes?.some((one) => canonicalAddress(one) === canonicalAddress(address)) ?? true;
+}
+
 function verdictOf(request: IncomingMessage, { identity, audience }: ExchangeOptions): Verdict {
   const token = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
   return token === undefined ? { ok: false, reason: 'missing' } : identity.verify(token, audience);
 }
 
-function unauthorized(request: IncomingMessage, response: ServerResponse, reason: string): void {
-  response.setHeader(
-    'www-authenticate',
+function challenged(
+  request: IncomingMessage,
+  response: ServerResponse,
+  challenge: string | readonly string[],
+  reason: string,
+): void {
+  response.setHeader('www-authenticate', challenge);
+  // No real server says this.
+  response.setHeader('x-sandbox-reason', reason);
+  refuse(request, response, plain(401, ''));
+}
+
+function unauthorized(
+  request: IncomingMessage,
+  response: ServerResponse,
+  reason: string,
+  offered: readonly string[],
+): void {
+  response.setHeader('www-authenticate', [
     'Bearer client_id="00000002-0000-0ff1-ce00-000000000000", token_types="app_asserted_user_v1 service_asserted_app_v1"',
-  );
+    ...offered,
+  ]);
   response.setHeader(
     'x-ms-diagnostics',
     `2000003;reason="The token is not valid: ${reason.replace(/[^\x20-\x7e]/g, '?')}";error_category="invalid_token"`,

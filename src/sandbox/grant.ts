@@ -9,6 +9,10 @@ export interface App {
   readonly clientSecret?: string;
   /** PEM; its public key checks client assertions. */
   readonly certificate?: string;
+  /** Another identity provider whose tokens stand for the application (workload identity federation). */
+  readonly federation?: { readonly issuer: string; readonly subject: string; readonly publicKey: string };
+  /** It is the identity of the machine itself, or one that was assigned to it: no credential is asked for. */
+  readonly managed?: 'system' | 'user';
   /** The roles claim; empty: the token carries none, as with RBAC for Applications. */
   readonly roles: readonly string[];
 }
@@ -60,6 +64,7 @@ function checkAssertion(
 ): Refusal | undefined {
   const read = readJwt(assertion);
   if (!read) return usualRefusal(50027);
+  if (app.federation) return checkFederated(read, app.federation, now);
   const bad = (text: string): Refusal => ({ ...usualRefusal(700027), text });
   if (app.certificate === undefined) return bad('Client assertion failed signature validation. The key was not found.');
   const certificate = new X509Certificate(app.certificate);
@@ -83,6 +88,26 @@ function checkAssertion(
   const at = Math.floor(now() / 1000);
   if (typeof exp !== 'number' || exp <= at || (typeof nbf === 'number' && nbf > at + 300)) return usualRefusal(700024);
   return undefined;
+}
+
+/** What Entra compares: issuer, subject and audience, each with a code of its own. */
+function checkFederated(
+  { header, claims, signed, signature }: NonNullable<ReturnType<typeof readJwt>>,
+  federation: NonNullable<App['federation']>,
+  now: () => number,
+): Refusal | undefined {
+  const bad = (code: number, what: string): Refusal => ({
+    ...usualRefusal(700027),
+    code,
+    text: `No matching federated identity record found for presented assertion ${what}.`,
+  });
+  if (claims['iss'] !== federation.issuer) return bad(700211, 'issuer');
+  if (claims['sub'] !== federation.subject) return bad(700213, 'subject');
+  if (claims['aud'] !== 'api://AzureADTokenExchange') return bad(700212, 'audience');
+  if (header['alg'] !== 'RS256' || !verifySignature('sha256', signed, federation.publicKey, signature))
+    return usualRefusal(700027);
+  const { exp } = claims;
+  return typeof exp === 'number' && exp > Math.floor(now() / 1000) ? undefined : usualRefusal(700024);
 }
 
 export function readJwt(

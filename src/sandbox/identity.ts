@@ -58,7 +58,9 @@ export interface Identity {
   readonly port: number;
   readonly faults: { push(...faults: IdentityFault[]): void; clear(): void; readonly pending: number };
   /** Requests so far, by endpoint; those that were answered badly or not at all count too. */
-  readonly requests: { token: number; discovery: number; keys: number; other: number };
+  readonly requests: { token: number; discovery: number; keys: number; managed: number; other: number };
+  /** What App Service's endpoint wants in X-IDENTITY-HEADER: its variable IDENTITY_HEADER. */
+  readonly identityHeader: string;
   /** Seconds a token lives, default 3599. */
   lifetime: number;
   /** Replaces the registered applications. */
@@ -84,6 +86,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   if (!jwk) throw new Error('the key store gave no key');
   const publicKey = createPublicKey({ key: { ...jwk }, format: 'jwk' });
   const faults: IdentityFault[] = [];
+  const identityHeader = randomUUID();
   let serial = 0;
   let revoked = 0;
 
@@ -139,10 +142,51 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
     });
   };
 
+  /** As the instance metadata service answers, or App Service: without a credential, to who is on the machine. */
+  const answerMachine = async (
+    request: IncomingMessage,
+    kind: MachineEndpoint,
+    response: ServerResponse,
+  ): Promise<void> => {
+    identity.requests.managed++;
+    const query = new URL(request.url ?? '/', identity.origin).searchParams;
+    const isOurs =
+      kind === 'metadata'
+        ? request.headers['metadata'] === 'true'
+        : request.headers['x-identity-header'] === identityHeader;
+    if (!isOurs || !query.has('api-version')) return sendJson(response, 400, { error: 'invalid_request' });
+    const clientId = query.get('client_id');
+    const app = identity.apps.find((one) =>
+      clientId === null ? one.managed === 'system' : one.managed === 'user' && one.clientId === clientId,
+    );
+    if (!app) return sendJson(response, 400, { error: 'invalid_request', error_description: 'Identity not found' });
+    const resource = query.get('resource') ?? '';
+    const token = await issue(app, resource, identity.lifetime);
+    const expiresOn = String(Math.floor(now() / 1000) + identity.lifetime);
+    const more =
+      kind === 'metadata' ? { expires_in: String(identity.lifetime), ext_expires_in: String(identity.lifetime) } : {};
+    sendJson(response, 200, {
+      access_token: token,
+      client_id: app.clientId,
+      expires_on: expiresOn,
+      resource,
+      token_type: 'Bearer',
+      ...more,
+    });
+  };
+
   const answer = async (request: IncomingMessage, response: ServerResponse, stopped: AbortSignal): Promise<void> => {
-    const [, tenant = '', ...rest] = new URL(request.url ?? '/', identity.origin).pathname.split('/');
+    const [, tenant = '', ...rest] = new URL(request.url ?? '/', identity.origin).pathname
+      .replace(/\/$/, '')
+      .split('/');
     const what = `${request.method} ${rest.join('/')}`;
     switch (what) {
+      case 'GET identity/oauth2/token':
+        if (tenant === 'metadata') return await answerMachine(request, 'metadata', response);
+        break;
+      case 'GET token':
+        if (tenant === 'msi') return await answerMachine(request, 'appService', response);
+        break;
       case 'POST oauth2/v2.0/token':
         identity.requests.token++;
         return await answerToken(request, tenant, response, stopped);
@@ -160,12 +204,12 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
         identity.requests.keys++;
         return sendJson(response, 200, { keys: issuer.keys.toJSON() });
       default:
-        identity.requests.other++;
-        return sendJson(response, 404, {
-          error: 'not_found',
-          error_description: 'smtp2exchange sandbox: no such endpoint',
-        });
     }
+    identity.requests.other++;
+    return sendJson(response, 404, {
+      error: 'not_found',
+      error_description: 'smtp2exchange sandbox: no such endpoint',
+    });
   };
 
   const { cert, key } = options.tls;
@@ -193,7 +237,8 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
         return faults.length;
       },
     },
-    requests: { token: 0, discovery: 0, keys: 0, other: 0 },
+    requests: { token: 0, discovery: 0, keys: 0, managed: 0, other: 0 },
+    identityHeader,
     lifetime: 3599,
     apps: options.apps,
     verify: (token, audience) =>
@@ -215,6 +260,9 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
   await identity.start();
   return identity;
 }
+
+/** Of Azure's ways to give a machine a token. */
+type MachineEndpoint = 'metadata' | 'appService';
 
 /** What a token says of the application itself. */
 function claimsOf(app: App): Claims {

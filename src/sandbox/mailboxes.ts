@@ -46,6 +46,8 @@ export interface Item {
   readonly isRead: boolean;
   /** Epoch milliseconds. */
   readonly receivedAt: number;
+  /** PidTagMessageFlags as its maker set them; absent: not set. */
+  readonly flags?: number;
   /** Only of what was saved and not sent. */
   readonly submission?: Submission;
 }
@@ -85,8 +87,10 @@ export interface MailboxView {
   readonly deleteditems: readonly Item[];
 }
 
-/** PidTagMessageFlags with mfRead. */
+/** PidTagMessageFlags with mfRead and mfUnsent. */
 const MESSAGE_FLAGS = 0x0e07;
+const READ = 1;
+export const UNSENT = 8;
 const MAX_SEND_SIZE = 35 * 1024 * 1024;
 
 class Mailbox implements MailboxView {
@@ -151,6 +155,18 @@ export class Mailboxes {
       if (at >= 0) return mailbox[folder].splice(at, 1).length > 0;
     }
     return false;
+  }
+
+  /** Under a new id. */
+  move(address: string, id: string, to: Folder): void {
+    const mailbox = this.#mailbox(address);
+    const item = FOLDERS.flatMap((folder) => mailbox[folder]).find((one) => one.id === id);
+    if (!item || !this.remove(address, id)) return;
+    mailbox[to].push({
+      ...item,
+      id: randomBytes(24).toString('base64'),
+      changeKey: randomBytes(12).toString('base64'),
+    });
   }
 
   /** Whether it would be sent; the order of the looks is Exchange's as far as known. */
@@ -245,7 +261,8 @@ export class Mailboxes {
         ? extended
         : extended.filter(({ path }) => path['DistinguishedPropertySetId'] === 'InternetHeaders'),
       itemClass: elements['ItemClass'] ?? 'IPM.Note',
-      isRead: isOwn && (Number(flags ?? 0) & 1) === 1,
+      ...(isOwn && flags !== undefined ? { flags: Number(flags) } : {}),
+      isRead: isOwn && (Number(flags ?? 0) & READ) === READ,
       receivedAt: this.#now(),
     };
   }

@@ -1,10 +1,10 @@
 /**
- * The EWS operations of the sandbox: CreateItem, SendItem, GetItem, FindItem, GetFolder. Each takes the operation's element
+ * The EWS operations of the sandbox: CreateItem, SendItem, GetItem, DeleteItem, FindItem, GetFolder. Each takes its element
  * and gives its response messages as XML, one per item or folder. Trouble with one item is its own message; the request as
  * a whole goes on, as in Exchange.
  */
 import type { Folder, Item, Mailboxes, MailboxView, Place } from './mailboxes.ts';
-import { FOLDERS } from './mailboxes.ts';
+import { FOLDERS, UNSENT } from './mailboxes.ts';
 import { conditionOf } from './restriction.ts';
 import type { RecipientProperties } from './submission.ts';
 import { EwsFault, isSameProperty, readSubmission } from './submission.ts';
@@ -24,7 +24,7 @@ export interface OperationContext {
 const MAX_PAGE = 1000;
 const MAX_FILTERED_PAGE = 250;
 
-export const OPERATIONS = ['CreateItem', 'SendItem', 'GetItem', 'FindItem', 'GetFolder'] as const;
+export const OPERATIONS = ['CreateItem', 'SendItem', 'GetItem', 'DeleteItem', 'FindItem', 'GetFolder'] as const;
 export type OperationName = (typeof OPERATIONS)[number];
 
 export function isOperation(name: string): name is OperationName {
@@ -47,6 +47,8 @@ export async function operate(
         const found = itemById(context, id);
         return items(name, [itemXml(found.item, child(request, 'ItemShape'), 'whole')]);
       });
+    case 'DeleteItem':
+      return each(request, 'ItemIds', name, (id) => deleteItem(request, id, context));
     case 'FindItem':
       return each(request, 'ParentFolderIds', name, (id) => findItem(request, id, context));
     case 'GetFolder':
@@ -63,9 +65,9 @@ export function errorMessage(
   text: string,
   values: Readonly<Record<string, string>> = {},
 ): string {
-  // FindItem and GetFolder have messages without content; the schema wants an empty list from the others.
+  // Some operations have messages without content; the schema wants an empty list from the others.
   const content =
-    operation === 'FindItem' || operation === 'SendItem'
+    operation === 'FindItem' || operation === 'SendItem' || operation === 'DeleteItem'
       ? ''
       : operation === 'GetFolder'
         ? '<m:Folders/>'
@@ -150,7 +152,7 @@ function sendItem(request: XmlElement, id: XmlElement, context: OperationContext
   // Without a change key too.
   if (id.attributes['ChangeKey'] !== item.changeKey)
     throw new EwsFault('ErrorStaleObject', 'The change key does not match the current one.');
-  if (!item.submission) throw new EwsFault('ErrorInvalidOperation', 'The item is no draft.');
+  if (!item.submission || !isDraft(item)) throw new EwsFault('ErrorInvalidOperation', 'The item is no draft.');
   const isSaved = isTrue(request.attributes['SaveItemToFolder'] ?? '');
   const target = child(request, 'SavedItemFolderId');
   if (!isSaved && target)
@@ -161,6 +163,20 @@ function sendItem(request: XmlElement, id: XmlElement, context: OperationContext
   mailboxes.remove(mailbox.address, item.id);
   mailboxes.send(mailbox.address, item.submission, isSaved ? place : undefined);
   return success('SendItem', '');
+}
+
+/** Gone for good, or moved: what was moved has a new id, as in Exchange. */
+function deleteItem(request: XmlElement, id: XmlElement, context: OperationContext): string {
+  const { item, mailbox } = itemById(context, id);
+  if (request.attributes['DeleteType'] === 'MoveToDeletedItems')
+    context.mailboxes.move(mailbox.address, item.id, 'deleteditems');
+  else context.mailboxes.remove(mailbox.address, item.id);
+  return success('DeleteItem', '');
+}
+
+/** Saved and not sent; its maker may have said otherwise (PidTagMessageFlags without mfUnsent). */
+function isDraft({ submission, flags }: Item): boolean {
+  return submission !== undefined && (flags === undefined || (flags & UNSENT) !== 0);
 }
 
 function findItem(request: XmlElement, id: XmlElement, context: OperationContext): string {
@@ -273,6 +289,8 @@ function itemXml(item: Item, shape: XmlElement | undefined, extent: 'whole' | 'r
       ? `<t:DateTimeReceived>${new Date(item.receivedAt).toISOString().replace(/\.\d+Z$/, 'Z')}</t:DateTimeReceived>`
       : '',
     wants('item:Size') ? `<t:Size>${item.mime.length}</t:Size>` : '',
+    isAsked('item:IsSubmitted') ? '<t:IsSubmitted>false</t:IsSubmitted>' : '',
+    isAsked('item:IsDraft') ? `<t:IsDraft>${isDraft(item)}</t:IsDraft>` : '',
     ...extended.map(propertyXml),
     list('ToRecipients', item.to),
     list('CcRecipients', item.cc),

@@ -4,6 +4,8 @@
  * wherever it shows. Rejects with an Error that carries the system's code (EADDRINUSE) where a port cannot be had.
  */
 import { randomUUID } from 'node:crypto';
+import type { Account, Accounts, ExtendedProtection } from './accounts.ts';
+import { accounts } from './accounts.ts';
 import { createCertificate } from './certificate.ts';
 import { control } from './control.ts';
 import { exchangeHandler } from './exchange.ts';
@@ -15,6 +17,8 @@ import { startIdentity } from './identity.ts';
 import { createListener } from './listener.ts';
 import type { Arrival, MailboxOptions, MailboxView } from './mailboxes.ts';
 import { Mailboxes } from './mailboxes.ts';
+import { smtpSandbox } from './smtp.ts';
+import type { SmtpSandbox } from './smtp.ts';
 import type { RecipientProperties } from './submission.ts';
 
 export type { Arrival, Delivered, MailboxOptions, MailboxView } from './mailboxes.ts';
@@ -23,10 +27,16 @@ export interface SandboxOptions {
   readonly mailboxes: readonly MailboxOptions[];
   /** Of Exchange and the control API; Entra ID takes the next one. Default 0: any two that are free. */
   readonly port?: number;
-  /** Further applications beside the one that has `clientSecret` and full_access_as_app. */
+  /** Further applications beside the one that has `clientSecret`, full_access_as_app and SMTP.SendAsApp. */
   readonly apps?: readonly App[];
   /** Client id -> mailboxes that an application without a role may act for. */
   readonly scopes?: Readonly<Record<string, readonly string[]>>;
+  /** Who may log in with a password, as at Exchange on its own servers. Default: one, with a password of its own. */
+  readonly accounts?: readonly Account[];
+  /** Default: NTLM and Basic. */
+  readonly schemes?: readonly ('ntlm' | 'basic')[];
+  /** Of NTLM; default `allow`. */
+  readonly extendedProtection?: ExtendedProtection;
   /** What recipient properties do beside MIME; default `replace`, as Exchange is understood to do. */
   readonly recipientProperties?: RecipientProperties;
   /** Octets, default 64 MiB. */
@@ -48,11 +58,16 @@ export interface Sandbox {
   /** PEM of the certificate authority to trust. */
   readonly ca: string;
   readonly identity: Identity;
+  readonly accounts: Accounts;
+  /** SMTP submission into the same mailboxes, on 127.0.0.1. */
+  readonly smtp: SmtpSandbox;
   /** What was sent through it, in order. */
   arrived(): readonly Arrival[];
   /** @throws Error if there is no such mailbox */
   mailbox(address: string): MailboxView;
   fault(fault: Fault): void;
+  /** What it does wrong on command, and how many requests each fault has hit. */
+  faults(): readonly { readonly fault: Fault; readonly hit: number }[];
   clearFaults(): void;
   /** Exchange and Entra ID go down: connections are cut and refused. Mail stays. */
   stop(): Promise<void>;
@@ -81,13 +96,25 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     port: wanted === 0 ? 0 : wanted + 1,
     tenantId: TENANT,
     apps: [
-      { clientId: CLIENT, clientSecret, roles: ['full_access_as_app', 'Mail.Send', 'Mail.ReadWrite'] },
+      {
+        clientId: CLIENT,
+        clientSecret,
+        roles: ['full_access_as_app', 'Mail.Send', 'Mail.ReadWrite', 'SMTP.SendAsApp'],
+      },
       ...(options.apps ?? []),
     ],
     now,
   });
+  const logins = accounts({
+    accounts: options.accounts ?? [{ username: 'svc-gateway', domain: 'CONTOSO', password: `sandbox~${randomUUID()}` }],
+    schemes: options.schemes ?? ['ntlm', 'basic'],
+    extendedProtection: options.extendedProtection ?? 'allow',
+    certificate: certificate.cert,
+    now,
+  });
   const exchange = exchangeHandler({
     identity,
+    accounts: logins,
     audience: AUDIENCE,
     mailboxes,
     faults,
@@ -104,6 +131,15 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     origin: () => listener.origin,
     ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
   });
+  const smtp = smtpSandbox({
+    tls,
+    host: HOST,
+    port: 0,
+    identity,
+    audience: AUDIENCE,
+    mailboxes,
+    ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
+  });
   const listener = createListener({
     name: 'Exchange',
     tls,
@@ -115,13 +151,15 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
         ? exchange(request, response, stopped)
         : /^\/(?:v1\.0|upload)\//.test(path)
           ? graph(request, response, stopped)
-          : control(path, request, response, { mailboxes, faults, identity }));
+          : control(path, request, response, { mailboxes, faults, identity, smtp }));
     },
   });
 
   try {
     await listener.start();
+    await smtp.start();
   } catch (error) {
+    await listener.stop();
     await identity.close();
     throw error;
   }
@@ -135,6 +173,8 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     clientSecret,
     ca: certificate.ca,
     identity,
+    accounts: logins,
+    smtp,
     arrived: () => mailboxes.arrivals,
     mailbox(address) {
       const found = mailboxes.find(address);
@@ -142,16 +182,21 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       return found;
     },
     fault: (fault) => faults.add(fault),
-    clearFaults: () => faults.clear(),
+    faults: () => faults.list(),
+    clearFaults() {
+      faults.clear();
+      smtp.clearFaults();
+    },
     async stop() {
-      await Promise.all([listener.stop(), identity.stop()]);
+      await Promise.all([listener.stop(), identity.stop(), smtp.stop()]);
     },
     async start() {
       await identity.start();
       await listener.start();
+      await smtp.start();
     },
     async close() {
-      await Promise.all([listener.stop(), identity.close()]);
+      await Promise.all([listener.stop(), identity.close(), smtp.stop()]);
     },
   };
 }

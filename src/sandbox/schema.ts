@@ -55,6 +55,15 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   },
   SendItem: { children: ['ItemIds', 'SavedItemFolderId?'], attributes: { SaveItemToFolder: BOOLEAN } },
   GetItem: { children: ['ItemShape', 'ItemIds'], attributes: {} },
+  DeleteItem: {
+    children: ['ItemIds'],
+    attributes: {
+      DeleteType: /^(HardDelete|SoftDelete|MoveToDeletedItems)$/,
+      'SendMeetingCancellations?': ANY,
+      'AffectedTaskOccurrences?': ANY,
+      'SuppressReadReceipts?': BOOLEAN,
+    },
+  },
   FindItem: {
     children: ['ItemShape', 'IndexedPageItemView?', 'Restriction?', 'SortOrder?', 'ParentFolderIds', 'QueryString?'],
     attributes: { Traversal: /^(Shallow|SoftDeleted|Associated)$/ },

@@ -196,9 +196,14 @@ class Watched implements CertificateSource {
   }
 
   #judged(cert: string, key: string): FilesRead {
-    const { certFile, keyFile, passphrase } = this.#files;
+    const { certFile, passphrase } = this.#files;
     const read = readPair(cert, key, passphrase);
-    if (!read.ok) return { ok: false, reason: `${read.reason} (${certFile}, ${keyFile})`, isMissing: false };
+    if (!read.ok) {
+      const reasons = read.faults.map(
+        ({ file, problem, hint }) => `${this.#files[file]} ${problem}${hint === undefined ? '' : `; ${hint}`}`,
+      );
+      return { ok: false, reason: reasons.join(', and '), isMissing: false };
+    }
     try {
       const { minTls = '1.2' } = this.#options;
       const isOld = minTls === '1.0' || minTls === '1.1';

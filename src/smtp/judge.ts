@@ -1,6 +1,6 @@
 /**
  * The header of a message that is being received, against the rules: is it going round in circles, may the client use the
- * From and Sender it names, which mailbox sends, and who receives. Throws Refused. What comes out says to every reader what
+ * From and Sender it names, also those of a resent message, which mailbox sends, and who receives. Throws Refused. What comes out says to every reader what
  * was judged here.
  */
 import { canonicalAddress, isSendable, mailboxesOf, parseHeader } from '../mail/addresses.ts';
@@ -35,7 +35,7 @@ export interface Judged {
   readonly repairs: readonly string[];
 }
 
-const READ = new Set(['from', 'sender', 'to', 'cc', 'message-id']);
+const READ = new Set(['from', 'sender', 'resent-from', 'resent-sender', 'to', 'cc', 'message-id']);
 
 export async function judgeHeader(header: readonly HeaderField[], options: JudgeOptions): Promise<Judged> {
   refuseLoops(header, options.maxHops);

@@ -52,7 +52,8 @@ export function loginGuard(rules: LoginRules, now: () => number = Date.now): Log
   const fail = (key: string, limit: number): { failures: number; bannedUntil?: number } => {
     const time = now();
     const client = clients.get(key) ?? { times: [], bannedUntil: 0 };
-    client.times = [...client.times.filter((at) => time - at < rules.within), time];
+    // Math.abs: what lies ahead was counted before the clock was set back.
+    client.times = [...client.times.filter((at) => Math.abs(time - at) < rules.within), time];
     clients.set(key, client);
     const failures = client.times.length;
     if (failures < limit) return { failures };
@@ -65,7 +66,9 @@ export function loginGuard(rules: LoginRules, now: () => number = Date.now): Log
   return {
     banned(peer) {
       const until = Math.max(...keys(peer).map(([key]) => clients.get(key)?.bannedUntil ?? 0));
-      return until > now() ? until : undefined;
+      const left = until - now();
+      // One that seems to last longer than any ban was given before the clock was set back.
+      return left > 0 && left <= rules.ban ? until : undefined;
     },
     failed(peer) {
       const results = keys(peer).map(([key, factor]) => fail(key, rules.failures * factor));

@@ -8,10 +8,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { CheckResult } from '../mail/spool.ts';
 import { bodyDamage, envelopeOf, originOf, rowDamage } from './damage.ts';
 import { letGo } from './memory.ts';
+import type { Row } from './database.ts';
 import type { FromChecker } from './protocol.ts';
 import { troubleOf } from './trouble.ts';
-
-type Row = Record<string, unknown>;
 
 /** Ids asked for at a time. */
 const AT_ONCE = 500;

@@ -4,8 +4,8 @@
  */
 import type { Envelope, Origin } from '../mail/envelope.ts';
 import type { DeliveryStatus, Failed } from '../mail/status.ts';
+import type { Row } from './database.ts';
 
-type Row = Record<string, unknown>;
 /** Asks the store for one row. */
 type Ask = (sql: string, ...values: string[]) => Row | undefined;
 

@@ -50,6 +50,14 @@ export type Order =
       readonly status: DeliveryStatus;
       readonly now: number;
     }
+  | {
+      readonly do: 'split';
+      readonly id: SpoolId;
+      /** Addresses. */
+      readonly parts: readonly (readonly string[])[];
+      readonly relayed?: DeliveryStatus;
+      readonly now: number;
+    }
   | { readonly do: 'retry'; readonly id: SpoolId; readonly by?: string; readonly now: number }
   | { readonly do: 'hold'; readonly id: SpoolId; readonly by?: string; readonly now: number }
   | {
@@ -84,6 +92,8 @@ export type Order =
   /** Writes and syncs something small: does the store work again? */
   | { readonly do: 'probe' }
   | { readonly do: 'close' };
+
+export type OrderTo<Do extends Order['do']> = Extract<Order, { do: Do }>;
 
 export interface Request {
   readonly number: number;
@@ -145,4 +155,9 @@ export function laneName(key: { readonly route: string; readonly mailbox: string
 export function laneKey(name: string): { route: string; mailbox: string } {
   const at = name.indexOf(SEPARATOR);
   return { route: name.slice(0, at), mailbox: name.slice(at + 1) };
+}
+
+/** Of the item for a message's n-th lane, from 0: the first has the message's own id. */
+export function itemId(message: SpoolId, index: number): SpoolId {
+  return index === 0 ? message : `${message}-${index + 1}`;
 }

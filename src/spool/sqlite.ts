@@ -3,11 +3,11 @@
  * A promise settles only when what it stands for is durable (WAL, synchronous=FULL). Trouble with the store is a
  * SpoolError; while it lasts room() says no, and a probe every few seconds finds out when the store works again.
  */
-import { mkdir, open, stat, statfs } from 'node:fs/promises';
-import { dirname, extname, resolve } from 'node:path';
+import { stat, statfs } from 'node:fs/promises';
+import { dirname, extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Report } from '../mail/event.ts';
-import type { HistoryEntry, LaneKey, ArrivingItem, QueueItem, SpoolId } from '../mail/item.ts';
+import type { HistoryEntry, LaneKey, QueueItem, SpoolId } from '../mail/item.ts';
 import type { First } from '../mail/precedence.ts';
 import type {
   CheckResult,
@@ -19,10 +19,11 @@ import type {
   Operated,
   Room,
   SpoolStats,
-  Told,
 } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
+import { Budget, SqliteDraft } from './draft.ts';
+import { makeFolder } from './folder.ts';
 import { spoolIds } from './id.ts';
 import { letGo } from './memory.ts';
 import { laneName } from './protocol.ts';
@@ -53,8 +54,7 @@ const MAX_ITEMS = 1_000_000;
 const MIN_FREE = 64 * 1024 * 1024;
 const VERIFY_AFTER = 90_000;
 const CHUNK_SIZE = 256 * 1024;
-/** Octets under way to the worker: of one draft in chunks, and of all together. */
-const DRAFT_CHUNKS = 2;
+/** Octets under way to the worker, of all drafts together. */
 const ALL_UNDER_WAY = 16 * 1024 * 1024;
 /** Milliseconds between looks at the free space, and between probes of a store in trouble. */
 const LOOK_INTERVAL = 2_000;
@@ -96,7 +96,10 @@ export async function openSqliteSpool(options: SqliteOptions): Promise<OperatedS
 
 function startThread(file: 'worker' | 'checker', workerData: unknown): Worker {
   // The same ending as this file: .ts in a checkout, .js when compiled.
-  return new Worker(new URL(`./${file}${extname(import.meta.url)}`, import.meta.url), {
+  const place = new URL(`./${file}${extname(import.meta.url)}`, import.meta.url).href;
+  // A thread has to ask for the compile cache by itself, and before its first file, as bin/smtp2exchange.js does.
+  const start = `import { enableCompileCache } from 'node:module'; enableCompileCache(); await import(${JSON.stringify(place)});`;
+  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(start)}`), {
     workerData,
     name: `spool ${file}`,
     // What the main thread was started with (an --input-type, say) is not for a file.
@@ -105,53 +108,6 @@ function startThread(file: 'worker' | 'checker', workerData: unknown): Worker {
 }
 
 const asked = (by: string | undefined): { readonly by?: string } => (by === undefined ? {} : { by });
-
-async function makeFolder(path: string): Promise<void> {
-  const folder = resolve(dirname(path));
-  try {
-    const missing: string[] = [];
-    for (let up = folder; !(await isFolder(up)); up = dirname(up)) missing.unshift(up);
-    // One by one: Node.js' own way to make all of them never returns where the kernel lets none be made, as under /proc.
-    for (const one of missing) await mkdir(one, { mode: 0o700 }).catch(unlessThere);
-    // SQLite makes its files' entries in the folder durable; the entries of the folder and of those above it are ours.
-    for (const one of missing.length > 0 ? missing.toReversed() : [folder]) await syncFolder(dirname(one));
-  } catch (error) {
-    throw new SpoolError(
-      'readOnly',
-      `The spool's folder ${dirname(path)} cannot be made: ${error instanceof Error ? error.message : String(error)}`,
-      { cause: error },
-    );
-  }
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  try {
-    if ((await stat(path)).isDirectory()) return true;
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return false;
-    throw error;
-  }
-  throw new Error(`${path} is no folder`);
-}
-
-/** Another process may have made it meanwhile. */
-function unlessThere(error: unknown): void {
-  if (codeOf(error) !== 'EEXIST') throw error;
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
-}
-
-/** As far as the system lets us: some know no sync of a folder, and one above ours may not be readable. */
-async function syncFolder(folder: string): Promise<void> {
-  try {
-    await using handle = await open(folder, 'r');
-    await handle.sync();
-  } catch {
-    // nothing else can be done about it
-  }
-}
 
 interface Waiting {
   resolve(value: unknown): void;
@@ -169,6 +125,9 @@ class SqliteSpool implements OperatedSpool {
   readonly #newId: () => SpoolId;
   readonly #waiting = new Map<number, Waiting>();
   #number = 0;
+  /** On their way at the end of this turn. */
+  #outbox: Request[] = [];
+  #transfer: ArrayBuffer[] = [];
   #items: number;
   #free: number | undefined;
   #trouble: SpoolError | undefined;
@@ -297,6 +256,15 @@ class SqliteSpool implements OperatedSpool {
 
   async finish(id: SpoolId, status: DeliveryStatus): Promise<void> {
     await this.#ask({ do: 'end', id, state: 'relayed', status, now: this.#clock() });
+  }
+
+  async split(
+    id: SpoolId,
+    parts: readonly (readonly string[])[],
+    relayed?: DeliveryStatus,
+  ): Promise<readonly QueueItem[] | undefined> {
+    const ends = relayed === undefined ? {} : { relayed };
+    return (await this.#ask({ do: 'split', id, parts, ...ends, now: this.#clock() })) as QueueItem[] | undefined;
   }
 
   async note(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): Promise<void> {
@@ -485,8 +453,17 @@ class SqliteSpool implements OperatedSpool {
     const request: Request = { number: ++this.#number, order };
     return new Promise((resolve, reject) => {
       this.#waiting.set(request.number, { resolve, reject });
-      this.#worker.postMessage(request, transfer);
+      this.#outbox.push(request);
+      this.#transfer.push(...transfer);
+      if (this.#outbox.length === 1) setImmediate(() => this.#post());
     });
+  }
+
+  /** All orders of one turn of the event loop together: a message between threads costs more than what is in it. */
+  #post(): void {
+    this.#worker.postMessage(this.#outbox, this.#transfer);
+    this.#outbox = [];
+    this.#transfer = [];
   }
 
   #hear(message: FromWorker): void {
@@ -523,152 +500,5 @@ class SqliteSpool implements OperatedSpool {
     }
     for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();
-  }
-}
-
-/** Octets under way, of all drafts together. */
-class Budget {
-  readonly #limit: number;
-  #used = 0;
-  readonly #queue: (() => void)[] = [];
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  async take(octets: number): Promise<void> {
-    while (this.#used >= this.#limit) await new Promise<void>((resolve) => this.#queue.push(resolve));
-    this.#used += octets;
-  }
-
-  give(octets: number): void {
-    this.#used -= octets;
-    this.#queue.shift()?.();
-  }
-}
-
-type Ask = (order: Order, transfer: ArrayBuffer[]) => Promise<unknown>;
-
-class SqliteDraft implements Draft {
-  readonly id: SpoolId;
-  readonly #chunkSize: number;
-  readonly #budget: Budget;
-  readonly #now: () => number;
-  readonly #ask: Ask;
-  /** What is not yet on its way. */
-  #held: Uint8Array[] = [];
-  #heldOctets = 0;
-  #chunks = 0;
-  #size = 0;
-  /** Writes under way, oldest first. */
-  readonly #underWay: Promise<void>[] = [];
-  #failure: unknown;
-  #isOver = false;
-
-  constructor(id: SpoolId, chunkSize: number, budget: Budget, now: () => number, ask: Ask) {
-    this.id = id;
-    this.#chunkSize = chunkSize;
-    this.#budget = budget;
-    this.#now = now;
-    this.#ask = ask;
-  }
-
-  async write(chunk: Uint8Array): Promise<void> {
-    this.#check();
-    this.#held.push(chunk);
-    this.#heldOctets += chunk.length;
-    this.#size += chunk.length;
-    while (this.#heldOctets >= this.#chunkSize) {
-      await this.#send(this.#take(this.#chunkSize));
-      this.#check();
-    }
-  }
-
-  async commit(items: readonly ArrivingItem[]): Promise<readonly QueueItem[]> {
-    return (await this.#commit(items, {})) ?? [];
-  }
-
-  async commitTelling(items: readonly ArrivingItem[], told: Told): Promise<readonly QueueItem[] | undefined> {
-    return await this.#commit(items, { told });
-  }
-
-  async #commit(
-    items: readonly ArrivingItem[],
-    telling: { readonly told?: Told },
-  ): Promise<readonly QueueItem[] | undefined> {
-    this.#check();
-    if (items.length === 0) throw new TypeError('a message needs at least one item');
-    await Promise.all(this.#underWay);
-    this.#check();
-    this.#isOver = true;
-    const rest = this.#heldOctets > 0 ? { number: this.#chunks, octets: this.#take(this.#heldOctets) } : undefined;
-    const order: Order = {
-      do: 'commit',
-      message: this.id,
-      size: this.#size,
-      items,
-      ...telling,
-      now: this.#now(),
-      ...(rest === undefined ? {} : { chunk: rest }),
-    };
-    try {
-      return (await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer])) as QueueItem[] | undefined;
-    } catch (error) {
-      this.#failure = error;
-      this.#isOver = false;
-      throw error;
-    }
-  }
-
-  async abort(): Promise<void> {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#held = [];
-    this.#heldOctets = 0;
-    await Promise.all(this.#underWay);
-    // What cannot be removed now is swept at the next start.
-    if (this.#chunks > 0) await this.#ask({ do: 'abort', message: this.id }, []).catch(() => undefined);
-  }
-
-  #check(): void {
-    if (this.#failure !== undefined) throw this.#failure;
-    if (this.#isOver) throw new SpoolError('closed', `message ${this.id} is written already or given up`);
-  }
-
-  /** The first octets held, in memory of their own that can be transferred. */
-  #take(octets: number): Uint8Array<ArrayBuffer> {
-    const taken = new Uint8Array(new ArrayBuffer(octets));
-    let at = 0;
-    while (at < octets) {
-      const chunk = this.#held[0];
-      if (chunk === undefined) throw new Error('fewer octets are held than counted');
-      const part = chunk.subarray(0, octets - at);
-      taken.set(part, at);
-      at += part.length;
-      if (part.length === chunk.length) this.#held.shift();
-      else this.#held[0] = chunk.subarray(part.length);
-    }
-    this.#heldOctets -= octets;
-    return taken;
-  }
-
-  async #send(octets: Uint8Array<ArrayBuffer>): Promise<void> {
-    const size = octets.length;
-    const number = this.#chunks++;
-    await this.#budget.take(size);
-    if (this.#isOver) return this.#budget.give(size); // given up meanwhile: nobody would remove what is written now
-    const written = this.#ask({ do: 'write', message: this.id, chunk: { number, octets } }, [octets.buffer])
-      .then(
-        () => undefined,
-        (error: unknown) => {
-          this.#failure ??= error;
-        },
-      )
-      .finally(() => {
-        this.#budget.give(size);
-        void this.#underWay.splice(this.#underWay.indexOf(written), 1);
-      });
-    this.#underWay.push(written);
-    if (this.#underWay.length >= DRAFT_CHUNKS) await this.#underWay[0];
   }
 }

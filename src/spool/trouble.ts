@@ -35,7 +35,13 @@ export function primary(error: unknown): number | undefined {
   return error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : undefined;
 }
 
-export function troubleOf(error: unknown, path: string): Trouble {
+/** A write, sync or truncation that the system refused for another reason than a full disk (SQLITE_IOERR_WRITE and its like). */
+export function isFailedWrite(error: unknown): boolean {
+  return primary(error) === 10 && !isDamage(error);
+}
+
+/** @param code what the system says to a file written beside the spool, where SQLite says only that it failed */
+export function troubleOf(error: unknown, path: string, code?: string): Trouble {
   if (error instanceof Refusal) return { trouble: error.trouble, message: error.message };
   const detail = error instanceof Error ? error.message : String(error);
   switch (primary(error)) {
@@ -58,7 +64,36 @@ export function troubleOf(error: unknown, path: string): Trouble {
     case 5:
     case 6:
       return { trouble: 'locked', message: `The spool ${path} is locked by another process: end what has it open` };
+    case 10:
+      return failedWrite(detail, path, code);
     default:
       return { trouble: 'io', message: `The spool ${path} cannot be used: ${detail}` };
+  }
+}
+
+function failedWrite(detail: string, path: string, code: string | undefined): Trouble {
+  switch (code) {
+    case 'ENOSPC':
+      return { trouble: 'full', message: `The disk of the spool ${path} is full: make room` };
+    case 'EDQUOT':
+      return {
+        trouble: 'full',
+        message: `The quota for the spool ${path} is used up: make room, or give the gateway's user more`,
+      };
+    case 'EFBIG':
+      return {
+        trouble: 'full',
+        message: `The spool ${path} may not grow: the gateway's user has a limit on the size of files (ulimit -f)`,
+      };
+    case 'EROFS':
+      return {
+        trouble: 'readOnly',
+        message: `The file system of the spool ${path} is read-only: see dmesg for why, and mount it for writing again`,
+      };
+    default:
+      return {
+        trouble: 'io',
+        message: `The spool ${path} cannot be written or read: ${detail}${code === undefined ? '' : ` (${code})`}; see dmesg for what is wrong with its disk`,
+      };
   }
 }

@@ -1,794 +1,23 @@
 /**
- * The worker thread that owns the database: the only importer of node:sqlite. Whatever waits in its port when it looks
+ * The worker thread that owns the database. Whatever waits in its port when it looks
  * goes into one transaction, whose replies leave after its commit is synced; what arrives meanwhile is the next one.
  * A statement that fails takes only its own order down; a commit that fails takes all of its transaction's, unless it is
  * for damage: then each order is tried alone.
  */
-import { openSync, closeSync, fstatSync, readSync, realpathSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
-import type { SQLInputValue, StatementSync } from 'node:sqlite';
+import { rmSync, writeFileSync } from 'node:fs';
+import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
-import type { HistoryEntry, ItemState, ArrivingItem, QueueItem } from '../mail/item.ts';
-import { ITEM_STATES } from '../mail/item.ts';
-import { isPattern, matcher } from '../mail/pattern.ts';
-import { goesFirst, inTurn } from '../mail/precedence.ts';
-import type { First } from '../mail/precedence.ts';
-import type { DroppedItem, Lane, ListFilter, Operated, Told } from '../mail/spool.ts';
-import type { DeliveryStatus } from '../mail/status.ts';
-import { unreachable } from '../mail/status.ts';
-import { bodyDamage, damagedStatus, envelopeOf, originOf, rowDamage, statusOf } from './damage.ts';
 import { letGo } from './memory.ts';
-import { laneKey, laneName } from './protocol.ts';
-import type { Aside, Chunk, FromWorker, Order, Page, Reply, Request, WorkerData } from './protocol.ts';
-import { damaged, damagedInUse, isDamage, primary, Refusal, troubleOf, wordsOf } from './trouble.ts';
-import { MIGRATIONS, SCHEMA, VERSION } from './schema.ts';
+import { openDatabase } from './opening.ts';
+import type { FromWorker, Order, Reply, Request, Trouble, WorkerData } from './protocol.ts';
+import { Store } from './store.ts';
+import { damagedInUse, isFailedWrite, Refusal, troubleOf } from './trouble.ts';
 
 /** Orders of one transaction: bounds how long the first of them waits for the last. */
 const BATCH = 512;
-/** A larger body is removed in slices between transactions. */
-const REMOVED_AT_ONCE = 1024 * 1024;
-const SLICE = 8;
-/** A database up to this size is checked at every start; a larger one would delay it. */
-const CHECKED = 64 * 1024 * 1024;
-
-/** Due items of a lane that go first (1) or not (0). */
-const claimOf = (columns: string): string =>
-  `SELECT ${columns} FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = ? AND first = ? AND due <= ? ORDER BY due, id LIMIT ?`;
-/** Far beyond any time, for a minimum over what may be absent. */
-const NEVER = Number.MAX_SAFE_INTEGER;
-/** When the next such item of the lane `step.lane` is due. */
-const dueIn = (first: 0 | 1): string =>
-  `coalesce((SELECT min(due) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = step.lane AND first = ${first}), ${NEVER})`;
-/** Items of a state looked at for the oldest: more than arrive while one message is being received. */
-const OLDEST_AMONG = 2_000;
-/** For the history. */
-const DROPPED: Readonly<Record<DroppedItem['why'], string>> = {
-  age: 'parked for longer than spool.parkedRetention allows',
-  size: 'more was parked than spool.parkedSize allows, and this was the oldest',
-};
-
-type OrderTo<Do extends Order['do']> = Extract<Order, { do: Do }>;
-
-/** For the history: what, and who asked for it. */
-function asked(by: string | undefined, what?: string): string | undefined {
-  return [what, ...(by === undefined ? [] : [`by ${by}`])].filter((part) => part !== undefined).join('; ') || undefined;
-}
-
-/** Items looked at in one turn of a list that no index serves. */
-const LOOKED_AT = 5_000;
-
-class Store {
-  readonly #db: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
-  /** Bodies that nobody needs, still to be removed. */
-  readonly #rubbish: string[] = [];
-
-  readonly #first: readonly First[];
-  /** By lane: items whose rows were met in lost pages. */
-  readonly #unreadable = new Map<string, Set<string>>();
-  /** By message: bodies of which octets could not be read. */
-  readonly #lost = new Map<string, string>();
-  readonly #aside: Aside[] = [];
-  #damage: string | undefined;
-  #damageMet = 0;
-  /** By lane: preferred items claimed in a row while others waited. */
-  readonly #inARow = new Map<string, number>();
-
-  constructor(db: DatabaseSync, first: readonly First[]) {
-    this.#db = db;
-    this.#first = first;
-  }
-
-  get db(): DatabaseSync {
-    return this.#db;
-  }
-
-  #run(sql: string, ...values: SQLInputValue[]): number {
-    return Number(this.#statement(sql).run(...values).changes);
-  }
-
-  #row(sql: string, ...values: SQLInputValue[]): Record<string, unknown> | undefined {
-    return this.#statement(sql).get(...values);
-  }
-
-  #rows(sql: string, ...values: SQLInputValue[]): Record<string, unknown>[] {
-    return this.#statement(sql).all(...values);
-  }
-
-  #statement(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      statement = this.#db.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
-  }
-
-  /** After a crash: attempts that were under way are in doubt, drafts that were never committed are swept. */
-  recover({ now, verifyAfter }: WorkerData): { recovered: number; swept: number } {
-    const orphans = this.#rows('SELECT id FROM item WHERE state = ?', 'sending');
-    for (const { id } of orphans) this.#remember(String(id), now, 'recovered');
-    this.#run(
-      `UPDATE item SET state = 'queued', doubtful = 1, lease = NULL, due = min(coalesce(started, ?1), ?1) + ?2 WHERE state = 'sending'`,
-      now,
-      verifyAfter,
-    );
-    // What arrived or was tried in the future did so before the clock was set back: it has waited long enough.
-    this.#run(
-      `UPDATE item SET due = min(due, ?1 + doubtful * ?2) WHERE state = 'queued' AND due > ?1 AND max(arrived, coalesce(started, 0)) > ?1`,
-      now,
-      verifyAfter,
-    );
-    let swept = 0;
-    for (let at = ''; ;) {
-      const row = this.#row('SELECT min(message) AS message FROM chunk WHERE message > ?', at);
-      if (row === undefined || row['message'] === null) break;
-      at = String(row['message']);
-      const users = this.#row('SELECT users FROM message WHERE id = ?', at)?.['users'];
-      if (users !== undefined && Number(users) > 0) continue;
-      this.#run('DELETE FROM chunk WHERE message = ?', at);
-      swept++;
-    }
-    this.#run('DELETE FROM message WHERE users = 0');
-    return { recovered: orphans.length, swept };
-  }
-
-  waiting(): number {
-    const row = this.#row(`SELECT sum(count) AS count FROM tally WHERE what IN ('queued', 'sending', 'parked')`);
-    return Number(row?.['count'] ?? 0);
-  }
-
-  obey(order: Order): unknown {
-    switch (order.do) {
-      case 'write':
-        return this.#write(order.message, order.chunk);
-      case 'commit':
-        return this.#commit(order);
-      case 'abort':
-        return this.#run('DELETE FROM chunk WHERE message = ?', order.message);
-      case 'read':
-        return this.#read(order);
-      case 'setAside':
-        return this.#setAsideAll(order);
-      case 'size':
-        return this.#row('SELECT size FROM message WHERE id = ? AND users > 0', order.message)?.['size'];
-      case 'lanes':
-        return this.#lanes();
-      case 'claim':
-        return this.#claim(order);
-      case 'setBack':
-        // All by the same time, so that they keep their order and what arrives now comes after them.
-        return this.#run(`UPDATE item SET due = due - ? WHERE state = 'queued'`, order.by);
-      case 'renew':
-        return (
-          this.#run(`UPDATE item SET lease = ? WHERE id = ? AND state = 'sending'`, order.leaseUntil, order.id) === 1
-        );
-      case 'release':
-        if (
-          this.#run(
-            `UPDATE item SET state = 'queued', lease = NULL, attempts = attempts - 1 WHERE id = ? AND state = 'sending'`,
-            order.id,
-          ) === 1
-        ) {
-          this.#remember(order.id, order.now, 'released');
-        }
-        return undefined;
-      case 'defer':
-        return this.#defer(order);
-      case 'end':
-        return this.#end(order);
-      case 'retry':
-        return this.#retry(order);
-      case 'hold':
-        return this.#hold(order);
-      case 'move':
-        return this.#move(order);
-      case 'drop':
-        return this.#drop(order);
-      case 'note':
-        return this.#remember(order.id, order.now, order.entry.what, order.entry.status, order.entry.detail);
-      case 'get': {
-        const row = this.#row('SELECT * FROM item WHERE id = ?', order.id);
-        return row === undefined ? undefined : itemOf(row);
-      }
-      case 'list':
-        return this.#list(order.filter);
-      case 'history':
-        return this.#rows('SELECT * FROM history WHERE item = ? ORDER BY rowid', order.id).map(entryOf);
-      case 'stats':
-        return this.#stats();
-      case 'dropParked':
-        return this.#dropParked(order);
-      case 'purge':
-        return this.#purge(order.before, order.limit);
-      case 'probe':
-        return this.#run(`UPDATE tally SET count = count + 1 WHERE what = 'probe'`);
-      case 'close':
-        return undefined;
-      default:
-        return unreachable(order);
-    }
-  }
-
-  #write(message: string, { number, octets }: Chunk): void {
-    this.#run('INSERT INTO chunk (message, number, octets) VALUES (?, ?, ?)', message, number, octets);
-  }
-
-  /** @returns text: these octets are lost, which says nothing about other messages */
-  #read({ message, number }: OrderTo<'read'>): unknown {
-    try {
-      return this.#row('SELECT octets FROM chunk WHERE message = ? AND number = ?', message, number)?.['octets'];
-    } catch (error) {
-      // In a transaction it would take the others down with it: each is tried alone then.
-      if (!isDamage(error) || this.#db.isTransaction) throw error;
-      this.#lost.set(message, `its body cannot be read: ${wordsOf(error)}`);
-      return wordsOf(error);
-    }
-  }
-
-  #commit({ message, chunk, size, items, told, now }: Extract<Order, { do: 'commit' }>): QueueItem[] | undefined {
-    if (told !== undefined && !this.#tell(told, now)) {
-      this.#run('DELETE FROM chunk WHERE message = ?', message);
-      return undefined;
-    }
-    if (chunk !== undefined) this.#write(message, chunk);
-    this.#run('INSERT INTO message (id, size, users) VALUES (?, ?, ?)', message, size, items.length);
-    return items.map((item, index) =>
-      this.#add(item, index === 0 ? message : `${message}-${index + 1}`, message, size, now),
-    );
-  }
-
-  #add(item: ArrivingItem, id: string, message: string, size: number, now: number): QueueItem {
-    const { route, mailbox, envelope, origin, messageId, headerSize } = item;
-    this.#run(
-      `INSERT INTO item (id, message, lane, state, due, arrived, size, header_size, message_id, envelope, origin, first) VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)`,
-      id,
-      message,
-      laneName(item),
-      now,
-      now,
-      size,
-      headerSize,
-      messageId,
-      JSON.stringify(envelope),
-      JSON.stringify(origin),
-      goesFirst({ ...item, size }, this.#first) ? 1 : 0,
-    );
-    this.#remember(id, now, 'accepted', undefined, item.repairs?.length ? item.repairs.join('; ') : undefined);
-    return {
-      id,
-      message,
-      route,
-      mailbox,
-      envelope,
-      origin,
-      messageId,
-      headerSize,
-      size,
-      state: 'queued',
-      arrivedAt: now,
-      due: now,
-      attempts: 0,
-      doubtful: false,
-    };
-  }
-
-  /** A loose scan: one step of the index for each lane, however many items it has. */
-  #lanes(): Lane[] {
-    const rows = this.#rows(`
-      WITH RECURSIVE step (lane) AS (
-        SELECT min(lane) FROM item INDEXED BY item_due WHERE state = 'queued'
-        UNION ALL
-        SELECT (SELECT min(lane) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane > step.lane) FROM step WHERE step.lane IS NOT NULL
-      )
-      SELECT lane, min(${dueIn(0)}, ${dueIn(1)}) AS due
-      FROM step WHERE lane IS NOT NULL ORDER BY due`);
-    return rows.flatMap(({ lane: name, due: earliest }) => {
-      const lane = String(name);
-      const unreadable = this.#unreadable.get(lane);
-      const due = unreadable === undefined ? earliest : this.#earliest(lane, [...unreadable]);
-      return due === null ? [] : [{ ...laneKey(lane), due: Number(due) }];
-    });
-  }
-
-  #earliest(lane: string, without: readonly string[]): unknown {
-    return this.#row(
-      `SELECT min(due) AS due FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = ? AND id NOT IN (SELECT value FROM json_each(?))`,
-      lane,
-      JSON.stringify(without),
-    )?.['due'];
-  }
-
-  #claim({ lane, now, limit, leaseUntil }: OrderTo<'claim'>): QueueItem[] {
-    const { taken, row: inARow } = inTurn(
-      this.#due(lane, 1, now, limit),
-      this.#due(lane, 0, now, limit),
-      limit,
-      this.#inARow.get(lane) ?? 0,
-    );
-    if (inARow === 0) this.#inARow.delete(lane);
-    else this.#inARow.set(lane, inARow);
-    return taken.flatMap((row) => this.#minding(String(row['id']), lane, () => this.#begin(row, now, leaseUntil)));
-  }
-
-  #begin(row: Record<string, unknown>, now: number, leaseUntil: number): QueueItem[] {
-    const item = itemOf(row);
-    if (this.#setAside(item, now)) return [];
-    this.#run(
-      `UPDATE item SET state = 'sending', attempts = attempts + 1, started = ?, lease = ? WHERE id = ?`,
-      now,
-      leaseUntil,
-      item.id,
-    );
-    this.#remember(item.id, now, 'attempted');
-    return [{ ...item, state: 'sending', attempts: item.attempts + 1 }];
-  }
-
-  /** Rows of due items, but for those that cannot be read. */
-  #due(lane: string, first: 0 | 1, now: number, limit: number): Record<string, unknown>[] {
-    const unreadable = this.#unreadable.get(lane);
-    if (unreadable === undefined) {
-      try {
-        return this.#rows(claimOf('*'), lane, first, now, limit);
-      } catch (error) {
-        if (isDamage(error)) {
-          this.#damageMet++;
-          this.#unreadable.set(lane, new Set());
-        }
-        throw error;
-      }
-    }
-    // One by one: the index has their ids, and a page that is lost holds only some of them.
-    return this.#rows(claimOf('id'), lane, first, now, limit + unreadable.size)
-      .map(({ id }) => String(id))
-      .filter((id) => !unreadable.has(id))
-      .flatMap((id) => this.#minding(id, lane, () => this.#rows('SELECT * FROM item WHERE id = ?', id)));
-  }
-
-  /** Remembers whose row is in a page that is lost, so that the order is without it when it is tried again. */
-  #minding<Result>(id: string, lane: string, work: () => Result): Result {
-    try {
-      return work();
-    } catch (error) {
-      if (isDamage(error)) {
-        this.#damageMet++;
-        this.#damage = `item ${id} cannot be read or written: ${wordsOf(error)}`;
-        this.#unreadable.set(lane, (this.#unreadable.get(lane) ?? new Set()).add(id));
-      }
-      throw error;
-    }
-  }
-
-  /** Grows with what is learnt of damage; an order that met some may succeed when it is tried again. */
-  get damageMet(): number {
-    return this.#damageMet;
-  }
-
-  /** Parks what is queued and could not be sent as it was accepted. @returns whether it was */
-  #setAside(item: QueueItem, now: number, found?: string): boolean {
-    // What may have gone through already is looked for first; that takes no body.
-    const why = item.damaged ?? (item.doubtful ? undefined : (this.#bodyDamage(item) ?? found));
-    if (why === undefined) return false;
-    const { id, messageId, route, mailbox } = item;
-    const status = damagedStatus(why);
-    this.#run(`UPDATE item SET state = 'parked', parked = ?, status = ? WHERE id = ?`, now, JSON.stringify(status), id);
-    this.#remember(id, now, 'parked', status);
-    this.#aside.push({ id, messageId, route, mailbox, status });
-    return true;
-  }
-
-  #bodyDamage(item: QueueItem): string | undefined {
-    return this.#lost.get(item.message) ?? bodyDamage(item, (sql, ...values) => this.#row(sql, ...values));
-  }
-
-  #setAsideAll({ damaged, whole, now }: OrderTo<'setAside'>): void {
-    if (whole) {
-      this.#unreadable.clear();
-      this.#lost.clear();
-    }
-    for (const { id, why } of damaged) {
-      if (this.#isUnreadable(id)) continue;
-      const row = this.#row(`SELECT * FROM item WHERE id = ? AND state = 'queued'`, id);
-      if (row !== undefined) this.#setAside(itemOf(row), now, why);
-    }
-  }
-
-  #isUnreadable(id: string): boolean {
-    return [...this.#unreadable.values()].some((ids) => ids.has(id));
-  }
-
-  /** What was set aside, and the damage met, since the last call. */
-  found(): { aside: Aside[]; damage?: string } {
-    const damage = this.#damage;
-    this.#damage = undefined;
-    return { aside: this.#aside.splice(0), ...(damage === undefined ? {} : { damage }) };
-  }
-
-  get setAside(): number {
-    return this.#aside.length;
-  }
-
-  /** Undone with its transaction or its order. */
-  forgetAside(from = 0): void {
-    this.#aside.length = from;
-  }
-
-  #defer({ id, due, doubtful, status, now }: Extract<Order, { do: 'defer' }>): void {
-    const changed = this.#run(
-      `UPDATE item SET state = 'queued', lease = NULL, due = coalesce(?, due), doubtful = ?, status = ? WHERE id = ? AND state = 'sending'`,
-      due ?? null,
-      doubtful ? 1 : 0,
-      JSON.stringify(status),
-      id,
-    );
-    if (changed === 1) this.#remember(id, now, status.outcome === 'unknown' ? 'unknown' : 'delayed', status);
-  }
-
-  #end({ id, state, status, now }: Extract<Order, { do: 'end' }>): void {
-    const ended = state === 'relayed' ? now : null;
-    const changed = this.#run(
-      `UPDATE item SET state = ?, lease = NULL, ended = ?, parked = ?, status = ? WHERE id = ? AND state = 'sending'`,
-      state,
-      ended,
-      state === 'parked' ? now : null,
-      JSON.stringify(status),
-      id,
-    );
-    if (changed !== 1) return;
-    this.#remember(id, now, state, status);
-    if (state === 'relayed') this.#bodyNotNeeded(id);
-  }
-
-  /** @returns false: the item is no longer being sent */
-  #tell({ id, what, status, detail }: Told, now: number): boolean {
-    if (this.#row(`SELECT 1 AS found FROM item WHERE id = ? AND state = 'sending'`, id) === undefined) return false;
-    this.#remember(id, now, what, status, detail);
-    if (what === 'warned') return true;
-    this.#run(
-      `UPDATE item SET state = 'bounced', lease = NULL, ended = ?, status = ? WHERE id = ?`,
-      now,
-      JSON.stringify(status),
-      id,
-    );
-    this.#bodyNotNeeded(id);
-    return true;
-  }
-
-  #bodyNotNeeded(id: string): void {
-    const row = this.#row(
-      'UPDATE message SET users = users - 1 WHERE id = (SELECT message FROM item WHERE id = ?) RETURNING id, users, size',
-      id,
-    );
-    if (row === undefined || Number(row['users']) > 0) return;
-    const message = String(row['id']);
-    if (Number(row['size']) > REMOVED_AT_ONCE) {
-      this.#rubbish.push(message);
-      return;
-    }
-    this.#run('DELETE FROM chunk WHERE message = ?', message);
-    this.#run('DELETE FROM message WHERE id = ?', message);
-  }
-
-  /** Removes a slice of a large body that nobody needs. @returns false when there is nothing to remove */
-  tidy(): boolean {
-    const message = this.#rubbish[0];
-    if (message === undefined) return false;
-    const removed = this.#run(
-      'DELETE FROM chunk WHERE rowid IN (SELECT rowid FROM chunk WHERE message = ? LIMIT ?)',
-      message,
-      SLICE,
-    );
-    if (removed < SLICE) {
-      this.#run('DELETE FROM message WHERE id = ? AND users = 0', message);
-      this.#rubbish.shift();
-    }
-    return true;
-  }
-
-  /** What an operator's order may change, or why it may not. */
-  #operable(id: string): Exclude<Operated, 'done'> | Record<string, unknown> {
-    const row = this.#row('SELECT state, doubtful, lane FROM item WHERE id = ?', id);
-    if (row === undefined) return 'absent';
-    if (row['state'] === 'sending') return 'sending';
-    return row['state'] === 'queued' || row['state'] === 'parked' ? row : 'ended';
-  }
-
-  #retry({ id, by, now }: OrderTo<'retry'>): Operated {
-    const row = this.#operable(id);
-    if (typeof row === 'string') return row;
-    // A doubtful one waits until the server can no longer be working on it; one that is due already keeps its place.
-    this.#run(
-      `UPDATE item SET state = 'queued', parked = NULL, due = CASE WHEN doubtful = 1 THEN max(due, ?2) WHEN state = 'queued' THEN min(due, ?2) ELSE ?2 END WHERE id = ?1`,
-      id,
-      now,
-    );
-    this.#remember(id, now, 'retried', undefined, asked(by));
-    return 'done';
-  }
-
-  #hold({ id, by, now }: OrderTo<'hold'>): Operated {
-    const row = this.#operable(id);
-    if (typeof row === 'string') return row;
-    if (row['state'] === 'parked') return 'done';
-    this.#run(`UPDATE item SET state = 'parked', parked = ? WHERE id = ?`, now, id);
-    this.#remember(id, now, 'held', undefined, asked(by));
-    return 'done';
-  }
-
-  #move({ id, to, by, now }: OrderTo<'move'>): Operated | 'doubtful' {
-    const row = this.#operable(id);
-    if (typeof row === 'string') return row;
-    if (row['doubtful'] === 1) return 'doubtful';
-    const from = laneKey(String(row['lane']));
-    const lane = { ...from, ...to };
-    this.#run('UPDATE item SET lane = ? WHERE id = ?', laneName(lane), id);
-    const way = `from ${from.route}, ${from.mailbox} to ${lane.route}, ${lane.mailbox}`;
-    this.#remember(id, now, 'moved', undefined, asked(by, way));
-    return 'done';
-  }
-
-  #drop({ id, detail, by, now }: OrderTo<'drop'>): Operated {
-    const row = this.#operable(id);
-    if (typeof row === 'string') return row;
-    this.#run(`UPDATE item SET state = 'dropped', ended = ? WHERE id = ?`, now, id);
-    this.#remember(id, now, 'dropped', undefined, asked(by, detail));
-    this.#bodyNotNeeded(id);
-    return 'done';
-  }
-
-  #list(filter: ListFilter): Page {
-    const { limit = 100 } = filter;
-    const test = itemTest(filter);
-    if (test === undefined) return { items: this.#listed('*', filter, limit).map(itemOf) };
-    // What no index finds is looked for in a part of the items at a time, so that other orders have their turn.
-    const rows = this.#listed('id, arrived, message_id, envelope', filter, LOOKED_AT);
-    const found = rows.filter(test).slice(0, limit);
-    const last = found.length === limit ? found.at(-1) : rows.at(-1);
-    const items = found.flatMap(({ id }) => this.#rows('SELECT * FROM item WHERE id = ?', String(id))).map(itemOf);
-    return rows.length < LOOKED_AT || last === undefined ? { items } : { items, next: String(last['id']) };
-  }
-
-  #listed(
-    columns: string,
-    { ids, states, route, mailbox, after }: ListFilter,
-    limit: number,
-  ): Record<string, unknown>[] {
-    const where = ['id > ?'];
-    const values: SQLInputValue[] = [after ?? ''];
-    if (ids !== undefined) {
-      where.push('id IN (SELECT value FROM json_each(?))');
-      values.push(JSON.stringify(ids));
-    }
-    if (route !== undefined) {
-      where.push('lane >= ? AND lane < ?');
-      values.push(`${route}\n`, `${route}\u{b}`);
-    }
-    if (mailbox !== undefined) {
-      where.push(`substr(lane, instr(lane, char(10)) + 1) = ?`);
-      values.push(mailbox);
-    }
-    const sql = (more: string): string =>
-      `SELECT ${columns} FROM item ${more} ${where.join(' AND ')} ORDER BY id LIMIT ?`;
-    if (states === undefined) return this.#rows(sql('WHERE'), ...values, limit);
-    // State by state, because only then the index gives them in order and nothing that is not shown is read.
-    const byState = sql('INDEXED BY item_state WHERE state = ? AND');
-    return states
-      .flatMap((state) => this.#rows(byState, state, ...values, limit))
-      .toSorted((a, b) => (String(a['id']) < String(b['id']) ? -1 : 1))
-      .slice(0, limit);
-  }
-
-  #stats(): unknown {
-    const counts = new Map(
-      this.#rows('SELECT what, count FROM tally').map((row) => [String(row['what']), Number(row['count'])]),
-    );
-    // Ids sort by when a message began to arrive: the oldest by its end is among the first of them.
-    const among = (state: ItemState): string =>
-      `SELECT arrived FROM (SELECT arrived FROM item INDEXED BY item_state WHERE state = '${state}' ORDER BY id LIMIT ${OLDEST_AMONG})`;
-    const oldest = this.#row(`SELECT min(arrived) AS oldest FROM (${among('queued')} UNION ALL ${among('sending')})`);
-    return {
-      items: Object.fromEntries(ITEM_STATES.map((state) => [state, counts.get(state) ?? 0])),
-      bytes: counts.get('bytes') ?? 0,
-      ...(oldest === undefined || oldest['oldest'] === null ? {} : { oldest: Number(oldest['oldest']) }),
-    };
-  }
-
-  #dropParked({ before, size, limit, now }: Extract<Order, { do: 'dropParked' }>): DroppedItem[] {
-    const dropped: DroppedItem[] = [];
-    const sum = this.#row(`SELECT total(size) AS octets FROM item INDEXED BY item_parked WHERE state = 'parked'`);
-    let left = Number(sum?.['octets'] ?? 0);
-    const oldest = `SELECT * FROM item INDEXED BY item_parked WHERE state = 'parked' ORDER BY parked, id LIMIT ?`;
-    for (const row of this.#rows(oldest, limit)) {
-      const parkedAt = Number(row['parked']);
-      if (parkedAt >= before && left <= size) break;
-      const why = parkedAt < before ? 'age' : 'size';
-      const item = itemOf(row);
-      left -= item.size;
-      this.#run(`UPDATE item SET state = 'dropped', ended = ? WHERE id = ?`, now, item.id);
-      this.#remember(item.id, now, 'dropped', undefined, DROPPED[why]);
-      this.#bodyNotNeeded(item.id);
-      dropped.push({ item: { ...item, state: 'dropped' }, why, parkedAt });
-    }
-    return dropped;
-  }
-
-  #purge(before: number, limit: number): number {
-    const rows = this.#rows('SELECT id FROM item WHERE ended IS NOT NULL AND ended < ? LIMIT ?', before, limit);
-    for (const { id } of rows) {
-      this.#run('DELETE FROM history WHERE item = ?', String(id));
-      this.#run('DELETE FROM item WHERE id = ?', String(id));
-    }
-    return rows.length;
-  }
-
-  #remember(item: string, at: number, what: HistoryEntry['what'], status?: DeliveryStatus, detail?: string): void {
-    this.#run(
-      'INSERT INTO history (item, at, what, detail, status) VALUES (?, ?, ?, ?, ?)',
-      item,
-      at,
-      what,
-      detail ?? null,
-      status === undefined ? null : JSON.stringify(status),
-    );
-  }
-}
-
-/** For what no index tells; undefined: the filter asks for nothing of the kind. */
-function itemTest(filter: ListFilter): ((row: Record<string, unknown>) => boolean) | undefined {
-  const { sender, recipient, messageId, arrivedFrom = -Infinity, arrivedBefore = Infinity } = filter;
-  const tests: ((row: Record<string, unknown>) => boolean)[] = [];
-  if (arrivedFrom !== -Infinity || arrivedBefore !== Infinity)
-    tests.push((row) => Number(row['arrived']) >= arrivedFrom && Number(row['arrived']) < arrivedBefore);
-  if (messageId !== undefined)
-    tests.push((row) => row['message_id'] === messageId || row['message_id'] === `<${messageId}>`);
-  const isSender = addressTest(sender);
-  const isRecipient = addressTest(recipient);
-  if (sender !== undefined || recipient !== undefined)
-    tests.push((row) => {
-      const envelope = envelopeOf(row);
-      return (
-        envelope !== undefined &&
-        isSender(envelope.reversePath) &&
-        (recipient === undefined || envelope.recipients.some(({ address }) => isRecipient(address)))
-      );
-    });
-  return tests.length === 0 ? undefined : (row) => tests.every((test) => test(row));
-}
-
-function addressTest(wanted: string | undefined): (address: string) => boolean {
-  if (wanted === undefined) return () => true;
-  if (wanted === '') return (address) => address === '';
-  if (isPattern(wanted)) return matcher([wanted]);
-  const piece = wanted.toLowerCase();
-  return (address) => address.toLowerCase().includes(piece);
-}
-
-/** Never fails: what cannot be read has a stand-in, and the item says that it is damaged. */
-function itemOf(row: Record<string, unknown>): QueueItem {
-  const envelope = envelopeOf(row);
-  const origin = originOf(row);
-  const damaged = rowDamage(envelope, origin);
-  const status = statusOf(row['status']);
-  return {
-    ...laneKey(String(row['lane'])),
-    id: String(row['id']),
-    message: String(row['message']),
-    state: String(row['state']) as ItemState,
-    due: Number(row['due']),
-    arrivedAt: Number(row['arrived']),
-    attempts: Number(row['attempts']),
-    doubtful: row['doubtful'] === 1,
-    size: Number(row['size']),
-    headerSize: Number(row['header_size']),
-    messageId: String(row['message_id']),
-    envelope: envelope ?? { reversePath: '', recipients: [] },
-    origin: origin ?? { source: 'gateway', name: '', peer: '' },
-    ...(status === undefined ? {} : { lastStatus: status }),
-    ...(damaged === undefined ? {} : { damaged }),
-  };
-}
-
-function entryOf(row: Record<string, unknown>): HistoryEntry {
-  const { detail } = row;
-  const status = statusOf(row['status']);
-  return {
-    at: Number(row['at']),
-    what: String(row['what']) as HistoryEntry['what'],
-    ...(typeof detail === 'string' ? { detail } : {}),
-    ...(status === undefined ? {} : { status }),
-  };
-}
-
-// --- opening -------------------------------------------------------------------------------------------------------
-
-function open({ path, first }: WorkerData): { store: Store; lock: DatabaseSync } {
-  checkHeader(path);
-  const lock = takeLock(path);
-  try {
-    const db = new DatabaseSync(path, { timeout: 1_000 });
-    // Order matters: what shapes a new file comes before its first table.
-    db.exec(
-      'PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;',
-    );
-    const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
-    if (version > VERSION) {
-      throw new Refusal(
-        'newer',
-        `The spool ${path} was written by a newer version of this program (its format is ${version}, this one knows ${VERSION}): install that version again, or start with another spool`,
-      );
-    }
-    if (version === 0) db.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${VERSION}; COMMIT;`);
-    else
-      for (let from = version; from < VERSION; from++)
-        db.exec(`BEGIN; ${MIGRATIONS[from] ?? ''} PRAGMA user_version = ${from + 1}; COMMIT;`);
-    if (statSync(path).size <= CHECKED) checkWhole(db, path);
-    return { store: new Store(db, first), lock };
-  } catch (error) {
-    lock.close();
-    throw error;
-  }
-}
-
-/** A transaction on a file beside the spool, held as long as the process lives: the kernel lets go of it after a crash. */
-function takeLock(path: string): DatabaseSync {
-  const lock = new DatabaseSync(`${real(path)}-lock`, { timeout: 0 });
-  try {
-    lock.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE');
-    return lock;
-  } catch (error) {
-    lock.close();
-    if (primary(error) === 5) {
-      throw new Refusal(
-        'locked',
-        `The spool ${path} is in use by another gateway: stop that one first, or give this one a spool of its own (spool.sqlite)`,
-      );
-    }
-    throw error;
-  }
-}
-
-/** So that a second name of the same file (a symbolic link) leads to the same lock. */
-function real(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return path; // not made yet
-  }
-}
-
-/** SQLite would take a file that is empty or begins otherwise for a new database or an encrypted one. */
-function checkHeader(path: string): void {
-  let file;
-  try {
-    file = openSync(path, 'r');
-  } catch {
-    return; // it does not exist yet, or opening it as a database says why it cannot be read
-  }
-  try {
-    if (fstatSync(file).isDirectory()) {
-      throw new Refusal(
-        'readOnly',
-        `The spool ${path} is a folder: spool.sqlite names a file, for example ${join(path, 'spool.db')}`,
-      );
-    }
-    const header = Buffer.alloc(16);
-    const length = readSync(file, header, 0, 16, 0);
-    if (length > 0 && header.toString('latin1') !== 'SQLite format 3\0')
-      throw damaged(path, 'it is no SQLite database');
-  } finally {
-    closeSync(file);
-  }
-}
-
-function checkWhole(db: DatabaseSync, path: string): void {
-  const row = db.prepare('PRAGMA quick_check(1)').get();
-  const verdict = String(row?.['quick_check'] ?? 'nothing');
-  if (verdict !== 'ok') throw damaged(path, verdict);
-}
-
-// --- the loop ------------------------------------------------------------------------------------------------------
+/** Octets of the file that finds out why a write failed. */
+const PROBED = 64 * 1024;
 
 /** Whether an order changes more than one row, so that it has to be undone as a whole. */
 function needsSavepoint(order: Order): boolean {
@@ -798,6 +27,7 @@ function needsSavepoint(order: Order): boolean {
     case 'release':
     case 'defer':
     case 'end':
+    case 'split':
     case 'purge':
     case 'dropParked':
     case 'retry':
@@ -815,19 +45,36 @@ function isRead({ order }: Request): boolean {
   return ['read', 'size', 'lanes', 'get', 'list', 'history', 'stats', 'close'].includes(order.do);
 }
 
+/** SQLite keeps to itself why a write failed; a small file beside the spool meets the same. */
+function whyOf(error: unknown, path: string): Trouble {
+  return isFailedWrite(error) ? troubleOf(error, path, codeOfWriting(`${path}-probe`)) : troubleOf(error, path);
+}
+
+/** @returns the system's code, for example EDQUOT; undefined: it can be written */
+function codeOfWriting(file: string): string | undefined {
+  try {
+    writeFileSync(file, new Uint8Array(PROBED), { flush: true });
+    return undefined;
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+  } finally {
+    rmSync(file, { force: true });
+  }
+}
+
 function execute(store: Store, { number, order }: Request, path: string): Reply {
   const { db } = store;
   const guarded = needsSavepoint(order);
-  const { setAside } = store;
+  const { setAside } = store.lanes;
   try {
-    if (guarded) db.exec('SAVEPOINT one');
+    if (guarded) store.mark();
     const value = store.obey(order);
-    if (guarded) db.exec('RELEASE one');
+    if (guarded) store.release();
     return { number, value };
   } catch (error) {
     if (guarded && db.isTransaction) db.exec('ROLLBACK TO one; RELEASE one');
-    store.forgetAside(setAside);
-    return { number, ...troubleOf(error, path) };
+    store.lanes.forgetAside(setAside);
+    return { number, ...whyOf(error, path) };
   }
 }
 
@@ -841,11 +88,11 @@ function transact(store: Store, requests: readonly Request[], path: string): Rep
 /** A page that is lost makes SQLite give up the whole transaction: then each order is tried alone, and as long as it learns. */
 function attempt(store: Store, requests: readonly Request[], path: string): Reply[] {
   for (;;) {
-    const { damageMet } = store;
+    const { damageMet } = store.lanes;
     const replies = attemptOnce(store, requests, path);
     if (!replies.some((reply) => 'trouble' in reply && reply.trouble === 'damaged')) return replies;
     if (requests.length > 1) return requests.flatMap((request) => transact(store, [request], path));
-    if (store.damageMet === damageMet) return replies;
+    if (store.lanes.damageMet === damageMet) return replies;
   }
 }
 
@@ -863,8 +110,8 @@ function attemptOnce(store: Store, requests: readonly Request[], path: string): 
     return replies;
   } catch (error) {
     if (db.isTransaction) db.exec('ROLLBACK');
-    const trouble = troubleOf(error, path);
-    store.forgetAside();
+    const trouble = whyOf(error, path);
+    store.lanes.forgetAside();
     // What only reads is answered all the same: mail that can still be delivered makes room again.
     return requests.map((request) =>
       isRead(request) ? execute(store, request, path) : { number: request.number, ...trouble },
@@ -893,20 +140,22 @@ function serve(port: MessagePort, data: WorkerData): void {
   const { path } = data;
   const tell = (message: FromWorker, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
   let opened;
+  let store;
   let figures;
   try {
-    opened = open(data);
-    opened.store.db.exec('BEGIN IMMEDIATE');
-    figures = opened.store.recover(data);
-    opened.store.db.exec('COMMIT');
+    opened = openDatabase(path);
+    store = new Store(opened.db, data.first);
+    opened.db.exec('BEGIN IMMEDIATE');
+    figures = store.recover(data);
+    opened.db.exec('COMMIT');
   } catch (error) {
-    opened?.store.db.close();
+    opened?.db.close();
     opened?.lock.close();
-    tell({ kind: 'refused', ...troubleOf(error, path) });
+    tell({ kind: 'refused', ...whyOf(error, path) });
     port.close();
     return;
   }
-  const { store, lock } = opened;
+  const { lock } = opened;
   let waiting = 0;
   /** A figure for room(): no reason to leave the replies of a transaction that is on the disk unsaid. */
   const count = (): number => {
@@ -928,12 +177,11 @@ function serve(port: MessagePort, data: WorkerData): void {
       // a store in trouble says so at the next order; the next start removes the rest
     }
   };
-  port.on('message', (first: Request) => {
-    const requests = [first];
+  port.on('message', (requests: Request[]) => {
     while (requests.length < BATCH) {
       const more = receiveMessageOnPort(port);
       if (more === undefined) break;
-      requests.push(more.message as Request);
+      requests.push(...(more.message as Request[]));
     }
     const replies = transact(store, requests, path);
     const transfer = replies.flatMap((reply) =>
@@ -945,7 +193,7 @@ function serve(port: MessagePort, data: WorkerData): void {
       store.db.close();
       lock.close();
     }
-    const { aside, damage } = store.found();
+    const { aside, damage } = store.lanes.found();
     const met = damage === undefined ? {} : { damage: damagedInUse(path, damage) };
     tell({ kind: 'replies', replies, waiting: closing ? 0 : count(), aside, ...met }, transfer);
     for (const { order } of requests) if ('chunk' in order && order.chunk !== undefined) letGo(order.chunk.octets);

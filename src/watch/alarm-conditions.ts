@@ -27,8 +27,6 @@ export interface ConditionOptions {
   /** Milliseconds. */
   readonly oldestAfter: number;
   readonly expiresWithin: number;
-  /** Of the app registration: for the commands that open EWS to it. */
-  readonly clientId: string;
   /** That of the app registration, where its end is known; epoch milliseconds. */
   readonly credential?: { readonly kind: 'secret' | 'certificate'; readonly expiresAt: number };
 }
@@ -105,7 +103,7 @@ export class Conditions {
       return lasts ? [condition(words.routeHeld(route), route.since, route.route)] : [];
     }
     if (route.forToken) return [];
-    const said = CLOSED.has(route.cause) ? words.ewsClosed(route, this.#options.clientId) : words.misconfigured(route);
+    const said = CLOSED.has(route.cause) ? words.ewsClosed(route) : words.misconfigured(route);
     return [condition(said, route.since, route.route)];
   }
 

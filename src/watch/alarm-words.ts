@@ -45,16 +45,12 @@ export function misconfigured({ route, cause, reason, since }: HeldRoute): Words
   };
 }
 
-export function ewsClosed({ route, cause, reason, since }: HeldRoute, clientId: string): Words {
+export function ewsClosed({ route, cause, reason, since }: HeldRoute): Words {
   return {
     reason: 'ewsClosed',
     severity: 'critical',
     title: `Exchange has closed EWS to this gateway (${cause})`,
-    text: [
-      `Nothing is sent on route ${route} since ${moment(since)}. ${KEPT}`,
-      reason.replaceAll('<client id>', clientId),
-      TRIES,
-    ],
+    text: [`Nothing is sent on route ${route} since ${moment(since)}. ${KEPT}`, reason, TRIES],
   };
 }
 

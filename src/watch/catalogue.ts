@@ -101,6 +101,11 @@ export const CATALOGUE = {
     'act',
   ),
   bounced: counter('items_bounced_total', 'Items given up whose sender was told by a bounce.', 'route'),
+  splits: counter(
+    'items_split_total',
+    'Items made of recipients for whom an attempt ended otherwise than for the others of their message.',
+    'route',
+  ),
   warned: counter('items_warned_total', 'Items whose sender was told that they are late.', 'route'),
   unknownOutcomes: counter('unknown_outcomes_total', 'Attempts that were fully sent and got no clear answer.', 'route'),
   verifications: counter(

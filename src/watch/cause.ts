@@ -11,9 +11,14 @@ const WORDS = new Set([
   'NoError',
   'SOAP fault',
   'bug',
+  'draft being sent',
+  'draft deleted',
   'found in Sent Items',
   'header too large',
+  'no SMTP',
+  'no SMTPUTF8',
   'sent draft found',
+  'sent from its draft',
   'too large for Graph',
   'unknown',
   'unreadable answer',
@@ -21,6 +26,7 @@ const WORDS = new Set([
   'unusable answer',
   'unusable mailbox',
   'unusable recipient',
+  'unusable sender',
   'upload session lost',
 ]);
 
@@ -28,6 +34,7 @@ const FORMS = [
   /^Error[A-Z][A-Za-z0-9]{1,60}$/, // ResponseCode of EWS
   /^(?:[A-Z][a-z]{1,15}){2,8}$/, // error.code of Graph: ApplicationThrottled, TooManyRequests
   /^HTTP [1-5]\d\d$/,
+  /^SMTP [2-5]\d\d(?: [245]\.\d{1,3}\.\d{1,3})?$/,
   /^[A-Z][A-Z0-9_]{2,50}$/, // ECONNREFUSED, UND_ERR_HEADERS_TIMEOUT, SELF_SIGNED_CERT_IN_CHAIN, ABORTED
   /^AADSTS\d{3,9}$/,
   /^[a-z]{2,20}(?:_[a-z]{2,20}){1,4}$/, // OAuth error (RFC 6749 section 5.2)

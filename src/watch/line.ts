@@ -236,6 +236,22 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       );
     case 'item.exported':
       return line('info', `Its message was read out by ${address(event.by)}`, operated(event, redact));
+    case 'item.split':
+      return line(
+        'warn',
+        `${count(event.recipients.length, 'recipient')} of item ${id(event.from)} ended otherwise and ${event.recipients.length === 1 ? 'is' : 'are'} an item of their own now: ${redact.textAbout(event.status.text, event.messageId)}`,
+        {
+          id: id(event.id),
+          messageId: id(event.messageId),
+          route: id(event.route),
+          mailbox: address(event.mailbox),
+          from: id(event.from),
+          recipients: list(event.recipients, address),
+          recipientCount: event.recipients.length,
+          outcome: event.status.outcome,
+          ...outcome(event.status, event.messageId, redact),
+        },
+      );
     case 'delivery.bounced':
       return line(
         'error',
@@ -312,6 +328,16 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         transport: id(event.transport),
         warning: text(event.warning, LONG),
       });
+    case 'credential.loaded':
+      return line('info', `Credential of ${id(event.account)} read anew, in use from the next login on`, {
+        account: id(event.account),
+      });
+    case 'credential.failed':
+      return line(
+        'error',
+        `New credential of ${id(event.account)} not taken, the one before stays in use: ${text(event.reason)}`,
+        { account: id(event.account), reason: text(event.reason, LONG) },
+      );
     case 'spool.open':
       return line(
         'info',

@@ -140,6 +140,8 @@ class GatewayMetrics implements Metrics {
       case 'control.failed':
       case 'token.warning':
       case 'transport.warning':
+      case 'credential.loaded':
+      case 'credential.failed':
       case 'certificate.expiring':
         return;
       case 'listener.open':
@@ -211,6 +213,9 @@ class GatewayMetrics implements Metrics {
         return m.operatorActs.inc({ act: 'move' });
       case 'item.exported':
         return m.operatorActs.inc({ act: 'export' });
+      case 'item.split':
+        m.splits.inc({ route: event.route });
+        return;
       case 'delivery.bounced':
         m.bounced.inc({ route: event.route });
         this.#running.get(event.route)?.delete(event.id);
@@ -340,7 +345,7 @@ class GatewayMetrics implements Metrics {
     if (this.#running.has(route)) return;
     this.#running.set(route, new Set());
     const m = this.#meters;
-    for (const counter of [m.delivered, m.deliveredBytes, m.parked, m.bounced, m.warned, m.unknownOutcomes])
+    for (const counter of [m.delivered, m.deliveredBytes, m.parked, m.bounced, m.warned, m.splits, m.unknownOutcomes])
       counter.inc({ route }, 0);
     for (const why of ['age', 'size']) m.dropped.inc({ route, why }, 0);
     for (const gauge of [m.inFlight, m.routeHeld, m.routeMisconfigured]) gauge.set({ route }, 0);

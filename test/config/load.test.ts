@@ -8,6 +8,8 @@ import { CLOUDS } from '../../src/config/clouds.ts';
 import { whyUnreadable } from '../../src/config/files.ts';
 import { loadConfig, renderFault, renderFaults } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/load.ts';
+import type { CredentialConfig } from '../../src/config/config.ts';
+import { rereadCredential } from '../../src/config/reread.ts';
 import { Secret } from '../../src/config/secret.ts';
 import { makePems, MARK, place } from './place.ts';
 import type { Pems } from './place.ts';
@@ -113,7 +115,7 @@ describe('a configuration', () => {
         authority: 'https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555',
         scope: 'https://outlook.office365.com/.default',
         graphUrl: 'https://graph.microsoft.com/v1.0',
-        graphScope: 'https://graph.microsoft.com/.default',
+        minTls: '1.2',
         proxy: {},
         connectTimeout: 10_000,
         requestTimeout: 100_000,
@@ -233,6 +235,76 @@ spool: { parkedRetention: 90d, parkedSize: 1GiB }`,
     expect(config.retry).toMatchObject({ warnAfter: Infinity, giveUpAfter: 172_800_000 });
     expect(config.bounces).toStrictEqual({ send: false, postmaster: 'postmaster@contoso.com', body: 'full' });
     expect(config.spool).toMatchObject({ parkedRetention: 7_776_000_000, parkedSize: 1_073_741_824 });
+  });
+
+  it('logs in with what the machine is, or with the token of another provider', async () => {
+    const ids = /^ {2}(tenantId|clientId):.*\n/gm;
+    const system = await load(textOf({ credential: 'managedIdentity: system' }).replace(ids, ''));
+    expect(system.exchange).toMatchObject({ tenantId: '', clientId: '', authority: '' });
+    expect(system.exchange.scope).toBe('https://outlook.office365.com/.default');
+    expect(system.exchange.credential).toStrictEqual({ kind: 'managedIdentity' });
+    const clientId = '77777777-7777-8888-9999-000000000000';
+    const user = await load(textOf({ credential: `managedIdentity: ${clientId}` }).replace(ids, ''));
+    expect(user.exchange.credential).toStrictEqual({ kind: 'managedIdentity', clientId });
+    here.write('token', 'a.b.c');
+    const federated = await load(textOf({ credential: 'workloadIdentity: { tokenFile: token }' }));
+    const tokenFile = join(here.folder, 'token');
+    expect(federated.exchange.credential).toStrictEqual({ kind: 'workloadIdentity', tokenFile });
+  });
+
+  it('logs in with an account at servers of its own', async () => {
+    here.write('password', `${MARK}\n`);
+    const ids = /^ {2}(tenantId|clientId):.*\n/gm;
+    const onPremises = async (credential: string, exchange = ''): Promise<Config['exchange']> => {
+      const address = '  cloud: onPremises\n  ewsUrl: https://mail.contoso.com/EWS/Exchange.asmx\n';
+      return (await load(textOf({ credential, exchange: address + exchange }).replace(ids, ''))).exchange;
+    };
+    const one = await onPremises('username: CONTOSO\\svc', `  password: ${MARK}\n  minTls: 1.0`);
+    expect(one).toMatchObject({ cloud: 'onPremises', tenantId: '', clientId: '', authority: '', scope: '' });
+    expect(one).toMatchObject({ ewsUrl: 'https://mail.contoso.com/EWS/Exchange.asmx', minTls: '1.0' });
+    const password = expect.any(Secret) as Secret;
+    const account = { kind: 'account', login: 'ntlm', username: 'svc', domain: 'CONTOSO', password };
+    expect(one.credential).toStrictEqual(account);
+    const file = join(here.folder, 'password');
+    const two = await onPremises('username: svc', '  domain: CONTOSO\n  passwordFile: password\n  login: basic');
+    expect(two.credential).toStrictEqual({ ...account, login: 'basic', file });
+    const three = await onPremises('username: svc@contoso.com', '  passwordFile: password');
+    expect(three.credential).toStrictEqual({ ...account, username: 'svc@contoso.com', domain: '', file });
+    expect(three.credential.kind === 'account' && three.credential.password.reveal()).toBe(MARK);
+  });
+
+  it('reads the files of a credential anew', async () => {
+    const again = async (credential: CredentialConfig) => await rereadCredential(credential);
+    const { exchange } = await load(textOf());
+    expect(await again(exchange.credential)).toBeUndefined();
+    const file = here.write('again', 'first\n');
+    const fromFile = (await load(textOf({ credential: 'clientSecretFile: again' }))).exchange.credential;
+    expect(fromFile).toMatchObject({ kind: 'secret', file });
+    here.write('again', 'second\n');
+    const read = await again(fromFile);
+    expect(read?.ok === true && read.value.kind === 'secret' && read.value.secret.reveal()).toBe('second');
+    here.write('again', `${MARK}\n${MARK}\n`);
+    const problem = 'exchange.clientSecretFile must hold one line with nothing but the secret';
+    expect(await again(fromFile)).toEqual({ ok: false, problem });
+    const account: CredentialConfig = {
+      kind: 'account',
+      login: 'ntlm',
+      username: 'a',
+      domain: '',
+      password: new Secret('old'),
+      file: join(here.folder, 'gone'),
+    };
+    expect(await again(account)).toMatchObject({ ok: false, problem: 'exchange.passwordFile there is no such file' });
+    here.write('cert.pem', pems.cert);
+    here.write('key.pem', pems.key);
+    const certificate = 'certificate: { certFile: cert.pem, keyFile: key.pem }';
+    const pair = (await load(textOf({ credential: certificate }))).exchange.credential;
+    expect(await again(pair)).toMatchObject({ ok: true, value: { certificate: pems.cert.trim() + '\n' } });
+    here.write('key.pem', pems.otherKey);
+    expect(await again(pair)).toMatchObject({
+      ok: false,
+      problem: 'exchange.certificate.keyFile does not belong to the first certificate of certFile',
+    });
   });
 
   it('has alarms, each with its way', async () => {
@@ -429,8 +501,9 @@ describe('where mail goes', () => {
       scope: `https://${host}/.default`,
       authority: `https://${identity}/${exchange.tenantId}`,
       graphUrl: `https://${graph}/v1.0`,
-      graphScope: `https://${graph}/.default`,
     });
+    const byGraph = await load(textOf({ exchange: `  cloud: ${cloud}\n  transport: graph` }));
+    expect(byGraph.exchange.scope).toBe(`https://${graph}/.default`);
   });
 
   it.each([
@@ -441,15 +514,14 @@ describe('where mail goes', () => {
     expect((await load(textOf({ exchange: `  authority: ${authority}` }))).exchange.authority).toBe(resolved);
   });
 
-  it('gives a scope of its own to the transport chosen', async () => {
+  it('can be another Graph', async () => {
     const own =
       '  transport: graph\n  graphUrl: https://127.0.0.1:8443/v1.0/\n  scope: https://graph.contoso.com/.default';
     const { exchange } = await load(textOf({ exchange: own }));
     expect(exchange).toMatchObject({
       transport: 'graph',
       graphUrl: 'https://127.0.0.1:8443/v1.0',
-      graphScope: 'https://graph.contoso.com/.default',
-      scope: 'https://outlook.office365.com/.default',
+      scope: 'https://graph.contoso.com/.default',
     });
   });
 
@@ -526,7 +598,7 @@ describe('files that are named', () => {
       passphrase: expect.any(Secret),
     });
     expect(listener?.passphrase?.reveal()).toBe(pems.passphrase);
-    expect(Object.keys(credential).toSorted()).toEqual(['certificate', 'kind', 'privateKey']);
+    expect(Object.keys(credential).toSorted()).toEqual(['certificate', 'files', 'kind', 'privateKey']);
     for (const pair of [credential.kind === 'certificate' ? credential : undefined, listener]) {
       const key = createPrivateKey(pair?.privateKey.reveal() ?? '');
       expect(new X509Certificate(pair?.certificate ?? '').checkPrivateKey(key)).toBe(true);

@@ -23,6 +23,9 @@ function uncommented(text: string): string {
   return text.replace(new RegExp(COMMENTED, 'gm'), '$1$2');
 }
 
+const OTHER_CREDENTIALS = ['clientSecretFile', 'certificate', 'workloadIdentity'];
+const OF_ACCOUNT = ['username', 'domain', 'password', 'passwordFile', 'login'];
+
 function rootOf(text: string): Tree {
   const { root: tree, faults } = parseText(text);
   expect(faults).toEqual([]);
@@ -33,11 +36,15 @@ function rootOf(text: string): Tree {
 describe('config.yaml', () => {
   const here = place();
   const environment = Object.fromEntries(
-    ['EXCHANGE_CLIENT_SECRET', 'PROXY_PASSWORD', 'TLS_KEY_PASSPHRASE', 'EXCHANGE_KEY_PASSPHRASE'].map((name) => [
-      name,
-      MARK,
-    ]),
+    [
+      'EXCHANGE_CLIENT_SECRET',
+      'EXCHANGE_PASSWORD',
+      'PROXY_PASSWORD',
+      'TLS_KEY_PASSPHRASE',
+      'EXCHANGE_KEY_PASSPHRASE',
+    ].map((name) => [name, MARK]),
   );
+  environment['AZURE_FEDERATED_TOKEN_FILE'] = 'secret';
   for (const name of ['ALARM_WEBHOOK', 'HEARTBEAT_URL']) environment[name] = `https://hooks.example/${MARK}`;
   const ids = sample
     .replace(/<the sending mailbox.*>/, 'notifications@contoso.com')
@@ -56,7 +63,7 @@ describe('config.yaml', () => {
   });
 
   async function faultsOf(text: string): Promise<string> {
-    const file = here.write('config.yaml', text.replace('/run/secrets/exchange', 'secret'));
+    const file = here.write('config.yaml', text.replaceAll('/run/secrets/exchange', 'secret'));
     const loaded = await loadConfig(file, environment);
     return 'faults' in loaded ? renderFaults(loaded.faults) : '';
   }
@@ -73,6 +80,22 @@ describe('config.yaml', () => {
       else found.push(line);
     });
     return found;
+  }
+
+  function withoutOther(key: string, text: string): string {
+    if (OTHER_CREDENTIALS.includes(key)) return text.replace(/^ *clientSecret:.*\n/m, '');
+    if (key !== 'managedIdentity' && !OF_ACCOUNT.includes(key)) return text;
+    const bare = text.replace(/^ *(clientSecret|tenantId|clientId):.*\n/gm, '');
+    if (key === 'managedIdentity') return bare;
+    const account = [
+      'cloud: onPremises',
+      'ewsUrl: https://mail.contoso.com/EWS/Exchange.asmx',
+      'username: svc',
+      'password: x',
+    ]
+      .filter((line) => !line.startsWith(`${key}:`) && !(key === 'passwordFile' && line.startsWith('password:')))
+      .map((line) => `  ${line}\n`);
+    return bare.replace(/^exchange:\n/m, `exchange:\n${account.join('')}`);
   }
 
   it('is valid once the ids are filled in', async () => {
@@ -98,9 +121,9 @@ describe('config.yaml', () => {
     expect(all.length).toBeGreaterThan(20);
     const results: string[] = [];
     for (const block of all) {
-      // The other credential goes, and who asks for logins needs users.
-      const isCredential = /^ *#(clientSecretFile|certificate):/.test(block);
-      const base = isCredential ? ids.replace(/^ *clientSecret:.*\n/m, '') : ids;
+      // The other credential goes, with the ids that it belongs to, and who asks for logins needs users.
+      const [, key = ''] = /^ *#(\w+):/.exec(block) ?? [];
+      const base = withoutOther(key, ids);
       const needsUsers = /auth: (required|optional)| user: /.test(block);
       const companions = all.filter((other) => other === block || (needsUsers && other.startsWith('#users:')));
       const text = companions.reduce((so, unit) => so.replace(unit, () => uncommented(unit)), base);
@@ -111,7 +134,8 @@ describe('config.yaml', () => {
   });
 
   it('stays valid with everything commented in', async () => {
-    const one = uncommented(ids.replace(/^ *#(clientSecretFile:.*|certificate:.*\n( *# {2}.*\n)*)/gm, ''));
+    const others = [...OTHER_CREDENTIALS, 'managedIdentity', ...OF_ACCOUNT].join('|');
+    const one = uncommented(ids.replace(new RegExp(`^ *#(${others}):.*\\n( *# {2}.*\\n)*`, 'gm'), ''));
     expect(one).toContain('passwordHash:');
     expect(await faultsOf(one)).toBe('');
   });

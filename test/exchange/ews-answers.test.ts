@@ -130,8 +130,32 @@ const ANSWERS: readonly (readonly [what: string, answer: Answer, expected: Recor
   ],
   [
     '503 with a date to wait for',
-    reply(503, '', { 'retry-after': new Date(NOW + 90_000).toUTCString() }),
+    reply(503, '', {
+      date: new Date(NOW).toUTCString(),
+      'retry-after': new Date(NOW + 90_000).toUTCString(),
+    }),
     { outcome: 'delayed', reach: 'transport', retryAfter: 90_000 },
+  ],
+  [
+    '503 with a date, by a server whose clock is ten minutes ahead',
+    reply(503, '', {
+      date: new Date(NOW + 600_000).toUTCString(),
+      'retry-after': new Date(NOW + 690_000).toUTCString(),
+    }),
+    { outcome: 'delayed', retryAfter: 90_000 },
+  ],
+  [
+    '503 with a date and no clock of its own',
+    (_seen, response) => {
+      response.sendDate = false;
+      response.writeHead(503, { 'retry-after': new Date(NOW + 90_000).toUTCString() }).end();
+    },
+    { outcome: 'delayed', retryAfter: 90_000 },
+  ],
+  [
+    '504 with seconds to wait before anything is asked',
+    reply(504, '', { 'retry-after': '300' }),
+    { outcome: 'unknown', retryAfter: 300_000 },
   ],
   [
     '503 that asks for a day',

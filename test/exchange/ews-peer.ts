@@ -2,6 +2,7 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Ews } from '../../src/exchange/ews.ts';
+import { bearer } from '../../src/exchange/authorizer.ts';
 import { createEws } from '../../src/exchange/ews.ts';
 import { createHttp, type HttpOptions } from '../../src/exchange/http.ts';
 import type { TokenFailure, TokenProvider } from '../../src/exchange/token.ts';
@@ -94,8 +95,7 @@ export async function clientOf(
   const http = createHttp(options.http ?? {});
   const ews = await createEws({
     url,
-    http,
-    token: options.token ?? fakeToken(),
+    authorizer: bearer({ http, token: options.token ?? fakeToken() }),
     version: '1.2.3',
     ...(options.now === undefined ? {} : { now: options.now }),
   });

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { bearer } from '../../src/exchange/authorizer.ts';
 import { createEws, type NewMessage } from '../../src/exchange/ews.ts';
 import { createHttp } from '../../src/exchange/http.ts';
 import type { XmlElement } from '../../src/exchange/soap.ts';
@@ -422,7 +423,7 @@ describe('a search', () => {
 async function make(url: string): Promise<unknown> {
   const http = createHttp();
   try {
-    return await createEws({ url, http, token: fakeToken(), version: '1' });
+    return await createEws({ url, authorizer: bearer({ http, token: fakeToken() }), version: '1' });
   } finally {
     await http.close();
   }
@@ -452,9 +453,11 @@ describe('the library', () => {
   it('prints nothing wherever the machine stands', () => {
     const script = `
       const { createEws } = await import('./src/exchange/ews.ts');
+      const { bearer } = await import('./src/exchange/authorizer.ts');
       const failure = { ok: false, cause: 'X', misconfigured: false, advice: 'none' };
       const token = { get: async () => failure, refuse() {}, state: () => ({}), close: async () => {} };
-      const ews = await createEws({ url: 'http://127.0.0.1:9/', http: {}, token, version: '1' });
+      const authorizer = bearer({ http: {}, token });
+      const ews = await createEws({ url: 'http://127.0.0.1:9/', authorizer, version: '1' });
       const content = { length: 0, async *open() {} };
       const status = await ews.send({ mailbox: 'a@b', spoolId: '1', blind: [], saveCopy: true, content }, new AbortController().signal);
       if (status.cause !== 'X') throw new Error(JSON.stringify(status));

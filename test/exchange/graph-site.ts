@@ -1,4 +1,5 @@
 /** The transport of Graph in front of the sandbox's, over HTTPS, with a real token. */
+import { bearer } from '../../src/exchange/authorizer.ts';
 import { createHttp } from '../../src/exchange/http.ts';
 import { graphTransport } from '../../src/exchange/graph.ts';
 import type { GraphTransportOptions } from '../../src/exchange/graph.ts';
@@ -44,7 +45,7 @@ export async function openGraphSite(
     http,
     report: () => {},
   });
-  const graph = { url: sandbox.graphUrl, http, token, version: '1' };
+  const graph = { url: sandbox.graphUrl, http, authorizer: bearer({ http, token }), version: '1' };
   const also = (more: Partial<GraphTransportOptions>): Transport =>
     graphTransport({ graph, saveToSentItems: true, carryHeaders: ['X-Tag'], pauseFrom: 1, ...more });
   return {

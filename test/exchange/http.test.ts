@@ -4,7 +4,14 @@ import { createServer as createHttpsServer } from 'node:https';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { deflateSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createHttp, HttpFailure, type Http, type HttpOptions, type HttpRequest } from '../../src/exchange/http.ts';
+import {
+  createHttp,
+  HttpFailure,
+  type Http,
+  type HttpOptions,
+  type HttpRequest,
+  type HttpResponse,
+} from '../../src/exchange/http.ts';
 import { createCertificate } from '../../src/sandbox/certificate.ts';
 
 const undo: (() => unknown)[] = [];
@@ -498,6 +505,22 @@ describe('connections', () => {
 });
 
 describe('certificates', () => {
+  it.each(['plain', 'with a certificate of its own'])('goes down to minTls and no further (%s)', async (kind) => {
+    const tls = await createCertificate();
+    const old = { ...tls, minVersion: 'TLSv1', maxVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' };
+    const url = await website((_request, response) => void response.end('ok'), old);
+    const ca = kind === 'plain' ? {} : { ca: tls.ca };
+    const ask = (minTls: '1.0' | '1.2'): Promise<HttpResponse> =>
+      client({ ...ca, minTls }).request({ method: 'GET', url, headers: {} });
+    await expect(ask('1.2')).rejects.toThrow(/knows no TLS as new as .*exchange\.minTls/);
+    // Without the authority the handshake comes as far as the certificate.
+    const got = await ask('1.0').then(
+      ({ status }) => status,
+      ({ message }: Error) => /is not trusted/.exec(message)?.[0],
+    );
+    expect(got).toBe(kind === 'plain' ? 'is not trusted' : 200);
+  });
+
   it('an unknown CA is refused before anything is sent, with the issuer named and what to do', async () => {
     let requests = 0;
     const tls = await createCertificate();

@@ -1,6 +1,9 @@
 /** The transport in front of the sandbox's Exchange: everything real between the queue's item and the readers' mailboxes. */
+import { bearer } from '../../src/exchange/authorizer.ts';
+import type { Ews } from '../../src/exchange/ews.ts';
 import { createEws } from '../../src/exchange/ews.ts';
 import { createHttp } from '../../src/exchange/http.ts';
+import type { ExchangeTransportOptions } from '../../src/exchange/send.ts';
 import { exchangeTransport } from '../../src/exchange/send.ts';
 import { createTokenProvider } from '../../src/exchange/token.ts';
 import type { Sandbox, SandboxOptions } from '../../src/sandbox/sandbox.ts';
@@ -12,6 +15,7 @@ export const SENDER = 'sender@contoso.test';
 
 export interface Site {
   readonly sandbox: Sandbox;
+  readonly ews: Ews;
   readonly transport: Transport;
   close(): Promise<void>;
 }
@@ -19,6 +23,7 @@ export interface Site {
 export async function openSite(
   recipientProperties: NonNullable<SandboxOptions['recipientProperties']>,
   people: readonly string[],
+  options: Partial<ExchangeTransportOptions> = {},
 ): Promise<Site> {
   const sandbox = await startSandbox({
     mailboxes: [SENDER, ...people].map((address) => ({ address })),
@@ -36,10 +41,11 @@ export async function openSite(
     http,
     report: () => {},
   });
-  const ews = await createEws({ url: sandbox.ewsUrl, http, token, version: '1' });
-  const transport = exchangeTransport({ ews, saveToSentItems: true, carryHeaders: ['X-Tag'] });
+  const ews = await createEws({ url: sandbox.ewsUrl, authorizer: bearer({ http, token }), version: '1' });
+  const transport = exchangeTransport({ ews, saveToSentItems: true, carryHeaders: ['X-Tag'], ...options });
   return {
     sandbox,
+    ews,
     transport,
     async close() {
       await transport.close();

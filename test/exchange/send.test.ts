@@ -274,6 +274,7 @@ describe('what is said beside the MIME', () => {
     peer.answer = (_seen, response) => response.end(messageError('ErrorItemSave'));
     const ews: Ews = {
       find: (search, asked) => client.ews.find(search, asked),
+      drafts: client.ews.drafts,
       send: async (message, asked) => {
         const status = await client.ews.send(message, asked);
         given.abort();
@@ -478,9 +479,10 @@ describe('after an unclear outcome', () => {
     expect(await transport.verify(message, AbortSignal.abort())).toMatchObject({ outcome: 'delayed' });
   });
 
-  it('cannot know when Exchange refuses the question for good', async () => {
+  it('looks again later, a number of times, when Exchange refuses the question for good', async () => {
     peer.answer = (_seen, response) => response.end(messageError('ErrorCorruptData', { operation: 'FindItem' }));
-    expect(await transport.verify(message, signal)).toMatchObject({ outcome: 'unknowable' });
+    const found = { outcome: 'delayed', reach: 'message', code: '4.4.7', capped: true, cause: 'ErrorCorruptData' };
+    expect(await transport.verify(message, signal)).toMatchObject(found);
   });
 
   it('cannot know without a copy, and does not ask', async () => {

@@ -338,6 +338,27 @@ describe('an identity server in trouble', () => {
     expect(identity.verify(again.token)).toMatchObject({ ok: true });
   });
 
+  it('a clock set back a day neither lengthens a wait nor keeps a refused token', async () => {
+    const provider = provide();
+    provider.refuse(granted(await provider.get()).token);
+    const second = granted(await provider.get());
+    clock -= 1440 * MINUTE;
+    // Moved with the clock: it still lives an hour from now, not a day.
+    expect(granted(await provider.get()).expiresAt).toBe(second.expiresAt - 1440 * MINUTE);
+    clock += MINUTE + 1;
+    provider.refuse(second.token);
+    const third = granted(await provider.get());
+    expect(third.token).not.toBe(second.token);
+    await identity.stop();
+    clock = third.expiresAt + MINUTE;
+    expect(denied(await provider.get()).ok).toBe(false);
+    await identity.start();
+    clock -= 1440 * MINUTE;
+    await provider.get();
+    clock += 2 * MINUTE;
+    expect(granted(await provider.get()).token).not.toBe(third.token);
+  });
+
   it('is asked ever more slowly, one request at a time, and not by impatience', async () => {
     const provider = provide();
     identity.faults.push({ status: 500, times: 1000 });
@@ -354,7 +375,7 @@ describe('an identity server in trouble', () => {
 
   for (const { form, retryAfter } of [
     { form: 'seconds', retryAfter: () => 90 },
-    { form: 'a date', retryAfter: () => new Date(clock + 90_500).toUTCString() },
+    { form: 'a date', retryAfter: () => new Date(clock + 90_000).toUTCString() },
   ]) {
     it(`says when to come back in ${form}, and is obeyed`, async () => {
       const provider = provide();

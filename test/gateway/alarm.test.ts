@@ -138,9 +138,9 @@ async function metric(process: GatewayProcess, series: string): Promise<number> 
 const CAUSES = [
   'Get-OrganizationConfig -RetrieveEwsOperationAccessPolicy | fl EwsEnabled,EwsAllowedAppIDs',
   'Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs "<existing list>,',
-  'Get-CASMailbox <mailbox> | fl EwsEnabled',
-  'Set-CASMailbox <mailbox> -EwsEnabled $true',
-  'Test-ServicePrincipalAuthorization -Identity <service principal> -Resource <mailbox>',
+  'Get-CASMailbox notifications@contoso.com | fl EwsEnabled',
+  'Set-CASMailbox notifications@contoso.com -EwsEnabled $true',
+  '-Resource notifications@contoso.com',
   'Kiosk, F1 or F3 licence',
   'fl EwsApplicationAccessPolicy,EwsAllowList,EwsBlockList',
   'Conditional access',

@@ -10,13 +10,26 @@ export interface ConfigTextOptions {
   readonly exchange?: string;
   /** Replaces the listener. */
   readonly listeners?: string;
+  /** Mailboxes that send what has them in From. */
+  readonly mailboxes?: readonly string[];
+  /** Replaces `senders`. */
+  readonly senders?: string;
 }
 
-export function configText({ sandbox, caFile, more = '', exchange = '', listeners }: ConfigTextOptions): string {
+export function configText({
+  sandbox,
+  caFile,
+  more = '',
+  exchange = '',
+  listeners,
+  mailboxes = [],
+  senders,
+}: ConfigTextOptions): string {
+  const rules = mailboxes.map((mailbox) => `{ from: ${mailbox}, mailbox: ${mailbox} }`).join(', ');
   return `
 hostname: gateway.test
 listeners: ${listeners ?? '[{ name: lan, address: 127.0.0.1, port: 0, tls: none, maxConnections: 100 }]'}
-senders: { mailbox: notifications@contoso.com }
+senders: ${senders ?? `{ mailbox: notifications@contoso.com, rules: [${rules}] }`}
 exchange:
   tenantId: ${sandbox.tenantId}
   clientId: ${sandbox.clientId}

@@ -20,8 +20,13 @@ export class GatewayProcess {
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   #heard: (() => void)[] = [];
 
-  constructor(configFile: string, environment: Record<string, string> = {}) {
-    this.child = spawn(process.execPath, [join(root, 'src/main.ts'), 'run', '--config', configFile], {
+  constructor(
+    configFile: string,
+    environment: Record<string, string> = {},
+    [program, ...words]: readonly [string, ...string[]] = [process.execPath, join(root, 'src/main.ts')],
+  ) {
+    this.child = spawn(program, [...words, 'run', '--config', configFile], {
+      cwd: root,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env['PATH'] ?? '', ...environment },
     });

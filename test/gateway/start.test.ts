@@ -71,6 +71,20 @@ it('with the port in use: 75, naming listener and port', async () => {
   expect(message).toContain(String(port));
 });
 
+it.each([
+  [
+    'Listener "lan"',
+    (text: string) => text.replace('address: 127.0.0.1, port: 0, tls', 'address: "fe80::1", port: 0, tls'),
+  ],
+  ['The console', (text: string) => text.replace('console: { address: 127.0.0.1', 'console: { address: "fe80::1"')],
+])('with an address that the system opens no port on: 78: %s', async (who, changed) => {
+  const { code, message } = await ends(changed(config()));
+  expect(code).toBe(78);
+  expect(message.split('\n').length).toBe(1);
+  expect(message).toContain(who);
+  expect(message).toContain('fe80::1');
+});
+
 it('with a data folder that cannot be made: 78, naming it', async () => {
   // Root may write everywhere, so a file stands where the folder should be.
   writeFileSync(join(place.path, 'data'), '');

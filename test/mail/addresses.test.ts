@@ -226,6 +226,8 @@ describe('a header', () => {
       'Cc: c@x.test',
       'Bcc: b@x.test',
       'Resent-To: no@x.test',
+      'Resent-Sender: q@x.test',
+      'Resent-From: p@x.test',
       'X-To: no@x.test',
       'no@x.test',
       'Subject: =?utf-8?Q?caf=C3=A9?=',
@@ -235,6 +237,10 @@ describe('a header', () => {
     expect(await parseHeader(splitHeader(Buffer.from(block)))).toEqual({
       from: [{ name: 'F', address: 'f@x.test' }],
       sender: [{ name: '', address: 's@x.test' }],
+      resent: [
+        { name: '', address: 'q@x.test' },
+        { name: '', address: 'p@x.test' },
+      ],
       replyTo: [{ name: '', address: 'r@x.test' }],
       to: [{ name: '', address: 't@x.test' }],
       cc: [{ name: '', address: 'c@x.test' }],
@@ -245,7 +251,7 @@ describe('a header', () => {
   });
 
   it('that is empty has none of them', async () => {
-    const nobody = { from: [], sender: [], replyTo: [], to: [], cc: [], bcc: [] };
+    const nobody = { from: [], sender: [], resent: [], replyTo: [], to: [], cc: [], bcc: [] };
     expect(await parseHeader([])).toEqual(nobody);
     const block = 'From:\r\nSender: \r\nReply-To:\r\nTo:\r\nCc:\r\n \r\nBcc:\r\nMessage-ID:\r\n';
     expect(await parseHeader(splitHeader(Buffer.from(block)))).toEqual(nobody);

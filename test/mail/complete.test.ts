@@ -8,6 +8,7 @@ describe('an address field', () => {
     ['of HylaFAX', 'From: The HylaFAX Receive Agent <fax>', 'From: The HylaFAX Receive Agent <fax@contoso.com>', true],
     ['with a bare local part', 'To: FaxMaster', 'To: FaxMaster@contoso.com', true],
     ['in brackets', 'Cc: <ops>', 'Cc: ops@contoso.com', true],
+    ['of a message passed on', 'Resent-From: root', 'Resent-From: root@contoso.com', true],
     ['of several, one without', 'To: a@x.test, fax', 'To: a@x.test, fax@contoso.com', true],
     ['that is complete', 'From: "A, B" <a@x.test>', 'From: "A, B" <a@x.test>', false],
     ['with a word of two', 'To: Fax Master', 'To: Fax Master', false],

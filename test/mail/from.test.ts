@@ -130,12 +130,16 @@ describe('From rewritten', () => {
       'Received: from x\r\n by y',
       Buffer.from('Subject: caf\xe9\t\r\n  x', 'latin1'),
       'X-From: a@x.test',
-      'Resent-From: a@x.test',
+      'Resent-Date: x',
       'TO :b@y.test',
       'Reply-To: r@x.test',
     );
     const rewritten = rewriteFrom(
-      [...others.slice(0, 3), ...fieldsOf('From: a@x.test', 'Sender: a@x.test'), ...others.slice(3)],
+      [
+        ...others.slice(0, 3),
+        ...fieldsOf('From: a@x.test', 'Sender: a@x.test', 'Resent-From: a@x.test', 'RESENT-SENDER: a@x.test'),
+        ...others.slice(3),
+      ],
       PBX,
     );
     expect(rewritten.filter((field) => field.name !== 'from')).toEqual(others);
@@ -207,6 +211,20 @@ describe('From and Sender settled', () => {
       ['X: 1', 'From: a@x.test, b@x.test', 'Y: 2', 'Z: 3'],
     ],
     ['several senders', ['Sender: a@x.test', 'Sender: b@x.test, c@x.test', 'X: 1'], ['Sender: a@x.test', 'X: 1']],
+    [
+      'each of several blocks of resent fields',
+      [
+        'Resent-From: a@x.test',
+        'Resent-From: a@x.test (ceo@y.test), b@x.test',
+        'resent-sender: ceo@y.test <c@x.test>',
+        'Resent-Sender: nobody at all',
+      ],
+      [
+        'Resent-From: a@x.test',
+        'Resent-From: "ceo@y.test" <a@x.test>, b@x.test',
+        'Resent-Sender: "ceo@y.test" <c@x.test>',
+      ],
+    ],
     ['From and Sender', ['Sender: s@x.test (x)', 'From: a@x.test (x)'], ['Sender: x <s@x.test>', 'From: x <a@x.test>']],
   ])('is written anew: %s', (_, lines, expected) => {
     expect(linesOf(settleAuthors(fieldsOf(...lines)))).toEqual(expected);
@@ -224,14 +242,18 @@ const piece = fc.oneof(
 );
 const value = fc.array(piece, { maxLength: 10 }).map((parts) => parts.join(''));
 const header = fc
-  .array(fc.tuple(fc.constantFrom('From', 'Sender', 'Reply-To', 'Subject', 'from '), value), { maxLength: 6 })
+  .array(
+    fc.tuple(fc.constantFrom('From', 'Sender', 'Reply-To', 'Subject', 'from ', 'Resent-From', 'resent-sender'), value),
+    { maxLength: 6 },
+  )
   .map((lines) => splitHeader(Buffer.from(lines.map(([name, text]) => `${name}: ${text}\r\n`).join(''))));
 
 function addresses(mailboxes: readonly Mailbox[]): string[] {
   return mailboxes.map(({ address }) => canonicalAddress(address));
 }
 
-const isOther = ({ name }: HeaderField): boolean => !['from', 'sender', 'reply-to'].includes(name);
+const isOther = ({ name }: HeaderField): boolean =>
+  !['from', 'sender', 'reply-to', 'resent-from', 'resent-sender'].includes(name);
 
 describe('whatever the header', () => {
   it('rewritten, From is the mailbox alone, nobody is named who was not, other fields stay', async () => {
@@ -244,6 +266,7 @@ describe('whatever the header', () => {
         expect(again.map((field) => field.name)).toEqual(rewritten.map((field) => field.name));
         expect(addresses(after.from)).toEqual([PBX.mailbox]);
         expect(after.sender).toEqual([]);
+        expect(after.resent).toEqual([]);
         const usable = before.replyTo.some(({ address }) => isSendable(address));
         const authors = [...new Set(addresses(before.from.filter(({ address }) => isSendable(address))))];
         const isAlone = authors.every((author) => author === PBX.mailbox);
@@ -264,6 +287,7 @@ describe('whatever the header', () => {
         const readable = (list: string[]): string[] => list.filter((address) => address !== '');
         expect(addresses(after.from)).toEqual(readable(addresses(before.from)));
         expect(addresses(after.sender)).toEqual(readable(addresses(before.sender)).slice(0, 1));
+        expect(addresses(after.resent)).toEqual(readable(addresses(before.resent)));
         expect(settled.filter((field) => field.name === 'from').length).toBeLessThan(2);
         expect(joinHeader(settleAuthors(settled))).toEqual(joinHeader(settled));
         expect(settled.filter((field) => isOther(field) || field.name === 'reply-to')).toEqual(

@@ -360,6 +360,7 @@ describe('reading a value', () => {
   it.each([
     ['UTF-8', Buffer.from('A: Jürgen 用户 😀\r\n'), 'Jürgen 用户 😀'],
     ['Latin-1', octets('A: J\xfcrgen\r\n'), 'Jürgen'],
+    ['windows-1252', octets('A: \x93J\xfcrgen\x94 \x96 \x80 \x9f \xa0x\r\n'), '“Jürgen” – € Ÿ \xa0x'],
     [
       'one octet that is not UTF-8 makes all of it Latin-1',
       Buffer.concat([Buffer.from('A: ü'), octets(' \xfc\r\n')]),

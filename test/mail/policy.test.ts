@@ -222,6 +222,14 @@ describe('the header, with only noreply@contoso.com allowed', () => {
   it.each([
     ['From: ceo@contoso.com', 'From ceo@contoso.com of the header is not allowed: it is not in senders.allow'],
     ['Sender: ceo@contoso.com', 'Sender ceo@contoso.com of the header is not allowed: it is not in senders.allow'],
+    [
+      'Resent-From: ceo@contoso.com',
+      'Resent-From or -Sender ceo@contoso.com of the header is not allowed: it is not in senders.allow',
+    ],
+    [
+      'Resent-Sender: noreply@contoso.com\r\nResent-Sender: ceo@contoso.com',
+      'Resent-From or -Sender ceo@contoso.com of the header is not allowed: it is not in senders.allow',
+    ],
     ['From: fax', 'A From of the header that is no address is not allowed: it is not in senders.allow'],
     [
       'From: "ceo@contoso.com" <noreply@contoso.com>',
@@ -365,9 +373,10 @@ describe('which lists apply', () => {
       asked.mail(client, address),
       asked.header(client, { from: [mailbox], sender: [] }),
       asked.header(client, { from: [], sender: [mailbox] }),
+      asked.header(client, { from: [], sender: [], resent: [mailbox] }),
       asked.recipient(client, address),
     ];
-    const kinds = ['senders', 'senders', 'senders', 'recipients'];
+    const kinds = ['senders', 'senders', 'senders', 'senders', 'recipients'];
     expect(replies.map((reply) => reply?.text.replace(/^.* is not allowed: it is not in /, ''))).toEqual(
       kinds.map((kind) =>
         whose === undefined ? undefined : whose === '.allow' ? `${kind}.allow` : `${kind} ${whose}`,
@@ -452,17 +461,17 @@ describe('whatever the input', () => {
       fc.asyncProperty(
         rules,
         client,
-        fc.array(fc.tuple(fc.constantFrom('From', 'Sender', 'X'), text)),
+        fc.array(fc.tuple(fc.constantFrom('From', 'Sender', 'Resent-From', 'Resent-Sender', 'X'), text)),
         async (some, who, lines) => {
           const block = lines.map(([name, value]) => `${name}: ${value.replace(/[\r\n]+/g, '\r\n ')}\r\n`).join('');
-          const { from, sender } = await parseHeader(splitHeader(Buffer.from(block)));
-          const reply = createPolicy(some).header(who, { from, sender });
+          const { from, sender, resent } = await parseHeader(splitHeader(Buffer.from(block)));
+          const reply = createPolicy(some).header(who, { from, sender, resent });
           const lists = listsFor(some, who, 'senders');
-          const accepts = [...from, ...sender].every(({ address }) =>
+          const accepts = [...from, ...sender, ...resent].every(({ address }) =>
             lists.every((patterns) => isIn(patterns, address)),
           );
           expect(reply === undefined && !accepts).toBe(false);
-          const isNamed = [...from, ...sender].some(({ name }) => name.includes('@'));
+          const isNamed = [...from, ...sender, ...resent].some(({ name }) => name.includes('@'));
           expect(reply !== undefined && accepts && !isNamed).toBe(false);
         },
       ),

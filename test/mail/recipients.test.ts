@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { canonicalAddress, parseHeader } from '../../src/mail/addresses.ts';
 import { joinHeader, splitHeader } from '../../src/mail/header.ts';
-import { applyEnvelope } from '../../src/mail/recipients.ts';
+import { applyEnvelope, hideBlind } from '../../src/mail/recipients.ts';
 import { cost, LARGE, LINEAR } from './cost.ts';
 
 fc.configureGlobal({ seed: 5321 });
@@ -392,6 +392,30 @@ const field = fc
     const joined = items.join(folded ? ',\r\n ' : ', ');
     return `${name}: ${grouped ? `Group: ${joined};` : joined}\r\n`;
   });
+
+describe('a way out that has an envelope', () => {
+  const hidden = (header: string, ...recipients: string[]): string =>
+    joinHeader(hideBlind(splitHeader(Buffer.from(header.replace(/\n/g, '\r\n'), 'latin1')), recipients))
+      .toString('latin1')
+      .replace(/\r\n/g, '\n')
+      .slice(0, -1);
+
+  it('shows To and Cc as they were sent, whoever gets the message', () => {
+    const header = 'To: A <a@x.test>,\n b@x.test (home)\nCc: c@x.test\nResent-To: d@x.test\nX: \xe9\n';
+    expect(hidden(header, 'z@x.test')).toBe(header);
+  });
+
+  it('shows no Bcc, and no trace of who is in none of the visible fields', () => {
+    const seen = 'To: a@x.test\nResent-Cc: R@X.test\nDelivered-To: a@x.test\nReceived: from m for <r@x.test>; now\n';
+    const blind =
+      'Bcc: b@x.test\nResent-Bcc: b@x.test\nX-Envelope-To: b@x.test\nReceived: from m for <b@x.test>; now\n';
+    expect(hidden(blind + seen, 'a@x.test', 'b@x.test', 'r@x.test')).toBe(seen);
+  });
+
+  it('makes a blank of a bare CR, which becomes a line end on the wire', () => {
+    expect(hidden('Subject: a\rBcc: b@x.test\n', 'a@x.test')).toBe('Subject: a Bcc: b@x.test\n');
+  });
+});
 
 describe('for any header and envelope', () => {
   it('visible and blind together are the envelope, each recipient once, and no blind one is shown', async () => {

@@ -33,6 +33,20 @@ describe('the wait after a failure', () => {
     expect(waitAfter(schedule, 1, chance)).toBe(wait);
   });
 
+  it('goes with the default intervals like this, in seconds', () => {
+    const table = [1, 2, 3, 4, 5].map((attempt) =>
+      [0, 0.5, 1 - Number.EPSILON].map((chance) => waitAfter(schedule, attempt, chance) / 1_000),
+    );
+    // least, middle, most
+    expect(table).toEqual([
+      [54, 60, 66],
+      [270, 300, 330],
+      [810, 900, 990],
+      [3_240, 3_600, 3_960],
+      [3_240, 3_600, 3_960],
+    ]);
+  });
+
   it('is a whole number within 10 % of its interval, and more chance never means less of it', () => {
     fc.assert(
       fc.property(

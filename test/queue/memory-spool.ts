@@ -160,6 +160,30 @@ export class MemorySpool implements Spool {
     this.#remember(id, { what: 'relayed', status });
   }
 
+  async split(
+    id: SpoolId,
+    parts: readonly (readonly string[])[],
+    relayed?: DeliveryStatus,
+  ): Promise<readonly QueueItem[] | undefined> {
+    await this.#disk();
+    const item = this.items.get(id);
+    if (item?.state !== 'sending') return undefined;
+    const { envelope } = item;
+    const made = parts.map((addresses, index) => {
+      const recipients = envelope.recipients.filter(({ address }) => addresses.includes(address));
+      const part = { ...item, id: `${id}-part${index + 1}`, envelope: { ...envelope, recipients } };
+      this.items.set(part.id, part);
+      this.#histories.set(part.id, [...(this.#histories.get(id) ?? [])]);
+      this.#remember(part.id, { what: 'split' });
+      return { ...part };
+    });
+    const gone = new Set(parts.flat());
+    item.envelope = { ...envelope, recipients: envelope.recipients.filter(({ address }) => !gone.has(address)) };
+    this.#remember(id, { what: 'split' });
+    if (relayed !== undefined) await this.finish(id, relayed);
+    return made;
+  }
+
   async note(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): Promise<void> {
     await this.#disk();
     this.#remember(id, entry);

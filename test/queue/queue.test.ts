@@ -5,6 +5,7 @@ import type { NewItem, QueueItem } from '../../src/mail/item.ts';
 import { SpoolError } from '../../src/mail/spool.ts';
 import type { Delayed, DeliveryStatus, Failed, Relayed, Unknown, Verification } from '../../src/mail/status.ts';
 import type { Outgoing, Transport } from '../../src/mail/transport.ts';
+import type { Bouncer } from '../../src/queue/bounce.ts';
 import type { Queue, QueueOptions } from '../../src/queue/queue.ts';
 import { createQueue } from '../../src/queue/queue.ts';
 import { MemorySpool } from './memory-spool.ts';
@@ -346,6 +347,17 @@ describe('an unclear outcome', () => {
     expect(named('delivery.verified')[0]).toMatchObject({ found: 'relayed' });
   });
 
+  it('waits longer if the server asks for it', async () => {
+    transport.answer = () => ({ ...unknown, retryAfter: 300_000 });
+    transport.found = () => relayed;
+    queue.start();
+    const item = await arrive();
+    await pass(299_000);
+    expect(transport.looked).toEqual([]);
+    await pass(2_000);
+    expect(state(item)).toBe('relayed');
+  });
+
   it('sends again once when it was not sent', async () => {
     transport.answer = (_, attempt) => (attempt === 1 ? unknown : relayed);
     queue.start();
@@ -388,6 +400,25 @@ describe('an unclear outcome', () => {
     expect(transport.sent.length).toBe(2);
     expect(named('item.parked')[0]?.why).toBe('no copy is kept');
   });
+
+  it.each<{ what: string; second: DeliveryStatus; after: number }>([
+    { what: 'refused for good', second: failed, after: 3_600_000 },
+    { what: 'delayed until it is given up', second: delayed('message'), after: 2 * 86_400_000 },
+  ])('can never be known, and the second try is $what: nobody is told that it failed', async ({ second, after }) => {
+    const told: string[] = [];
+    const bouncer: Bouncer = {
+      bounce: async (item) => (told.push(item.id), { told: false, why: 'of the test' }),
+      warn: async (item) => (told.push(item.id), { told: false, why: 'of the test' }),
+    };
+    build({ bouncer, warnAfter: 0 });
+    transport.answer = (_, attempt) => (attempt === 1 ? unknown : second);
+    transport.found = () => ({ outcome: 'unknowable', reason: 'no copy is kept' });
+    queue.start();
+    const item = await arrive();
+    await pass(after);
+    expect(spool.items.get(item.id)).toMatchObject({ state: 'parked', doubtful: true });
+    expect(told).toEqual([]);
+  });
 });
 
 describe('throttling', () => {
@@ -421,6 +452,18 @@ describe('a store in trouble', () => {
     expect(state(item)).toBe('relayed');
     expect(transport.sent.length).toBe(1);
     expect(named('bug')).toEqual([]);
+  });
+
+  it('gives the slot back where an outcome can never be noted: the next start looks for what that was', async () => {
+    vi.spyOn(spool, 'finish').mockImplementation(async (id) => {
+      if (id === first.id) throw new SpoolError('damaged', 'a page is lost');
+    });
+    queue.start();
+    const first = await arrive();
+    await pass(5_000);
+    expect(queue.inFlight).toBe(0);
+    expect(state(first)).toBe('sending');
+    expect(named('delivery.relayed')).toEqual([]);
   });
 
   it('asks again about once a second while it cannot be read', async () => {
@@ -483,6 +526,22 @@ describe('an outage', () => {
     await pass(86_000_000);
     expect(state(item)).toBe('parked');
     expect(transport.sent.length).toBe(8);
+  });
+
+  it.each([
+    ['an outage', delayed('transport'), [0, 1, 3, 8, 18, 38, 68, 98, 128]],
+    ['a fault of our own configuration', misconfigured, [0, 60, 180, 480, 1080, 2880, 4680, 6480, 8280]],
+    ['a wait that the server names', delayed('transport', { retryAfter: 7_000 }), [0, 7, 14, 21, 28, 35, 42, 49, 56]],
+  ])('%s: one message at a time, at these seconds', async (_, trouble, seconds) => {
+    transport.answer = () => trouble;
+    for (let n = 0; n < 5; n++) await spool.inject(entry(`m${n}@contoso.com`));
+    build({ concurrency: 1 });
+    queue.start();
+    await pass((seconds.at(-1) ?? 0) * 1_000 + 500);
+    const [first] = transport.sent;
+    expect(transport.sent.map(({ at }) => Math.round((at - (first?.at ?? 0)) / 1_000))).toEqual(seconds);
+    expect(transport.most).toBe(1);
+    expect(named('route.held').length).toBe(seconds.length);
   });
 
   it('lets nothing start that was being fetched when the hold began', async () => {
@@ -586,6 +645,88 @@ describe('catching up', () => {
     queue.start();
     await pass(100_000);
     expect(hasty.most).toBe(4);
+  });
+});
+
+describe('a trouble of the route that one mailbox alone has', () => {
+  let closed: Set<string>;
+  let trouble: Delayed;
+
+  beforeEach(() => {
+    closed = new Set(['a@contoso.com']);
+    trouble = misconfigured;
+    transport.answer = (item) => (closed.has(item.mailbox) ? trouble : relayed);
+    queue.start();
+  });
+
+  it.each([
+    ['EWS is closed to it', misconfigured, 60_000, 300_000],
+    ['its server is down', delayed('transport', { cause: 'HTTP 503' }), 1_000, 30_000],
+  ])('%s: the route is held until another mailbox gets through, then that mailbox alone', async (_, why, hold, own) => {
+    trouble = why;
+    const stuck = await arrive('a@contoso.com');
+    await pass(100);
+    const other = await arrive('b@contoso.com');
+    await pass(hold + 1_000);
+    expect(state(other)).toBe('relayed');
+    // Whatever goes on with the one, the other does not notice any more.
+    const { length } = named('route.held');
+    for (let n = 0; n < 30; n++) {
+      const next = await arrive('b@contoso.com');
+      await pass(100);
+      expect(state(next)).toBe('relayed');
+      await pass(20_000);
+    }
+    expect(named('route.held').length).toBe(length);
+    expect(state(stuck)).toBe('queued');
+    const held = named('lane.held');
+    expect(held.length).toBeGreaterThan(0);
+    expect(held.every(({ mailbox }) => mailbox === 'a@contoso.com')).toBe(true);
+    const tries = transport.sent.filter(({ mailbox }) => mailbox === 'a@contoso.com');
+    expect(tries.length).toBeLessThan(600_000 / own + 5);
+    closed.clear();
+    await pass(own);
+    expect(state(stuck)).toBe('relayed');
+    // What it got through takes the mark away: the next trouble may be everybody's again.
+    closed.add('a@contoso.com');
+    await arrive('a@contoso.com');
+    await pass(100);
+    expect(named('route.held').length).toBe(length + 1);
+  });
+
+  it('a mailbox that was not tried yet is tried within a minute, however long the others have to wait', async () => {
+    await arrive('a@contoso.com');
+    await pass(2 * 3_600_000);
+    const other = await arrive('b@contoso.com');
+    await pass(61_000);
+    expect(state(other)).toBe('relayed');
+  });
+
+  it('a wait that the server named holds those too', async () => {
+    trouble = delayed('transport', { retryAfter: 600_000 });
+    await arrive('a@contoso.com');
+    await pass(1_000);
+    const other = await arrive('b@contoso.com');
+    await pass(598_000);
+    expect(state(other)).toBe('queued');
+    await pass(2_000);
+    expect(state(other)).toBe('relayed');
+  });
+
+  it('closed to all of them: all wait, and all go out by themselves when it opens', async () => {
+    const mailboxes = ['a', 'b', 'c', 'd'].map((name) => `${name}@contoso.com`);
+    closed = new Set(mailboxes);
+    const items = [];
+    for (const mailbox of mailboxes) for (let n = 0; n < 5; n++) items.push(await arrive(mailbox));
+    await pass(4 * 3_600_000);
+    expect(items.map(state)).toEqual(items.map(() => 'queued'));
+    transport.sent.length = 0;
+    await pass(4 * 3_600_000);
+    expect(transport.sent.length).toBe(8);
+    closed.clear();
+    await pass(1_800_000);
+    expect(items.map(state)).toEqual(items.map(() => 'relayed'));
+    expect(named('route.released').length).toBe(1);
   });
 });
 
@@ -759,5 +900,81 @@ describe('a stop against its budget', () => {
     await pass(1_000);
     await ended;
     expect(spool.items.get(item.id)).toMatchObject({ state: 'queued', doubtful: false, due: item.due });
+  });
+});
+
+describe('recipients for whom an attempt ended otherwise', () => {
+  const people = ['a@x.test', 'b@x.test', 'c@x.test'];
+  const inject = async (): Promise<QueueItem> => {
+    const recipients = people.map((address) => ({ address }));
+    const item = await spool.inject({ ...entry(), envelope: { reversePath: 'x@contoso.com', recipients } });
+    queue.arrived(item);
+    return item;
+  };
+  const named = ({ envelope }: QueueItem): string => envelope.recipients.map(({ address }) => address).join();
+
+  it('are tried alone: nobody who has the message is sent it again', async () => {
+    const seen: string[] = [];
+    transport.answer = (item) => {
+      seen.push(named(item));
+      if (seen.length > 1) return relayed;
+      const later = { recipients: ['b@x.test'], status: delayed('message') };
+      return { ...relayed, apart: [later, { recipients: ['c@x.test'], status: failed }] };
+    };
+    queue.start();
+    const item = await inject();
+    await vi.advanceTimersByTimeAsync(1_000);
+    const states = [...spool.items.values()].map((one) => [named(one), one.state]);
+    expect(states).toEqual([
+      ['a@x.test', 'relayed'],
+      ['b@x.test', 'queued'],
+      ['c@x.test', 'parked'],
+    ]);
+    expect(spool.items.get(item.id)?.lastStatus).toEqual(relayed);
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(seen).toEqual([people.join(), 'b@x.test']);
+    expect(events.filter(({ event }) => event === 'delivery.relayed')).toHaveLength(2);
+    expect(events.filter(({ event }) => event === 'item.split')).toHaveLength(2);
+  });
+
+  it('do not share the doubt of the others', async () => {
+    transport.answer = () => ({ ...unknown, apart: [{ recipients: ['c@x.test'], status: failed }] });
+    queue.start();
+    await inject();
+    await vi.advanceTimersByTimeAsync(1_000);
+    const states = [...spool.items.values()].map((one) => [named(one), one.state, one.doubtful]);
+    expect(states).toEqual([
+      ['a@x.test,b@x.test', 'queued', true],
+      ['c@x.test', 'parked', false],
+    ]);
+  });
+
+  it('keep an earlier doubt, which was about them too: they may have the message', async () => {
+    transport.found = () => ({ outcome: 'unknowable', reason: 'no way to look' });
+    transport.answer = (_, attempt) =>
+      attempt === 1 ? unknown : { ...relayed, apart: [{ recipients: ['c@x.test'], status: failed }] };
+    queue.start();
+    const item = await inject();
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(state(item)).toBe('relayed');
+    expect(named(spool.items.get(item.id) ?? item)).toBe('a@x.test,b@x.test');
+    expect(events.find(({ event }) => event === 'item.parked')).toMatchObject({
+      why: expect.stringContaining('may have delivered it'),
+    });
+  });
+
+  it('wait for a store in trouble as any outcome does', async () => {
+    transport.answer = () => {
+      spool.trouble ??= new SpoolError('full', 'no space');
+      return { ...relayed, apart: [{ recipients: ['c@x.test'], status: failed }] };
+    };
+    queue.start();
+    const item = await inject();
+    await vi.advanceTimersByTimeAsync(300);
+    expect(state(item)).toBe('sending');
+    spool.trouble = undefined;
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(state(item)).toBe('relayed');
+    expect(spool.items.size).toBe(2);
   });
 });

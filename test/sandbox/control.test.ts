@@ -48,7 +48,7 @@ describe('the control API', () => {
     await client.call(GOOD);
     const { text } = await client.call('', { method: 'GET', path: '/control', token: '' });
     const routes = [...text.matchAll(/^(GET|POST|DELETE) +(\S+) +(\{.*\})?/gm)];
-    expect(routes.length).toBe(9);
+    expect(routes.length).toBe(11);
     for (const [, method = '', path = '', example] of routes) {
       const answer = await client.call(example ?? '', { method, path: path.replace('/N.', '/0.'), token: '' });
       expect(answer.headers['x-sandbox'], path).toBe('smtp2exchange sandbox, no real Exchange');

@@ -264,6 +264,7 @@ const BREACHES: Readonly<Record<string, string>> = {
   'SendItem with SaveItemToFolder=yes':
     '<m:SendItem SaveItemToFolder="yes"><m:ItemIds><t:ItemId Id="x"/></m:ItemIds></m:SendItem>',
   'SendItem without ids': '<m:SendItem SaveItemToFolder="true"/>',
+  'DeleteItem without its type': '<m:DeleteItem><m:ItemIds><t:ItemId Id="x"/></m:ItemIds></m:DeleteItem>',
   'SendItem with no id in the list': '<m:SendItem SaveItemToFolder="true"><m:ItemIds/></m:SendItem>',
   'SendItem with the folder first': `<m:SendItem SaveItemToFolder="true"><m:SavedItemFolderId>${distinguished('drafts')}</m:SavedItemFolderId><m:ItemIds><t:ItemId Id="x"/></m:ItemIds></m:SendItem>`,
   'an ItemId without Id':
@@ -340,11 +341,11 @@ describe('the schema', () => {
 
   it('has an operation that the sandbox does not', async () => {
     const answer = await client.call(
-      envelope('<m:DeleteItem DeleteType="HardDelete"><m:ItemIds><t:ItemId Id="x"/></m:ItemIds></m:DeleteItem>'),
+      envelope('<m:ArchiveItem><m:ItemIds><t:ItemId Id="x"/></m:ItemIds></m:ArchiveItem>'),
     );
     expect(answer.status).toBe(500);
     expect(codes(answer)).toEqual(['fault ErrorInvalidRequest']);
-    expect(answer.text).toContain('DeleteItem');
+    expect(answer.text).toContain('ArchiveItem');
   });
 
   it('lets every element through that a message may have', async () => {
@@ -669,6 +670,55 @@ describe('sizes', () => {
     const padding = ' '.repeat(LIMIT - Buffer.byteLength(GOOD));
     expect(codes(await client.call(GOOD + padding))).toEqual(['NoError']);
     expect((await client.call(`${GOOD}${padding} `)).status).toBe(413);
+  });
+});
+
+describe('DeleteItem', () => {
+  const deleteItem = (type: string, id: string): string =>
+    `<m:DeleteItem DeleteType="${type}"><m:ItemIds><t:ItemId Id="${id}"/></m:ItemIds></m:DeleteItem>`;
+  const call = async (type: string, id: string): Promise<string[]> =>
+    codes(await client.call(envelope(deleteItem(type, id))));
+
+  it.each([
+    ['HardDelete', {}],
+    ['SoftDelete', {}],
+    ['MoveToDeletedItems', { deleteditems: 1 }],
+  ])('%s takes the item out of its folder; its id is no more', async (type, left) => {
+    const saved = await send(mail(), { disposition: 'SaveOnly' });
+    const id = only(all(saved, 'ItemId')).attributes['Id'] ?? '';
+    expect(await call(type, id)).toEqual(['NoError']);
+    expect(kept()).toEqual(left);
+    expect(await call(type, id)).toEqual(['ErrorItemNotFound']);
+    expect(client.sandbox.arrived()).toEqual([]);
+  });
+
+  it('knows no other way', async () => {
+    expect(await call('Burn', 'A'.repeat(32))).toEqual(['fault ErrorSchemaValidation']);
+  });
+});
+
+describe('what was saved', () => {
+  const flags = (value: number): string =>
+    `<t:ExtendedProperty><t:ExtendedFieldURI PropertyTag="0x0E07" PropertyType="Integer"/><t:Value>${value}</t:Value></t:ExtendedProperty>`;
+
+  it.each([
+    ['no flags', '', 'true', 'NoError'],
+    ['mfRead and mfUnsent', flags(9), 'true', 'NoError'],
+    ['mfRead alone', flags(1), 'false', 'ErrorInvalidOperation'],
+  ])('with %s: IsDraft and SendItem say so', async (_, more, isDraft, code) => {
+    const { attributes } = only(all(await send(mail(), { disposition: 'SaveOnly', more }), 'ItemId'));
+    const { Id: id = '', ChangeKey: key = '' } = attributes;
+    const shape =
+      '<t:BaseShape>IdOnly</t:BaseShape><t:AdditionalProperties><t:FieldURI FieldURI="item:IsSubmitted"/><t:FieldURI FieldURI="item:IsDraft"/></t:AdditionalProperties>';
+    const got = await client.call(
+      envelope(
+        `<m:GetItem><m:ItemShape>${shape}</m:ItemShape><m:ItemIds><t:ItemId Id="${id}"/></m:ItemIds></m:GetItem>`,
+      ),
+    );
+    expect(all(got, 'IsDraft').map(({ text }) => text)).toEqual([isDraft]);
+    expect(all(got, 'IsSubmitted').map(({ text }) => text)).toEqual(['false']);
+    const sending = `<m:SendItem SaveItemToFolder="true"><m:ItemIds><t:ItemId Id="${id}" ChangeKey="${key}"/></m:ItemIds></m:SendItem>`;
+    expect(codes(await client.call(envelope(sending)))).toEqual([code]);
   });
 });
 

@@ -186,7 +186,7 @@ describe('the certificate of files', () => {
     const source = await opened({ certFile: at('cert.pem'), keyFile: at('key.pem'), passphrase: 'pass' });
     expect(fits(source.current())).toBe(true);
     await expect(opened({ certFile: at('cert.pem'), keyFile: at('key.pem'), passphrase: 'no' })).rejects.toThrow(
-      /key file holds no private key/,
+      /key.pem holds an encrypted key that cannot be opened; is the passphrase right\?/,
     );
   });
 });
@@ -197,7 +197,7 @@ describe('a replacement caught half way leaves the old one in use, is told once,
     ['only the certificate', () => put({ cert: second.cert }), /does not belong/],
     ['only the key', () => put({ key: second.key }), /does not belong/],
     ['half a certificate', () => put({ cert: half(second.cert), key: second.key }), /incomplete/],
-    ['half a key', () => put({ cert: second.cert, key: half(second.key) }), /no private key/],
+    ['half a key', () => put({ cert: second.cert, key: half(second.key) }), /holds a damaged private key/],
     ['an empty certificate', () => put({ cert: '', key: second.key }), /no certificate/],
     ['an empty key', () => put({ cert: second.cert, key: '' }), /no private key/],
     ['half a chain', () => put({ ...second, cert: `${second.cert}\n${half(first.cert)}` }), /incomplete/],
@@ -299,7 +299,7 @@ describe('a certificate that TLS or the listener cannot use', () => {
 
   it.each<[string, () => void, RegExp]>([
     ['no file', () => rmSync(at('key.pem')), /Certificate of listener "lan": there is no file .*key\.pem/],
-    ['a foreign key', () => put({ key: second.key }), /the private key does not belong to the certificate/],
+    ['a foreign key', () => put({ key: second.key }), /key.pem does not belong to the first certificate of certFile/],
   ])('prevents the start: %s', async (_, spoil, message) => {
     put(first);
     spoil();

@@ -201,25 +201,35 @@ describe('From', () => {
 
   it('is judged as it goes out: completed, every one of them, Sender too', async () => {
     const seen: unknown[] = [];
-    await judge(['From: The Agent <fax>, "x" <b@x.test>', 'Sender: fax'], {
-      judge: (header) => {
-        seen.push(header.from, header.sender);
-        return { mailbox: 'm@contoso.com', from: 'keep' };
+    await judge(
+      ['From: The Agent <fax>, "x" <b@x.test>', 'Sender: fax', 'Resent-From: x@x.test', 'Resent-Sender: fax'],
+      {
+        judge: (header) => {
+          seen.push(header.from, header.sender, header.resent);
+          return { mailbox: 'm@contoso.com', from: 'keep' };
+        },
       },
-    });
+    );
     expect(seen).toEqual([
       [
         { name: 'The Agent', address: 'fax@contoso.com' },
         { name: 'x', address: 'b@x.test' },
       ],
       [{ name: '', address: 'fax@contoso.com' }],
+      [
+        { name: '', address: 'x@x.test' },
+        { name: '', address: 'fax@contoso.com' },
+      ],
     ]);
   });
 
   it('is rewritten where a rule says so, the old one in Reply-To', async () => {
-    const judged = await judge(['From: Asterisk <asterisk@pbx.local>', 'Sender: x@pbx.local', 'Subject: x'], {
-      judge: () => ({ mailbox: 'pbx@contoso.com', from: 'rewrite' }),
-    });
+    const judged = await judge(
+      ['From: Asterisk <asterisk@pbx.local>', 'Sender: x@pbx.local', 'Resent-From: x@pbx.local', 'Subject: x'],
+      {
+        judge: () => ({ mailbox: 'pbx@contoso.com', from: 'rewrite' }),
+      },
+    );
     expect(text(judged)).toEqual([
       'From: Asterisk <pbx@contoso.com>',
       'Reply-To: Asterisk <asterisk@pbx.local>',

@@ -37,6 +37,16 @@ describe('failed logins', () => {
     }
   });
 
+  it('do not keep a client out for as long as the clock was set back', () => {
+    const { now, pass } = clock();
+    const guard = loginGuard(RULES, now);
+    for (let count = 0; count < 2; count++) guard.failed('10.0.0.6');
+    for (let count = 0; count < 3; count++) guard.failed('10.0.0.7');
+    pass(-86_400_000);
+    expect(guard.banned('10.0.0.7')).toBeUndefined();
+    expect(guard.failed('10.0.0.6')).toEqual({ delay: 1_000, failures: 1 });
+  });
+
   it('begin anew after a ban', () => {
     const { now, pass } = clock();
     const guard = loginGuard(RULES, now);

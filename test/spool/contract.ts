@@ -400,6 +400,66 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
       });
     });
 
+    describe('a split', () => {
+      const people = ['a@x.test', 'b@x.test', 'c@x.test', 'd@x.test'];
+      const many = (): ArrivingItem =>
+        entry('a@contoso.com', {
+          envelope: { reversePath: 's@x.test', recipients: people.map((address) => ({ address })), ret: 'full' },
+        });
+      const named = (item: QueueItem | undefined): string[] =>
+        (item?.envelope.recipients ?? []).map(({ address }) => address);
+      const sending = async (): Promise<QueueItem> => {
+        await put(spool, 'body', [many()]);
+        const [item] = await spool.claim(lane, claim);
+        if (item === undefined) throw new Error('no item');
+        return item;
+      };
+
+      it('ends those who have the message, and makes items of the rest over the same body, with the history so far', async () => {
+        const item = await sending();
+        const parts = await spool.split(item.id, [['b@x.test'], ['a@x.test', 'd@x.test']], relayed);
+        expect(parts?.map(named)).toEqual([['b@x.test'], ['a@x.test', 'd@x.test']]);
+        expect(await spool.get(item.id)).toMatchObject({ state: 'relayed', lastStatus: relayed });
+        expect(named(await spool.get(item.id))).toEqual(['c@x.test']);
+        for (const { id } of parts ?? []) {
+          expect(await spool.get(id)).toMatchObject({ state: 'sending', attempts: 1, message: item.message });
+          expect((await spool.history(id)).map(({ what }) => what)).toEqual(['accepted', 'attempted', 'split']);
+        }
+        expect((await spool.history(item.id)).at(-1)).toMatchObject({ what: 'relayed' });
+        expect((await get(spool, item.message)).toString()).toBe('body');
+        for (const { id } of parts ?? []) await spool.finish(id, relayed);
+        await expect(get(spool, item.message)).rejects.toThrow(SpoolError);
+        expect((await spool.stats()).items).toMatchObject({ relayed: 3, sending: 0, queued: 0 });
+      });
+
+      it('can be made again of what it made, and leaves what is not relayed under way', async () => {
+        const item = await sending();
+        const [first] = (await spool.split(item.id, [people.slice(1)])) ?? [];
+        const [second] = (await spool.split(first?.id ?? '', [['c@x.test', 'd@x.test']])) ?? [];
+        expect(new Set([item.id, first?.id, second?.id]).size).toBe(3);
+        expect((await spool.stats()).items.sending).toBe(3);
+        expect(named(await spool.get(first?.id ?? ''))).toEqual(['b@x.test']);
+      });
+
+      it('does nothing to what is no longer being sent, and nothing by halves', async () => {
+        const item = await sending();
+        await expect(spool.split(item.id, [people])).rejects.toThrow(SpoolError);
+        expect(named(await spool.get(item.id))).toEqual(people);
+        await spool.defer(item.id, { doubtful: false, status: delayed });
+        expect(await spool.split(item.id, [['a@x.test']], relayed)).toBeUndefined();
+        expect((await spool.stats()).items).toMatchObject({ queued: 1, relayed: 0 });
+      });
+
+      it('outlives a crash: only those who do not have the message are tried again', async () => {
+        const item = await sending();
+        await spool.split(item.id, [['b@x.test']], relayed);
+        await under.crash();
+        spool = await under.reopen();
+        const again = await spool.claim(lane, { now: T0 + 3_600_000, limit: 10, leaseUntil: T0 + 3_700_000 });
+        expect(again.map(named)).toEqual([['b@x.test']]);
+      });
+    });
+
     describe('a crash', () => {
       it('in the middle of an attempt leaves a doubt, to be looked into after verifyAfter', async () => {
         const item = await first('doubt');

@@ -142,6 +142,8 @@ describe('a page that is lost', () => {
       // To note something in a row that grows, SQLite may need the page beside it.
       await Promise.allSettled([spool.finish(id, relayed)]);
     }
+    expect((await spool.list({ states: ['queued'] })).map(({ id }) => id)).not.toContain(ids[15]);
+    expect((await spool.list({ recipient: '@contoso.com' })).length).toBeGreaterThan(20);
     // The queue is not sent in circles by what it can never have.
     expect(await spool.lanes()).toEqual([]);
     expect(await claim()).toEqual([]);

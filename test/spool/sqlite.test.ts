@@ -351,11 +351,12 @@ describe('the end of trouble', () => {
     const failing = ['commit', 'stats'];
     const asked: string[] = [];
     const send = thread.postMessage.bind(thread);
-    thread.postMessage = (request: { number: number; order: { do: string } }, transfer) => {
+    const changed = (request: { number: number; order: { do: string } }): unknown => {
       asked.push(request.order.do);
       const at = failing.indexOf(request.order.do);
-      send(at < 0 ? request : { number: request.number, order: { do: failing.splice(at, 1)[0] + '?' } }, transfer);
+      return at < 0 ? request : { number: request.number, order: { do: `${failing.splice(at, 1)[0]}?` } };
     };
+    thread.postMessage = (requests: Parameters<typeof changed>[0][], transfer) => send(requests.map(changed), transfer);
     await expect(put(spool)).rejects.toMatchObject({ trouble: 'io' });
     vi.advanceTimersByTime(2_000);
     await vi.waitFor(() => expect(asked.at(-1)).toBe('stats'));

@@ -11,7 +11,7 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-const options: ConditionOptions = { oldestAfter: HOUR, expiresWithin: 14 * DAY, clientId: 'c1d2' };
+const options: ConditionOptions = { oldestAfter: HOUR, expiresWithin: 14 * DAY };
 const FIGURES: SpoolStats = {
   items: { queued: 2, sending: 1, parked: 0, relayed: 9, bounced: 0, dropped: 0 },
   oldest: NOW - MINUTE,
@@ -220,8 +220,8 @@ describe('the words', () => {
     return one;
   };
 
-  it('of a closed EWS name the application in the commands', () => {
-    const reason = '1. Set-OrganizationConfig -EwsAllowedAppIDs "<existing list>,<client id>"\n2. Get-CASMailbox';
+  it('of a closed EWS are those of the route', () => {
+    const reason = '1. Set-OrganizationConfig -EwsAllowedAppIDs "<existing list>,c1d2"\n2. Get-CASMailbox';
     const { title, text, since, severity } = only(after([event(held('HTTP 403', true, reason), MINUTE)], HOUR));
     expect(title).toBe('Exchange has closed EWS to this gateway (HTTP 403)');
     expect(text[0]).toBe(

@@ -36,7 +36,6 @@ class Bench {
     };
     this.alarms = createAlarms({
       gateway: 'gateway.contoso.com',
-      clientId: 'c1d2',
       channels: channels ?? [told],
       repeat: 240 * MINUTE,
       oldestAfter: 60 * MINUTE,
@@ -220,7 +219,6 @@ describe('by itself', () => {
     let looks = 0;
     const alarms = createAlarms({
       gateway: 'g',
-      clientId: 'c',
       channels: [],
       repeat: 1_000,
       oldestAfter: 1_000,

@@ -118,7 +118,8 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     {
       event: 'certificate.failed',
       listener: 'lan',
-      reason: 'the private key does not belong to the certificate (/etc/tls/cert.pem, /etc/tls/key.pem)',
+      reason:
+        '/etc/tls/key.pem does not belong to the first certificate of certFile; name the two that were made together',
     },
   ],
   'certificate.expiring': [
@@ -210,6 +211,18 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     { event: 'delivery.verified', ...attempt, seconds: 0.3, found: 'absent' },
     { event: 'delivery.verified', ...attempt, seconds: 0.3, found: 'delayed', detail: 'HTTP 503' },
     { event: 'delivery.verified', ...attempt, seconds: 0, found: 'unknowable', detail: 'no copy is kept' },
+  ],
+  'item.split': [
+    {
+      event: 'item.split',
+      id: '01k9z8-a1b2-2',
+      from: '01k9z8-a1b2',
+      messageId: '<scan.7@scanner.contoso.com>',
+      route: 'exchange',
+      mailbox: 'notifications@contoso.com',
+      recipients: ['ceo@contoso.com'],
+      status: failed,
+    },
   ],
   'delivery.bounced': [
     {
@@ -335,6 +348,14 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
   'token.warning': [{ event: 'token.warning', account: 'exchange', warning: 'The token carries no roles.' }],
   'transport.warning': [
     { event: 'transport.warning', transport: 'graph', warning: 'Graph keeps a copy in Sent Items.' },
+  ],
+  'credential.loaded': [{ event: 'credential.loaded', account: 'exchange' }],
+  'credential.failed': [
+    {
+      event: 'credential.failed',
+      account: 'exchange',
+      reason: 'exchange.passwordFile there is no such file',
+    },
   ],
   'spool.open': [{ event: 'spool.open', where: 'data/spool.db', queued: 3, recovered: 1, swept: 0, seconds: 0.012 }],
   'spool.trouble': [{ event: 'spool.trouble', trouble: 'full', detail: 'data/spool.db: no space left' }],
