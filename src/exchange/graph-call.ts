@@ -6,6 +6,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Delayed, Failed, TraceIds } from '../mail/status.ts';
+import { withNames } from './advice.ts';
 import type { Answered, Authorizer } from './authorizer.ts';
 import { ANSWER_LIMIT, field, harmless, idsOf, placeOf, printable, statusOf, waitOf } from './call.ts';
 import { withoutAnswer, withoutToken } from './call.ts';
@@ -32,7 +33,9 @@ export interface GraphOptions {
 
 export interface GraphRequest {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
-  /** Below the URL: `/users/a%40b.c/sendMail`. */
+  /** The mailbox that the request is about. */
+  readonly mailbox: string;
+  /** Below it: `/sendMail`. */
   readonly path: string;
   readonly body?: NonNullable<HttpRequest['body']>;
   /** Default application/json, where there is a body. */
@@ -58,7 +61,7 @@ export async function graphCall(options: GraphOptions, request: GraphRequest): P
     clientRequestId = (options.uuid ?? randomUUID)();
     return {
       method: request.method,
-      url: `${options.url}${request.path}`,
+      url: `${options.url}/users/${encodeURIComponent(request.mailbox)}${request.path}`,
       headers: headersOf(options, request, clientRequestId),
       ...(request.body === undefined ? {} : { body: request.body }),
       signal: request.signal,
@@ -73,7 +76,7 @@ export async function graphCall(options: GraphOptions, request: GraphRequest): P
   }
   if (!answered.ok) return { ok: false, status: withoutToken(answered) };
   const { response } = answered;
-  return await judge(response, request, idsOf(response, clientRequestId), options.now ?? Date.now);
+  return await judge(response, request, idsOf(response, clientRequestId), options);
 }
 
 /** The same for a request that changes nothing, or nothing that matters twice. */
@@ -104,9 +107,9 @@ function headersOf(
 
 async function judge(
   response: HttpResponse,
-  { success, sends }: GraphRequest,
+  { success, sends, mailbox }: GraphRequest,
   ids: TraceIds,
-  now: () => number,
+  { clientId, now = Date.now }: GraphOptions,
 ): Promise<GraphResult> {
   if (response.status === success && success >= 202) {
     response.discard();
@@ -122,7 +125,9 @@ async function judge(
   }
   const json = text === undefined ? undefined : objectIn(text);
   if (response.status === success && json !== undefined) return { ok: true, json, ids };
-  const status = troubleOf(response, json, { ids, damage, now });
+  const told = troubleOf(response, json, { ids, damage, now });
+  const names = { mailbox, ...(clientId === undefined ? {} : { clientId }) };
+  const status = told.reason === undefined ? told : { ...told, reason: withNames(told.reason, names) };
   return { ok: false, status: sends ? status : harmless(status), http: response.status };
 }
 

@@ -13,7 +13,7 @@ import { MISCONFIGURED } from '../mail/status.ts';
 import type { Outgoing } from '../mail/transport.ts';
 import { askGraph, graphCall } from './graph-call.ts';
 import type { GraphOptions, GraphResult } from './graph-call.ts';
-import { findInFolder, userPath } from './graph-find.ts';
+import { findInFolder } from './graph-find.ts';
 import type { Attached } from './graph-message.ts';
 import { attachedAs, attachmentItem, fileAttachment, messageJson, READY_PROPERTY } from './graph-message.ts';
 import { upload } from './graph-upload.ts';
@@ -71,7 +71,8 @@ export async function sendByDraft(
   if (Buffer.byteLength(json) > MAX_JSON) return textTooLarge();
   const made = await askGraph(graph, {
     method: 'POST',
-    path: `${userPath(item.mailbox)}/messages`,
+    mailbox: item.mailbox,
+    path: '/messages',
     body: json,
     success: 201,
     signal,
@@ -79,10 +80,10 @@ export async function sendByDraft(
   if (!made.ok) return narrowed(made.status);
   const { id } = made.json as Message;
   if (id === undefined) throw new Error('Graph made a draft and did not say its id');
-  const path = `${userPath(item.mailbox)}/messages/${encodeURIComponent(id)}`;
+  const draft = { mailbox: item.mailbox, path: pathOf(id) };
   const done = { isSent: false };
   try {
-    const trouble = (await attachAll(options, path, message, measured.attached, signal)) ?? (await markReady());
+    const trouble = (await attachAll(options, draft, message, measured.attached, signal)) ?? (await markReady());
     if (trouble !== undefined) return trouble;
     done.isSent = true;
     const status = await sendDraft(graph, item.mailbox, id, signal);
@@ -95,9 +96,23 @@ export async function sendByDraft(
 
   async function markReady(): Promise<Delayed | Failed | undefined> {
     const body = JSON.stringify({ singleValueExtendedProperties: [{ id: READY_PROPERTY, value: item.id }] });
-    const marked = await askGraph(graph, { method: 'PATCH', path, body, success: 200, signal });
+    const marked = await askGraph(graph, { ...draft, method: 'PATCH', body, success: 200, signal });
     return marked.ok ? undefined : marked.status;
   }
+}
+
+/** Of a draft, as requests name it. */
+interface Place {
+  readonly mailbox: string;
+  readonly path: string;
+}
+
+function pathOf(id: string): string {
+  return `/messages/${encodeURIComponent(id)}`;
+}
+
+function under({ mailbox, path }: Place, more: string): Place {
+  return { mailbox, path: path + more };
 }
 
 /** What will be handed over. */
@@ -128,7 +143,7 @@ async function measure({
 
 async function attachAll(
   options: DraftOptions,
-  path: string,
+  draft: Place,
   { open }: ReadMessage,
   attached: readonly Attached[],
   signal: AbortSignal,
@@ -140,8 +155,8 @@ async function attachAll(
     if (what === undefined) throw new Error('a message has more parts than were measured');
     const trouble =
       what.size < (options.sessionFrom ?? SESSION_FROM)
-        ? await attachWhole(options.graph, path, what, part.content, signal)
-        : await attachBySession(options, path, { what, index }, part.content, signal);
+        ? await attachWhole(options.graph, draft, what, part.content, signal)
+        : await attachBySession(options, draft, { what, index }, part.content, signal);
     if (trouble !== undefined) return trouble;
   }
   return undefined;
@@ -149,26 +164,26 @@ async function attachAll(
 
 async function attachWhole(
   graph: GraphOptions,
-  path: string,
+  draft: Place,
   what: Attached,
   content: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<Delayed | Failed | undefined> {
   const body = JSON.stringify(fileAttachment(what, await inBase64(content)));
-  const made = await askGraph(graph, { method: 'POST', path: `${path}/attachments`, body, success: 201, signal });
+  const made = await askGraph(graph, { ...under(draft, '/attachments'), method: 'POST', body, success: 201, signal });
   return made.ok ? undefined : made.status;
 }
 
 async function attachBySession(
   { graph, slice, pauseFrom }: DraftOptions,
-  path: string,
+  draft: Place,
   { what, index }: { readonly what: Attached; readonly index: number },
   content: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<Delayed | Failed | undefined> {
   const session = await askGraph(graph, {
+    ...under(draft, '/attachments/createUploadSession'),
     method: 'POST',
-    path: `${path}/attachments/createUploadSession`,
     body: JSON.stringify({ AttachmentItem: attachmentItem(what) }),
     success: 201,
     signal,
@@ -193,8 +208,8 @@ async function attachBySession(
   if (result.ok) return undefined;
   if (result.status !== 'gone') return result.status;
   const listed = await askGraph(graph, {
+    ...under(draft, '/attachments?$select=id,name,size&$top=999'),
     method: 'GET',
-    path: `${path}/attachments?$select=id,name,size&$top=999`,
     success: 200,
     signal,
   });
@@ -215,14 +230,27 @@ async function sendDraft(
   id: string,
   signal: AbortSignal,
 ): Promise<DeliveryStatus> {
-  const path = `${userPath(mailbox)}/messages/${encodeURIComponent(id)}`;
-  const result = await graphCall(graph, { method: 'POST', path: `${path}/send`, success: 202, sends: true, signal });
+  const path = pathOf(id);
+  const result = await graphCall(graph, {
+    method: 'POST',
+    mailbox,
+    path: `${path}/send`,
+    success: 202,
+    sends: true,
+    signal,
+  });
   if (result.ok) return accepted(result);
   const { status } = result;
   // Not found, or no draft: it may have been sent before. Its id stays, so it can be asked.
   const isTold = status.outcome !== 'unknown' && result.http !== 404 && result.http !== 409 && result.http !== 400;
   if (isTold || signal.aborted) return status.outcome === 'delayed' ? narrowed(status) : status;
-  const asked = await askGraph(graph, { method: 'GET', path: `${path}?$select=id,isDraft`, success: 200, signal });
+  const asked = await askGraph(graph, {
+    method: 'GET',
+    mailbox,
+    path: `${path}?$select=id,isDraft`,
+    success: 200,
+    signal,
+  });
   if (asked.ok && (asked.json as Message).isDraft === false) {
     return {
       outcome: 'relayed',
@@ -245,8 +273,8 @@ export function accepted({ ids }: Extract<GraphResult, { ok: true }>): DeliveryS
 
 /** Best effort: what stays is a draft that nobody sends. */
 async function remove(graph: GraphOptions, mailbox: string, id: string, signal: AbortSignal): Promise<void> {
-  const path = `${userPath(mailbox)}/messages/${encodeURIComponent(id)}`;
-  await askGraph(graph, { method: 'DELETE', path, success: 204, signal });
+  const path = pathOf(id);
+  await askGraph(graph, { method: 'DELETE', mailbox, path, success: 204, signal });
 }
 
 /** A permission that only large mail needs holds up no small mail. */

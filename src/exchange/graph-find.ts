@@ -35,7 +35,8 @@ export async function findInFolder(
   for (let page = 0; page < MAX_PAGES; page++) {
     const result = await askGraph(graph, {
       method: 'GET',
-      path: `${userPath(item.mailbox)}/mailFolders/${folder}/messages?${query(item, page * PAGE)}`,
+      mailbox: item.mailbox,
+      path: `/mailFolders/${folder}/messages?${query(item, page * PAGE)}`,
       success: 200,
       signal,
     });
@@ -57,10 +58,6 @@ export async function findInFolder(
   }
   // More mail of one Message-ID is no evidence any more.
   return { ok: true, ours, isUnmarked: true };
-}
-
-export function userPath(mailbox: string): string {
-  return `/users/${encodeURIComponent(mailbox)}`;
 }
 
 /** A text in a filter (OData 4.01 URL conventions, section 5.1.1.14.1): a quote is doubled. */

@@ -177,6 +177,8 @@ async function customFields(
     if (!/^x-[!-9;-~]+$/.test(field.name) || seen.has(field.name) || field.raw.length > MAX_FIELD) continue;
     // Said by properties of their own; Exchange's own fields are not for others to set.
     if (/^x-(?:priority|msmail-priority|ms-exchange-.*)$/.test(field.name)) continue;
+    // One that came with the message is another gateway's.
+    if (field.name === MARK_FIELD.toLowerCase()) continue;
     seen.add(field.name);
     const text = fieldValue(field);
     const value = oneLine(text.includes('=?') ? await decodeWords(text) : text);

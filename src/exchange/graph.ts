@@ -27,7 +27,7 @@ import type { FolderName } from './ews.ts';
 import { graphCall } from './graph-call.ts';
 import { accepted, inBase64, sealedTooLarge, sendByDraft } from './graph-draft.ts';
 import type { DraftOptions, ReadMessage } from './graph-draft.ts';
-import { findInFolder, userPath } from './graph-find.ts';
+import { findInFolder } from './graph-find.ts';
 import { attachedAs, fileAttachment, isSealed, MARK_FIELD, messageJson } from './graph-message.ts';
 import {
   aborted,
@@ -92,7 +92,8 @@ async function deliver(
     const json = saveToSentItems || sealed ? undefined : await asJson(options, item, message, maxRequest);
     const result = await graphCall(options.graph, {
       method: 'POST',
-      path: `${userPath(item.mailbox)}/sendMail`,
+      mailbox: item.mailbox,
+      path: '/sendMail',
       success: 202,
       sends: true,
       signal,

@@ -163,19 +163,34 @@ describe('as MIME', () => {
     const found = await site.transport.verify(outgoing(Buffer.from(`To: ${A}\r\n\r\nx`), [A]), signal);
     expect(found).toMatchObject({ outcome: 'unknowable' });
     expect(JSON.stringify(found)).toContain('Mail.ReadWrite');
+    expect(JSON.stringify(found)).toContain(`Test-ApplicationAccessPolicy -AppId <client id> -Identity ${SENDER}`);
+  });
+
+  it('a search that is refused for good is no leave to send again', async () => {
+    site.sandbox.fault({ when: { operation: 'findMessages' }, does: { responseCode: 'ErrorSendAsDenied' } });
+    const found = await site.transport.verify(outgoing(Buffer.from(`To: ${A}\r\n\r\nx`), [A]), signal);
+    expect(found).toMatchObject({ outcome: 'delayed', capped: true, code: '4.4.7' });
+  });
+
+  it('X-Precious is for the gateway only', async () => {
+    await site.transport.deliver(outgoing(Buffer.from(`To: ${A}\r\nX-Precious: yes\r\n\r\nx`), [A]), signal);
+    expect(last()?.submitted.toString()).not.toContain('X-Precious');
   });
 });
 
 describe('as JSON, without a copy', () => {
   it('arrives with its parts, and nothing stays in Sent Items', async () => {
-    const { message, scan } = large(10_000);
+    const { message, scan } = large(10_000, 'X-SMTP2Exchange-Id: other\r\n');
     const before = site.sandbox.mailbox(SENDER).sentitems.length;
     const transport = site.also({ saveToSentItems: false });
     const sent = outgoing(message, [A, B], 333);
     expect(await transport.deliver(sent, signal)).toMatchObject({ outcome: 'relayed' });
     expect(site.sandbox.mailbox(SENDER).sentitems.length).toBe(before);
     expect(last()).toMatchObject({ to: [A], bcc: [B], subject: 'Grüße', elements: { Importance: 'high' } });
-    await holds(inbox(B).at(-1)?.mime ?? Buffer.alloc(0), scan);
+    const copy = inbox(B).at(-1)?.mime ?? Buffer.alloc(0);
+    await holds(copy, scan);
+    // The mark is a property here, which no reader sees.
+    expect(splitHeader(copy).map(({ name }) => name)).not.toContain('x-smtp2exchange-id');
     expect(await transport.verify(sent, signal)).toMatchObject({ outcome: 'unknowable' });
   });
 });
