@@ -279,9 +279,14 @@ async function remove(graph: GraphOptions, mailbox: string, id: string, signal: 
 
 /** A permission that only large mail needs holds up no small mail. */
 function narrowed(status: Delayed | Failed): Delayed | Failed {
-  const isPermission =
-    status.outcome === 'delayed' && status.code === MISCONFIGURED && /AccessDenied|RequestDenied/i.test(status.cause);
-  return isPermission ? { ...status, reach: 'message', retryAfter: PERMISSION_WAIT } : status;
+  return isPermission(status) ? { ...status, reach: 'message', retryAfter: PERMISSION_WAIT } : status;
+}
+
+/** The application lacks a permission for this, by Graph's own word. */
+export function isPermission(status: Delayed | Failed): status is Delayed {
+  return (
+    status.outcome === 'delayed' && status.code === MISCONFIGURED && /AccessDenied|RequestDenied/i.test(status.cause)
+  );
 }
 
 export async function inBase64(content: AsyncIterable<Uint8Array>): Promise<string> {

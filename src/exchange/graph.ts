@@ -25,7 +25,7 @@ import { base64, base64Length } from './base64.ts';
 import { FOLDERS } from './ews.ts';
 import type { FolderName } from './ews.ts';
 import { graphCall } from './graph-call.ts';
-import { accepted, inBase64, sealedTooLarge, sendByDraft } from './graph-draft.ts';
+import { accepted, inBase64, isPermission, sealedTooLarge, sendByDraft } from './graph-draft.ts';
 import type { DraftOptions, ReadMessage } from './graph-draft.ts';
 import { findInFolder } from './graph-find.ts';
 import { attachedAs, fileAttachment, isSealed, MARK_FIELD, messageJson } from './graph-message.ts';
@@ -165,9 +165,10 @@ async function verify(
   for (const folder of FOLDERS) {
     const found = await findInFolder(graph, item, folder, signal);
     if (!found.ok) {
+      const { status } = found;
       // Sending is allowed and looking is not: that is a choice some make, and nothing to hold mail for.
-      if (found.http !== 403) return found.status.outcome === 'delayed' ? found.status : refusedLook(found.status);
-      return { outcome: 'unknowable', reason: found.status.reason ?? found.status.text };
+      if (isPermission(status)) return { outcome: 'unknowable', reason: status.reason ?? status.text };
+      return status.outcome === 'delayed' ? status : refusedLook(status);
     }
     const { ours } = found;
     if (folder === 'sentitems' && ours.length > 0) return foundSent();
