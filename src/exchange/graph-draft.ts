@@ -279,11 +279,13 @@ async function remove(graph: GraphOptions, mailbox: string, id: string, signal: 
 
 /** A permission that only large mail needs holds up no small mail. */
 function narrowed(status: Delayed | Failed): Delayed | Failed {
-  return isPermission(status) ? { ...status, reach: 'message', retryAfter: PERMISSION_WAIT } : status;
+  return status.outcome === 'delayed' && isPermission(status)
+    ? { ...status, reach: 'message', retryAfter: PERMISSION_WAIT }
+    : status;
 }
 
 /** The application lacks a permission for this, by Graph's own word. */
-export function isPermission(status: Delayed | Failed): status is Delayed {
+export function isPermission(status: Delayed | Failed): boolean {
   return (
     status.outcome === 'delayed' && status.code === MISCONFIGURED && /AccessDenied|RequestDenied/i.test(status.cause)
   );
