@@ -18,7 +18,7 @@ const root = resolve(import.meta.dirname, '..');
 execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], {
   cwd: root,
 });
-const [COMPILED, SOURCE] = ['dist/main.js', 'src/main.ts'];
+const [COMPILED, SOURCE] = ['dist/main.js', 'bin/smtp2exchange.js'];
 const folder = mkdtempSync(join(tmpdir(), 'smtp2exchange-bench-'));
 const children = new Set<ChildProcess>();
 const sandbox = await startSandbox({ mailboxes: [{ address: 'notifications@contoso.com' }] });

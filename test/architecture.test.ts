@@ -103,6 +103,20 @@ describe('the house', () => {
     expect(circles).toEqual([]);
   });
 
+  it('keeps packages out of the spool thread, which would hold them a second time in memory', () => {
+    const loaded = new Set<string>();
+    const load = (path: string): void => {
+      if (loaded.has(path)) return;
+      loaded.add(path);
+      const file = files.find((one) => one.path === path);
+      for (const [, specifier = ''] of file?.code.matchAll(/^import (?!type )[^;=']*'([^']+)';/gm) ?? [])
+        load(specifier.startsWith('.') && file ? target(file, specifier) : specifier);
+    };
+    load('spool/worker.ts');
+    expect(loaded).toContain('mail/pattern.ts');
+    expect([...loaded].filter((name) => !name.endsWith('.ts') && !name.startsWith('node:'))).toEqual([]);
+  });
+
   it('imports only files that exist', () => {
     const known = new Set(files.map((file) => file.path));
     const broken = offenders((file) =>

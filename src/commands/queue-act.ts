@@ -5,7 +5,7 @@
 import { userInfo } from 'node:os';
 import type { Act, ActOrder, Operations, Outcome } from '../console/operations.ts';
 import { PAGE } from '../console/wire.ts';
-import { isSendable } from '../mail/addresses.ts';
+import { isSendable } from '../mail/address.ts';
 import type { ItemState, SpoolId } from '../mail/item.ts';
 import { EXIT } from './outcome.ts';
 import type { ExitCode, Terminal } from './outcome.ts';

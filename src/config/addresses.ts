@@ -1,5 +1,5 @@
 /** Mailboxes, patterns of addresses, user names and names of header fields as the configuration has them. */
-import { isSendable } from '../mail/addresses.ts';
+import { isSendable } from '../mail/address.ts';
 import { isPattern } from '../mail/pattern.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';

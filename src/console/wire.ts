@@ -3,7 +3,7 @@
  * what is not understood is a sentence, never a guess, because an order of a newer command must not do something else.
  * Pure; never throws.
  */
-import { isSendable } from '../mail/addresses.ts';
+import { isSendable } from '../mail/address.ts';
 import type { ItemState } from '../mail/item.ts';
 import { ITEM_STATES } from '../mail/item.ts';
 import type { ListFilter, SpoolTrouble } from '../mail/spool.ts';

@@ -11,7 +11,8 @@ import type {
   Recipient,
   SingleValueLegacyExtendedProperty,
 } from '@microsoft/microsoft-graph-types';
-import { asciiAddress, isSendable, parseHeader } from '../mail/addresses.ts';
+import { asciiAddress, isSendable } from '../mail/address.ts';
+import { parseHeader } from '../mail/addresses.ts';
 import type { Mailbox } from '../mail/addresses.ts';
 import { fieldValue } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';

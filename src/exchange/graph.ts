@@ -13,7 +13,7 @@
  */
 import { headerField, joinHeader, splitHeader } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';
-import { asciiAddress, isSendable } from '../mail/addresses.ts';
+import { asciiAddress, isSendable } from '../mail/address.ts';
 import type { QueueItem } from '../mail/item.ts';
 import { MimeError, readParts } from '../mail/mime.ts';
 import type { BodyPart } from '../mail/mime.ts';

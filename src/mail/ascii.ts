@@ -5,7 +5,8 @@
  * stays as it is.
  */
 import { isAscii } from 'node:buffer';
-import { asciiAddress, mailboxesOf } from './addresses.ts';
+import { asciiAddress } from './address.ts';
+import { mailboxesOf } from './addresses.ts';
 import type { Mailbox } from './addresses.ts';
 import { encodedWords, renderMailbox } from './display.ts';
 import { fieldValue, headerField } from './header.ts';

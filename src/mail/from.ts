@@ -2,7 +2,8 @@
  * From and Sender of a message: made unmistakable, or rewritten so that the message goes out in another mailbox's name.
  * Top-level header only; fields that have no part in it keep their octets. Pure; never fails.
  */
-import { canonicalAddress, isSendable, mailboxesOf } from './addresses.ts';
+import { canonicalAddress, isSendable } from './address.ts';
+import { mailboxesOf } from './addresses.ts';
 import type { Mailbox } from './addresses.ts';
 import { renderMailbox } from './display.ts';
 import { fieldValue, headerField } from './header.ts';

@@ -56,7 +56,7 @@ export async function decodeWords(value: string): Promise<string> {
 }
 
 /** Octets handed to the parser at once: what it keeps of them is small then. */
-const PIECE = 32 * 1024;
+const PIECE = 64 * 1024;
 
 /**
  * Attached messages (message/rfc822) and delivery reports are attachments, like anything but text.

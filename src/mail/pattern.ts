@@ -12,7 +12,7 @@
  * Pure. A text that is no pattern is a TypeError; ask isPattern first. Each look-up costs time in proportion to the
  * length of the address, plus that for each pattern with an asterisk in its midst.
  */
-import { canonicalAddress } from './addresses.ts';
+import { canonicalAddress } from './address.ts';
 
 /** A whole local part in quotes (RFC 5321 section 4.1.2). */
 const QUOTED = /^"(?:[^"\\]|\\.)*"$/su;

@@ -4,7 +4,7 @@
  * address has to be in every one of them, and in no list of denied ones. Every refusal names the list that said no.
  * Pure. Fails only for a caller's mistake: TypeError for a pattern or network that is none, Error for an unknown listener.
  */
-import { isSendable } from './addresses.ts';
+import { isSendable } from './address.ts';
 import type { Mailbox } from './addresses.ts';
 import type { ReversePath } from './envelope.ts';
 import type { Refusal } from './event.ts';

@@ -18,7 +18,8 @@
  * So is one with control characters, which some parsers stop at or skip, and copies of it show blanks in their place. A
  * bare CR, which some parsers take for a line end, becomes a space everywhere.
  */
-import { canonicalAddress, mailboxesOf } from './addresses.ts';
+import { canonicalAddress } from './address.ts';
+import { mailboxesOf } from './addresses.ts';
 import type { Mailbox } from './addresses.ts';
 import { renderMailbox } from './display.ts';
 import { fieldValue, headerField } from './header.ts';

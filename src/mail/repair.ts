@@ -5,7 +5,7 @@
  * they would be wrong after Exchange has rebuilt the message. Fields without fault keep their octets. Pure; never fails.
  */
 import type { ParsedHeader } from './addresses.ts';
-import { isSendable } from './addresses.ts';
+import { isSendable } from './address.ts';
 import { asciiField, titleOf } from './ascii.ts';
 import type { Charset } from './charset.ts';
 import { declareCharset } from './charset.ts';

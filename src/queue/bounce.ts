@@ -5,7 +5,8 @@
  * programs or lists, mail of our own, or where the sender forbade it. That nobody is told is a value, with why; so is
  * trouble with the store. Only a bug throws.
  */
-import { canonicalAddress, isSendable, parseHeader } from '../mail/addresses.ts';
+import { canonicalAddress, isSendable } from '../mail/address.ts';
+import { parseHeader } from '../mail/addresses.ts';
 import { renderDsn } from '../mail/dsn.ts';
 import type { Dsn } from '../mail/dsn.ts';
 import type { NotifyOn, Recipient } from '../mail/envelope.ts';

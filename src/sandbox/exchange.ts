@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import { canonicalAddress } from '../mail/addresses.ts';
+import { canonicalAddress } from '../mail/address.ts';
 import type { Account, Accounts } from './accounts.ts';
 import type { Faults, Misbehaviour } from './fault.ts';
 import type { Claims, Identity, Verdict } from './identity.ts';

@@ -4,7 +4,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { FileAttachment, Message, Recipient } from '@microsoft/microsoft-graph-types';
-import { isSendable, parseHeader } from '../mail/addresses.ts';
+import { isSendable } from '../mail/address.ts';
+import { parseHeader } from '../mail/addresses.ts';
 import { encodedWords, renderMailbox } from '../mail/display.ts';
 import { fieldValue, headerField, HeaderPeeler, joinHeader, splitHeader } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';

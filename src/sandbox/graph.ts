@@ -7,7 +7,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AttachmentItem, FileAttachment, Message } from '@microsoft/microsoft-graph-types';
-import { canonicalAddress } from '../mail/addresses.ts';
+import { canonicalAddress } from '../mail/address.ts';
 import type { Answer, ExchangeHandler } from './exchange.ts';
 import { dawdle, introduce, sendDressed } from './exchange.ts';
 import type { Faults, Misbehaviour } from './fault.ts';

@@ -4,7 +4,7 @@
  * the arrival. Nothing here fails but by value.
  */
 import { randomBytes } from 'node:crypto';
-import { canonicalAddress } from '../mail/addresses.ts';
+import { canonicalAddress } from '../mail/address.ts';
 import { headerField, joinHeader } from '../mail/header.ts';
 import type { ExtendedProperty, Submission } from './submission.ts';
 import { EwsFault } from './submission.ts';

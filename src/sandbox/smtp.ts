@@ -6,7 +6,8 @@
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { canonicalAddress, parseHeader } from '../mail/addresses.ts';
+import { canonicalAddress } from '../mail/address.ts';
+import { parseHeader } from '../mail/addresses.ts';
 import { HeaderPeeler, splitHeader } from '../mail/header.ts';
 import type { Identity } from './identity.ts';
 import type { Mailboxes } from './mailboxes.ts';

@@ -3,7 +3,8 @@
  * recipient property does to the recipients of the MIME (Exchange: replaces that one list; others: adds to it), so both
  * can be had. Expected faults are values with an EWS ResponseCode.
  */
-import { isSendable, parseHeader } from '../mail/addresses.ts';
+import { isSendable } from '../mail/address.ts';
+import { parseHeader } from '../mail/addresses.ts';
 import type { Mailbox } from '../mail/addresses.ts';
 import { HeaderPeeler, splitHeader } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';

@@ -3,7 +3,8 @@
  * From and Sender it names, also those of a resent message, which mailbox sends, and who receives. Throws Refused. What comes out says to every reader what
  * was judged here.
  */
-import { canonicalAddress, isSendable, mailboxesOf, parseHeader } from '../mail/addresses.ts';
+import { canonicalAddress, isSendable } from '../mail/address.ts';
+import { mailboxesOf, parseHeader } from '../mail/addresses.ts';
 import type { ParsedHeader } from '../mail/addresses.ts';
 import { completeAddresses } from '../mail/complete.ts';
 import type { Envelope } from '../mail/envelope.ts';

@@ -5,7 +5,7 @@
  * over only an answer says what became of it, and SMTP has no way to look. Nothing is kept in memory but the header block.
  * Expected trouble is a value.
  */
-import { asciiAddress, isSendable } from '../mail/addresses.ts';
+import { asciiAddress, isSendable } from '../mail/address.ts';
 import type { Recipient } from '../mail/envelope.ts';
 import { headerBlock, joinHeader, splitHeader } from '../mail/header.ts';
 import { hideBlind } from '../mail/recipients.ts';

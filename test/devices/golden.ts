@@ -4,7 +4,7 @@
  * which the gateway handled it. The Received field that the gateway added is shown unfolded, because where it folds
  * depends on the date.
  */
-import { canonicalAddress } from '../../src/mail/addresses.ts';
+import { canonicalAddress } from '../../src/mail/address.ts';
 import type { Arrival } from '../../src/sandbox/sandbox.ts';
 import { nameOf } from './attachment.ts';
 

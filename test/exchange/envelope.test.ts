@@ -5,7 +5,7 @@
 import * as fc from 'fast-check';
 import { simpleParser } from 'mailparser';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { canonicalAddress } from '../../src/mail/addresses.ts';
+import { canonicalAddress } from '../../src/mail/address.ts';
 import { splitHeader } from '../../src/mail/header.ts';
 import type { Arrival, Delivered } from '../../src/sandbox/sandbox.ts';
 import type { Site } from './sandbox-site.ts';

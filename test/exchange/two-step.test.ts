@@ -142,7 +142,14 @@ function once<Args extends unknown[], Answer>(
 
 /** Delayed so often only: the item may end with it, so its draft is removed. */
 async function nobodyKnows(): Promise<DeliveryStatus> {
-  return { outcome: 'delayed', code: '4.3.0', reach: 'message', capped: true, cause: 'ErrorNobodyKnows', text: 'later' };
+  return {
+    outcome: 'delayed',
+    code: '4.3.0',
+    reach: 'message',
+    capped: true,
+    cause: 'ErrorNobodyKnows',
+    text: 'later',
+  };
 }
 
 const cases: readonly Case[] = [

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import * as fc from 'fast-check';
-import { canonicalAddress } from '../../src/mail/addresses.ts';
+import { canonicalAddress } from '../../src/mail/address.ts';
 import { MESSAGE, SECRET_HASH, TestListener } from '../smtp/listener.ts';
 import type { Setup } from '../smtp/listener.ts';
 import { mustHold, target } from './target.ts';

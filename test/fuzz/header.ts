@@ -6,7 +6,7 @@ import * as fc from 'fast-check';
 import { simpleParser } from 'mailparser';
 import type { AddressObject } from 'mailparser';
 import addressparser from 'nodemailer/lib/addressparser';
-import { canonicalAddress } from '../../src/mail/addresses.ts';
+import { canonicalAddress } from '../../src/mail/address.ts';
 import { joinHeader, splitHeader } from '../../src/mail/header.ts';
 import type { Addressed } from '../../src/mail/recipients.ts';
 import { applyEnvelope } from '../../src/mail/recipients.ts';

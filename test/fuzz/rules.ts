@@ -3,7 +3,8 @@
  * pattern of every list that applies; nothing throws, and every refusal is a line of SMTP.
  */
 import * as fc from 'fast-check';
-import { canonicalAddress, isSendable, mailboxesOf } from '../../src/mail/addresses.ts';
+import { canonicalAddress, isSendable } from '../../src/mail/address.ts';
+import { mailboxesOf } from '../../src/mail/addresses.ts';
 import type { Mailbox } from '../../src/mail/addresses.ts';
 import { splitHeader } from '../../src/mail/header.ts';
 import { isPattern, matcher } from '../../src/mail/pattern.ts';

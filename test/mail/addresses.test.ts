@@ -2,7 +2,8 @@
 import * as fc from 'fast-check';
 import { parseAddressHeader } from 'mailparser';
 import { describe, expect, it } from 'vitest';
-import { canonicalAddress, isSendable, parseHeader } from '../../src/mail/addresses.ts';
+import { canonicalAddress, isSendable } from '../../src/mail/address.ts';
+import { parseHeader } from '../../src/mail/addresses.ts';
 import { splitHeader } from '../../src/mail/header.ts';
 import { cost, LARGE, LINEAR } from './cost.ts';
 

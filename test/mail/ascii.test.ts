@@ -2,7 +2,8 @@
 import * as fc from 'fast-check';
 import { simpleParser } from 'mailparser';
 import { describe, expect, it } from 'vitest';
-import { canonicalAddress, isSendable, mailboxesOf, parseHeader } from '../../src/mail/addresses.ts';
+import { canonicalAddress, isSendable } from '../../src/mail/address.ts';
+import { mailboxesOf, parseHeader } from '../../src/mail/addresses.ts';
 import { asciiField } from '../../src/mail/ascii.ts';
 import { splitHeader } from '../../src/mail/header.ts';
 import type { HeaderField } from '../../src/mail/header.ts';

@@ -1,7 +1,8 @@
 /** From and Sender: made unmistakable, and rewritten into another mailbox's name. Octets in, octets out. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalAddress, isSendable, parseHeader } from '../../src/mail/addresses.ts';
+import { canonicalAddress, isSendable } from '../../src/mail/address.ts';
+import { parseHeader } from '../../src/mail/addresses.ts';
 import type { Mailbox } from '../../src/mail/addresses.ts';
 import { rewriteFrom, settleAuthors } from '../../src/mail/from.ts';
 import { joinHeader, splitHeader } from '../../src/mail/header.ts';

@@ -1,7 +1,8 @@
 /** Who may connect, log in, send as and send to; header fields come as octets, as a client sends them. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isSendable, parseHeader } from '../../src/mail/addresses.ts';
+import { isSendable } from '../../src/mail/address.ts';
+import { parseHeader } from '../../src/mail/addresses.ts';
 import type { Mailbox } from '../../src/mail/addresses.ts';
 import { splitHeader } from '../../src/mail/header.ts';
 import { matcher } from '../../src/mail/pattern.ts';

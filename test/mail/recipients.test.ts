@@ -1,7 +1,8 @@
 /** The envelope against the header: who is shown, who is blind, and what is left of the fields. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalAddress, parseHeader } from '../../src/mail/addresses.ts';
+import { canonicalAddress } from '../../src/mail/address.ts';
+import { parseHeader } from '../../src/mail/addresses.ts';
 import { joinHeader, splitHeader } from '../../src/mail/header.ts';
 import { applyEnvelope, hideBlind } from '../../src/mail/recipients.ts';
 import { cost, LARGE, LINEAR } from './cost.ts';

@@ -2,7 +2,7 @@
 import * as fc from 'fast-check';
 import { simpleParser } from 'mailparser';
 import { describe, expect, it } from 'vitest';
-import { canonicalAddress } from '../../src/mail/addresses.ts';
+import { canonicalAddress } from '../../src/mail/address.ts';
 import type { Mailbox } from '../../src/mail/addresses.ts';
 import { asciiField } from '../../src/mail/ascii.ts';
 import { joinHeader, splitHeader } from '../../src/mail/header.ts';
