@@ -5,7 +5,14 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { dirname } from 'node:path';
-import type { AlarmChannelConfig, Config, CredentialConfig, ExchangeConfig, ListenerConfig } from './config/config.ts';
+import type {
+  AlarmChannelConfig,
+  Config,
+  CredentialConfig,
+  ExchangeConfig,
+  ListenerConfig,
+  SmtpConfig,
+} from './config/config.ts';
 import { openControl } from './console/control.ts';
 import { operations } from './console/operations.ts';
 import { createConsole } from './console/server.ts';
@@ -158,15 +165,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const http = createHttp(httpOptions(exchange));
     undo.push(() => http.close());
     const { authorizer, replace, token } = loginAt(exchange, { http, report, version: options.version, undo });
-    const { ewsUrl, clientId, saveToSentItems, carryHeaders, twoStep } = exchange;
-    const transport =
-      (await smtpOf(config, token)) ??
-      exchangeTransport({
-        ews: await createEws({ url: ewsUrl, authorizer, version: options.version, clientId }),
-        saveToSentItems,
-        carryHeaders,
-        twoStepAbove: twoStep.above,
-      });
+    const transport = await transportOf(config, { http, authorizer, token, version: options.version, report });
     undo.push(() => transport.close());
 
     // queue
@@ -285,13 +284,50 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
   }
 }
 
-/** Mail goes out by SMTP where that is configured; loaded then only. */
+interface WayOutParts {
+  readonly http: Http;
+  readonly authorizer: Authorizer;
+  readonly token: TokenProvider | undefined;
+  readonly version: string;
+  readonly report: Report;
+}
+
+/** Each way out is loaded where it is configured. */
+async function transportOf({ exchange, hostname }: Config, parts: WayOutParts): Promise<Transport> {
+  const { transport, smtp, ewsUrl, graphUrl, clientId, saveToSentItems, carryHeaders, twoStep } = exchange;
+  const { http, authorizer, token, version, report } = parts;
+  switch (transport) {
+    case 'ews':
+      return exchangeTransport({
+        ews: await createEws({ url: ewsUrl, authorizer, version, clientId }),
+        saveToSentItems,
+        carryHeaders,
+        twoStepAbove: twoStep.above,
+      });
+    case 'graph': {
+      const { COPIES_ARE_KEPT, graphTransport } = await import('./exchange/graph.ts');
+      if (!saveToSentItems) report({ event: 'transport.warning', transport, warning: COPIES_ARE_KEPT });
+      return graphTransport({
+        graph: { http, authorizer, url: graphUrl, version, clientId },
+        saveToSentItems,
+        carryHeaders,
+      });
+    }
+    case 'smtp':
+      if (smtp === undefined)
+        throw new Error('a configuration with transport smtp and without a server passed its checks');
+      return smtpOf(exchange, smtp, hostname, token);
+    default:
+      return unreachable(transport);
+  }
+}
+
 async function smtpOf(
-  { exchange, hostname }: Config,
+  { ca, connectTimeout, requestTimeout }: ExchangeConfig,
+  smtp: SmtpConfig,
+  hostname: string,
   token: TokenProvider | undefined,
-): Promise<Transport | undefined> {
-  const { smtp, ca, connectTimeout, requestTimeout } = exchange;
-  if (smtp === undefined) return undefined;
+): Promise<Transport> {
   const { smtpTransport } = await import('./smtp/submit.ts');
   const { login, ...server } = smtp;
   const { kind } = login;

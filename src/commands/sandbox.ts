@@ -82,6 +82,7 @@ exchange:
   clientId: ${sandbox.clientId}
   clientSecret: ${sandbox.clientSecret}
   ewsUrl: ${sandbox.ewsUrl}
+  graphUrl: ${sandbox.graphUrl}   # with transport: graph
   authority: ${sandbox.authority}
   caFile: ${caFile}
 

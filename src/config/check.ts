@@ -27,6 +27,7 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkFirst(settings, context);
   checkAlarms(settings, context);
   checkSubmission(settings, context);
+  checkGraph(settings, context);
 }
 
 function checkTls(listener: SoundListener, path: Path, { fault, wasGiven }: Context): void {
@@ -120,6 +121,25 @@ function checkCarried({ exchange }: SoundSettings, { fault }: Context): void {
     else if (name !== undefined) first.set(name.toLowerCase(), index);
     if (index === MOST_CARRIED) fault(path, `is one too many; there may be ${MOST_CARRIED}`);
   });
+}
+
+/** What Graph cannot do, or does in its own way, is not taken in silence. */
+function checkGraph({ exchange }: SoundSettings, { fault, wasGiven }: Context): void {
+  if (exchange?.transport !== 'graph') return;
+  if (exchange.cloud === 'onPremises') {
+    fault(
+      ['exchange', 'transport'],
+      'is graph, but cloud is onPremises',
+      'Microsoft Graph is in Exchange Online only; set ews or smtp',
+    );
+  }
+  if (wasGiven(['exchange', 'twoStep'])) {
+    fault(
+      ['exchange', 'twoStep'],
+      'is given, but transport is graph',
+      'there everything above 3 MB goes as a draft, and nothing else; remove it',
+    );
+  }
 }
 
 function checkFirst({ pacing }: SoundSettings, { fault }: Context): void {

@@ -171,7 +171,7 @@ export interface SenderRuleConfig {
 
 export interface ExchangeConfig {
   readonly cloud: Cloud;
-  readonly transport: 'ews' | 'smtp';
+  readonly transport: 'ews' | 'graph' | 'smtp';
   /** Only with transport smtp. */
   readonly smtp?: SmtpConfig;
   /** Empty with a managed identity, and on-premises. */
@@ -190,8 +190,10 @@ export interface ExchangeConfig {
   readonly ewsUrl: string;
   /** With the tenant, without a slash at its end. Empty with a managed identity, and on-premises. */
   readonly authority: string;
-  /** Empty on-premises. */
+  /** Of the token for the transport. Empty on-premises. */
   readonly scope: string;
+  /** With its version, without a slash at its end. Empty on-premises. */
+  readonly graphUrl: string;
   readonly minTls: '1.0' | '1.1' | '1.2' | '1.3';
   /** PEM of one or more authorities. */
   readonly ca?: string;

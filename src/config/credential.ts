@@ -15,6 +15,7 @@ const OF_APP = [
   'expires',
   'authority',
   'scope',
+  'graphUrl',
 ] as const;
 const OF_ACCOUNT = ['username', 'domain', 'password', 'passwordFile', 'login'] as const;
 const CREDENTIALS = ['clientSecret', 'clientSecretFile', 'certificate', 'managedIdentity', 'workloadIdentity'] as const;

@@ -248,13 +248,14 @@ function exchangeOf(exchange: Settings['exchange'], fetched: Fetched, folder: st
     carryHeaders,
     twoStep,
     ewsUrl: exchange.ewsUrl ?? usual.ewsUrl,
+    graphUrl: exchange.graphUrl?.replace(/\/+$/, '') ?? usual.graphUrl,
     authority:
       tenantId === ''
         ? ''
         : exchange.authority === undefined
           ? usual.authority
           : withTenant(exchange.authority, tenantId),
-    scope: exchange.scope ?? usual.scope,
+    scope: exchange.scope ?? (transport === 'graph' ? usual.graphScope : usual.scope),
     minTls,
     ...(fetched.ca !== undefined && { ca: fetched.ca }),
     proxy: proxy instanceof Secret ? { proxy } : fetched.proxy,
@@ -270,7 +271,7 @@ function withTenant(authority: string, tenantId: string): string {
 }
 
 /** On-premises there is no identity server, and checks have seen to ewsUrl. */
-const NOWHERE = { authority: '', ewsUrl: '', scope: '' };
+const NOWHERE = { authority: '', ewsUrl: '', scope: '', graphUrl: '', graphScope: '' };
 
 function credentialOf(exchange: Settings['exchange'], fetched: Fetched, folder: string): CredentialConfig {
   const { cloud, clientSecretFile, passwordFile, managedIdentity, workloadIdentity, login, username, domain } =

@@ -101,7 +101,10 @@ const exchange = section('Where mail goes, and as whom.', {
     'worldwide',
   ),
   transport: orElse(
-    choice('How mail is handed over. ews: Exchange Web Services; smtp: SMTP submission, see smtp.', ['ews', 'smtp']),
+    choice(
+      'How mail is handed over. ews: Exchange Web Services; graph: Microsoft Graph (Exchange Online only); smtp: SMTP submission, see smtp.',
+      ['ews', 'graph', 'smtp'],
+    ),
     'ews',
   ),
   smtp: orElse(submission, {}),
@@ -198,10 +201,18 @@ const exchange = section('Where mail goes, and as whom.', {
     {},
   ),
   ewsUrl: optional(url('Address of Exchange Web Services. http:// on loopback only.', true, "the cloud's")),
+  graphUrl: optional(
+    url('Address of Microsoft Graph with its version. http:// on loopback only.', true, "the cloud's"),
+  ),
   authority: optional(
     url('Address of the identity server. The tenant is added if it has no path.', false, "the cloud's"),
   ),
-  scope: optional(text({ description: 'Scope of the access token.', kind: 'text', otherwise: "the cloud's" }, scope)),
+  scope: optional(
+    text(
+      { description: 'Scope of the access token for the transport chosen.', kind: 'text', otherwise: "the cloud's" },
+      scope,
+    ),
+  ),
   minTls: orElse(
     choice('Lowest TLS version on the way to Exchange and the identity server. Old servers may need "1.0".', [
       '1.0',

@@ -174,7 +174,7 @@ function backOffOf(answer: SoapAnswer | undefined): number | undefined {
   return errorIn(answer)?.backOff;
 }
 
-function waitOf(told: number | undefined): number | undefined {
+export function waitOf(told: number | undefined): number | undefined {
   return told === undefined || told === 0 ? undefined : Math.min(told, MAX_WAIT);
 }
 
@@ -185,7 +185,7 @@ interface Circumstances {
   readonly retryAfter?: number;
 }
 
-function statusOf(meaning: Meaning, { cause, notes = [], ids, retryAfter }: Circumstances): Trouble {
+export function statusOf(meaning: Meaning, { cause, notes = [], ids, retryAfter }: Circumstances): Trouble {
   const added = notes.filter((note) => note !== undefined);
   // In the log they stand in one line.
   const reason = added.length === 0 ? meaning.reason : [`${meaning.reason}.`, ...added].join('\n');
@@ -203,7 +203,7 @@ function statusOf(meaning: Meaning, { cause, notes = [], ids, retryAfter }: Circ
 }
 
 /** A request that changes nothing can simply be made again. */
-function harmless(status: Trouble): Delayed | Failed {
+export function harmless(status: Trouble): Delayed | Failed {
   if (status.outcome !== 'unknown') return status;
   const reason = 'Exchange gave no usable answer to a question; it is asked again';
   return { ...status, outcome: 'delayed', reach: 'message', text: LOST, reason };
@@ -211,7 +211,7 @@ function harmless(status: Trouble): Delayed | Failed {
 
 const LOST = 'The connection to the mail server was lost';
 
-function withoutToken(failure: TokenFailure): Delayed {
+export function withoutToken(failure: TokenFailure): Delayed {
   const isAborted = failure.cause === 'ABORTED';
   return {
     outcome: 'delayed',
@@ -227,7 +227,7 @@ function withoutToken(failure: TokenFailure): Delayed {
 /** Waiting does not mend these: somebody has to install a certificate or write down a login. */
 const NEEDS_A_PERSON = /CERT|UNABLE_TO_|^PROXY_407$/;
 
-function withoutAnswer(failure: HttpFailure, sends: boolean, ids: TraceIds): Trouble {
+export function withoutAnswer(failure: HttpFailure, sends: boolean, ids: TraceIds): Trouble {
   const evidence = { cause: failure.code, reason: failure.message, ids };
   const isAborted = failure.code === 'ABORTED';
   switch (failure.stage) {
@@ -269,7 +269,7 @@ function withoutAnswer(failure: HttpFailure, sends: boolean, ids: TraceIds): Tro
   }
 }
 
-function idsOf(response: HttpResponse, clientRequestId: string): TraceIds {
+export function idsOf(response: HttpResponse, clientRequestId: string): TraceIds {
   const requestId = response.headers['request-id'];
   const servers = ['x-feserver', 'x-beserver']
     .map((name) => response.headers[name])
@@ -281,18 +281,18 @@ function idsOf(response: HttpResponse, clientRequestId: string): TraceIds {
   };
 }
 
-function field(response: HttpResponse, name: string): string | undefined {
+export function field(response: HttpResponse, name: string): string | undefined {
   const value = response.headers[name];
   return value === undefined ? undefined : `${name}: ${printable(value)}`;
 }
 
-function placeOf(response: HttpResponse): string | undefined {
+export function placeOf(response: HttpResponse): string | undefined {
   const place = URL.parse(response.headers['location'] ?? '');
   return place === null ? undefined : `It points to ${place.host}`;
 }
 
 /** One line, bounded: a server's words go into logs. */
-function printable(text: string): string {
+export function printable(text: string): string {
   const line = text.replace(/[\p{C}\s]+/gu, ' ').trim();
   return line.length > MAX_TOLD ? `${line.slice(0, MAX_TOLD)}...` : line;
 }

@@ -38,31 +38,31 @@ export type Meaning =
   /** The mail may have been sent. Only for an answer to a request that sends. */
   | ({ readonly outcome: 'unknown'; readonly code: TransientCode } & Words);
 
-type Row<Key> = readonly [keys: readonly Key[], meaning: Meaning];
+export type Row<Key> = readonly [keys: readonly Key[], meaning: Meaning];
 
 const MINUTE = 60_000;
 /** A mailbox the operator has to see to is asked again at this pace. */
 const MAILBOX_PROBE = 5 * MINUTE;
 /** Quotas count over hours; asking more often only costs. */
-const QUOTA_WAIT = 30 * MINUTE;
+export const QUOTA_WAIT = 30 * MINUTE;
 
 const LATER = 'The mail server is temporarily unable to take the message';
 const OURS = 'The mail gateway cannot pass messages on at the moment; its operator has been told';
 
 type DelayOptions = Partial<Pick<Extract<Meaning, { outcome: 'delayed' }>, 'retryAfter' | 'throttled' | 'capped'>>;
 
-function delayed(code: TransientCode, reach: Reach, reason: string, options: DelayOptions = {}): Meaning {
+export function delayed(code: TransientCode, reach: Reach, reason: string, options: DelayOptions = {}): Meaning {
   return { outcome: 'delayed', code, reach, text: LATER, reason, ...options };
 }
-function misconfigured(reach: 'mailbox' | 'transport', reason: string): Meaning {
+export function misconfigured(reach: 'mailbox' | 'transport', reason: string): Meaning {
   const wait = reach === 'mailbox' ? { retryAfter: MAILBOX_PROBE } : {};
   return { outcome: 'delayed', code: MISCONFIGURED, reach, text: OURS, reason, ...wait };
 }
-function failed(code: PermanentCode, text: string, reason: string): Meaning {
+export function failed(code: PermanentCode, text: string, reason: string): Meaning {
   return { outcome: 'failed', code, text, reason };
 }
 
-const BUG: Meaning = {
+export const BUG: Meaning = {
   outcome: 'delayed',
   code: MISCONFIGURED,
   reach: 'message',
@@ -72,7 +72,7 @@ const BUG: Meaning = {
     'Exchange found the request malformed: an error of this gateway with this one message. It is kept; please report it with the request id',
 };
 
-const TOO_LARGE = failed(
+export const TOO_LARGE = failed(
   '5.3.4',
   'The message is too large for the mail server',
   'The message is over a size limit of Exchange. Base64 makes an attachment about 1.8 times as large on its way; lower the accepted message size, or raise the limit (Set-Mailbox -MaxSendSize, Set-TransportConfig -MaxSendSize)',
@@ -389,7 +389,7 @@ export const NO_USABLE_ANSWER: Meaning = {
     'The answer was damaged or no answer of EWS; the message may have been sent. The gateway looks before it sends again',
 };
 
-function unlisted(what: string): Meaning {
+export function unlisted(what: string): Meaning {
   return delayed('4.3.0', 'message', `Exchange answered ${what}, which this gateway does not know`, { capped: true });
 }
 

@@ -40,14 +40,14 @@ export interface ExchangeTransportOptions {
   readonly maxHeaderSize?: number;
 }
 
-const MAX_HEADER_SIZE = 1024 * 1024;
+export const MAX_HEADER_SIZE = 1024 * 1024;
 /** Pages of matches looked through; more mail of one Message-ID is no evidence any more. */
-const MAX_PAGES = 20;
+export const MAX_PAGES = 20;
 /** Milliseconds until a message found in Outbox or Drafts is looked for again. */
 const LOOK_AGAIN = 300_000;
 
 /** `X-Precious: yes`: its sender wants no doubt about it. For the gateway only, so it goes no further. */
-const PRECIOUS_FIELD = 'x-precious';
+export const PRECIOUS_FIELD = 'x-precious';
 
 export function exchangeTransport(options: ExchangeTransportOptions): Transport {
   const twoStep = new TwoStep(options.ews, options.saveToSentItems);
@@ -138,17 +138,17 @@ function isPrecious(fields: readonly HeaderField[]): boolean {
 }
 
 /** The spool's body is not what its entry says. */
-class SizeMismatch extends Error {
+export class SizeMismatch extends Error {
   override readonly name = 'SizeMismatch';
 }
 
-async function readHeader({ item, open }: Outgoing): Promise<Buffer> {
+export async function readHeader({ item, open }: Outgoing): Promise<Buffer> {
   const block = await headerBlock(open(), item.headerSize);
   if (block.length < item.headerSize) throw new SizeMismatch('the stored message ends within its header block');
   return block;
 }
 
-async function* replaceHeader(header: Buffer, outgoing: Outgoing): AsyncGenerator<Uint8Array> {
+export async function* replaceHeader(header: Buffer, outgoing: Outgoing): AsyncGenerator<Uint8Array> {
   const { item } = outgoing;
   yield header;
   let at = 0;
@@ -236,7 +236,7 @@ async function look(
  * A question has no recipient or content that could be wrong, so what Exchange says of it tells nothing about the message,
  * and nothing that allows sending it again: it is asked again a number of times, then an operator decides.
  */
-function refusedLook({ cause, reason, text }: Failed): Delayed {
+export function refusedLook({ cause, reason, text }: Failed): Delayed {
   return {
     outcome: 'delayed',
     code: '4.4.7',
@@ -248,11 +248,11 @@ function refusedLook({ cause, reason, text }: Failed): Delayed {
   };
 }
 
-function foundSent(): Relayed {
+export function foundSent(): Relayed {
   return { outcome: 'relayed', code: '2.0.0', cause: 'found in Sent Items', text: 'Accepted by Exchange' };
 }
 
-function heldBack(folders: readonly FolderName[]): Delayed {
+export function heldBack(folders: readonly FolderName[]): Delayed {
   const where = folders.map((folder) => (folder === 'outbox' ? 'Outbox' : 'Drafts')).join(' and ');
   return {
     outcome: 'delayed',
@@ -265,7 +265,7 @@ function heldBack(folders: readonly FolderName[]): Delayed {
   };
 }
 
-function aborted(): Delayed {
+export function aborted(): Delayed {
   return {
     outcome: 'delayed',
     code: '4.3.2',
@@ -276,7 +276,7 @@ function aborted(): Delayed {
   };
 }
 
-function headerTooLarge(size: number, limit: number): Failed {
+export function headerTooLarge(size: number, limit: number): Failed {
   return {
     outcome: 'failed',
     code: '5.3.4',
@@ -287,7 +287,7 @@ function headerTooLarge(size: number, limit: number): Failed {
 }
 
 /** Nothing was sent. A store in trouble recovers; a body that is not what it should be does not. */
-function unreadable(error: SpoolError | SizeMismatch): Delayed {
+export function unreadable(error: SpoolError | SizeMismatch): Delayed {
   const isSpool = error instanceof SpoolError;
   return {
     outcome: 'delayed',

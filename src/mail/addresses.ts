@@ -1,12 +1,12 @@
 /**
- * The addresses and ids a header block names. The only file that knows mailparser: of it, the reading of one address
- * field (RFC 5322 section 3.4), which costs a few microseconds, and the decoding of encoded words (RFC 2047).
+ * The addresses and ids a header block names. An address field is read by a parser (mime.ts), which costs a few
+ * microseconds, and so are encoded words (RFC 2047).
  * Never fails: what cannot be read has an empty address. Domains stay as written (`xn--` is not decoded).
  */
-import { MailParser, parseAddressHeader } from 'mailparser';
 import { isSendable } from './address.ts';
 import { fieldValue } from './header.ts';
 import type { HeaderField } from './header.ts';
+import { decodeWords, readAddressList } from './mime.ts';
 
 export interface Mailbox {
   /** Display name, decoded; '' if there is none. */
@@ -104,7 +104,7 @@ export function mailboxesOf(field: HeaderField): readonly Mailbox[] {
 function read(value: string): readonly Mailbox[] {
   const [, name = '', opening, address = '', closing] = USUAL.exec(value) ?? [];
   if (address !== '' && address.length <= SHORT && (opening === '<') === (closing === '>')) return [{ name, address }];
-  return parseAddressHeader(value, { flatten: true, decodePunycode: false }).value.map(({ name, address }) => ({
+  return readAddressList(value).map(({ name, address }) => ({
     name,
     address: isReadable(address ?? '') ? (address ?? '') : '',
   }));
@@ -124,14 +124,5 @@ function readMessageId(value: string): string | undefined {
 async function readText(field: HeaderField): Promise<string> {
   const value = fieldValue(field);
   if (!value.includes('=?')) return value;
-  return await new Promise((resolve) => {
-    const parser = new MailParser();
-    parser.once('headers', (headers) => {
-      const subject = headers.get('subject');
-      resolve(typeof subject === 'string' ? subject : value);
-    });
-    parser.once('error', () => resolve(value));
-    // As UTF-8, whatever it came as: Latin-1 beside encoded words would be lost.
-    parser.end(`Subject: ${value}\r\n\r\n`);
-  });
+  return await decodeWords(value);
 }

@@ -250,6 +250,8 @@ export type Event =
       readonly seconds: number;
     }
   | { readonly event: 'token.warning'; readonly account: string; readonly warning: string }
+  /** What the way out cannot do as configured; said at the start. */
+  | { readonly event: 'transport.warning'; readonly transport: string; readonly warning: string }
   /** Its files were read anew. */
   | { readonly event: 'credential.loaded'; readonly account: string }
   /** What the files hold now cannot be used; the credential before stays in use. */

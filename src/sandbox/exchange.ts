@@ -45,7 +45,7 @@ export type ExchangeHandler = (
 const MAX_REQUEST_SIZE = 64 * 1024 * 1024;
 const XML = 'text/xml; charset=utf-8';
 
-interface Answer {
+export interface Answer {
   readonly status: number;
   readonly body: Buffer;
   readonly type: string;
@@ -93,7 +93,7 @@ export function exchangeHandler(options: ExchangeOptions): ExchangeHandler {
   };
 }
 
-async function dawdle(milliseconds: number | undefined, stopped: AbortSignal): Promise<void> {
+export async function dawdle(milliseconds: number | undefined, stopped: AbortSignal): Promise<void> {
   if (milliseconds !== undefined) await pause(milliseconds, undefined, { ref: false, signal: stopped });
 }
 
@@ -110,7 +110,7 @@ function insteadOf(wrong: Misbehaviour, { operation }: Request): Answer | undefi
 }
 
 /** Sends with all that a misbehaviour does to an answer on its way. */
-function sendDressed(response: ServerResponse, answer: Answer, wrong: Misbehaviour): void {
+export function sendDressed(response: ServerResponse, answer: Answer, wrong: Misbehaviour): void {
   const { status, type } = answer;
   const body = wrong.gzip ? gzipSync(answer.body) : answer.body;
   if (wrong.gzip) response.setHeader('content-encoding', 'gzip');
@@ -200,14 +200,14 @@ function unauthorized(
 }
 
 /** Answers without having read the request to its end. */
-function refuse(request: IncomingMessage, response: ServerResponse, { status, body, type }: Answer): void {
+export function refuse(request: IncomingMessage, response: ServerResponse, { status, body, type }: Answer): void {
   // A client that sends before it listens must get rid of the rest to hear the answer.
   request.resume();
   response.writeHead(status, { 'content-type': type, 'content-length': body.length });
   response.end(body);
 }
 
-function introduce(request: IncomingMessage, response: ServerResponse): void {
+export function introduce(request: IncomingMessage, response: ServerResponse): void {
   response.setHeader('server', 'smtp2exchange sandbox, no real Exchange');
   response.setHeader('request-id', randomUUID());
   response.setHeader('x-feserver', 'SANDBOX-FE');

@@ -141,9 +141,9 @@ export class Mailboxes {
     for (const mailbox of this.#mailboxes) for (const folder of FOLDERS) mailbox[folder].length = 0;
   }
 
-  /** Puts the message into a folder without sending it. */
-  save({ address, folder }: Place, submission: Submission): Item {
-    const item = { ...this.#item(submission, submission.mime, true), submission };
+  /** Puts the message into a folder without sending it. @param id to keep; absent: a new one */
+  save({ address, folder }: Place, submission: Submission, id?: string): Item {
+    const item = { ...this.#item(submission, submission.mime, true), submission, ...(id === undefined ? {} : { id }) };
     this.#mailbox(address)[folder].push(item);
     return item;
   }
@@ -189,10 +189,13 @@ export class Mailboxes {
     return undefined;
   }
 
-  /** Delivers, and keeps a copy where wanted. */
-  send(address: string, submission: Submission, copyTo: Place | undefined): void {
+  /** Delivers, and keeps a copy where wanted. @param id of the copy; absent: a new one */
+  send(address: string, submission: Submission, copyTo: Place | undefined, id?: string): void {
     const mailbox = this.#mailbox(address);
-    if (copyTo) this.#mailbox(copyTo.address)[copyTo.folder].push(this.#item(submission, submission.mime, true));
+    if (copyTo) {
+      const copy = this.#item(submission, submission.mime, true);
+      this.#mailbox(copyTo.address)[copyTo.folder].push(id === undefined ? copy : { ...copy, id });
+    }
     const outside: string[] = [];
     const undeliverable: string[] = [];
     const mime = this.#asDelivered(submission);

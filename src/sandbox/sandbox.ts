@@ -11,6 +11,7 @@ import { control } from './control.ts';
 import { exchangeHandler } from './exchange.ts';
 import type { Fault } from './fault.ts';
 import { Faults } from './fault.ts';
+import { graphHandler } from './graph.ts';
 import type { App, Identity } from './identity.ts';
 import { startIdentity } from './identity.ts';
 import { createListener } from './listener.ts';
@@ -49,6 +50,7 @@ export interface Sandbox {
   /** https://127.0.0.1:port, of Exchange and the control API. */
   readonly origin: string;
   readonly ewsUrl: string;
+  readonly graphUrl: string;
   readonly authority: string;
   readonly tenantId: string;
   readonly clientId: string;
@@ -78,6 +80,7 @@ const TENANT = '5a4d6b0e-0000-4000-8000-5a4d6b0e5a4d';
 const CLIENT = 'c11e4700-0000-4000-8000-5a4d6b0e5a4d';
 /** The audience of tokens for Exchange Online, which the sandbox stands for. */
 const AUDIENCE = 'https://outlook.office365.com';
+const GRAPH_AUDIENCE = 'https://graph.microsoft.com';
 const HOST = '127.0.0.1';
 
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
@@ -93,7 +96,11 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     port: wanted === 0 ? 0 : wanted + 1,
     tenantId: TENANT,
     apps: [
-      { clientId: CLIENT, clientSecret, roles: ['full_access_as_app', 'SMTP.SendAsApp'] },
+      {
+        clientId: CLIENT,
+        clientSecret,
+        roles: ['full_access_as_app', 'Mail.Send', 'Mail.ReadWrite', 'SMTP.SendAsApp'],
+      },
       ...(options.apps ?? []),
     ],
     now,
@@ -116,6 +123,14 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
     ...(options.record === undefined ? {} : { record: options.record }),
   });
+  const graph = graphHandler({
+    identity,
+    audience: GRAPH_AUDIENCE,
+    mailboxes,
+    faults,
+    origin: () => listener.origin,
+    ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
+  });
   const smtp = smtpSandbox({
     tls,
     host: HOST,
@@ -134,7 +149,9 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       const path = URL.parse(request.url ?? '/', `https://${HOST}`)?.pathname ?? '/';
       await (/^\/ews\/exchange\.asmx$/i.test(path)
         ? exchange(request, response, stopped)
-        : control(path, request, response, { mailboxes, faults, identity, smtp }));
+        : /^\/(?:v1\.0|upload)\//.test(path)
+          ? graph(request, response, stopped)
+          : control(path, request, response, { mailboxes, faults, identity, smtp }));
     },
   });
 
@@ -149,6 +166,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   return {
     origin: listener.origin,
     ewsUrl: `${listener.origin}/EWS/Exchange.asmx`,
+    graphUrl: `${listener.origin}/v1.0`,
     authority: identity.authority,
     tenantId: TENANT,
     clientId: CLIENT,

@@ -7,6 +7,7 @@ export const OTHER = 'other';
 
 /** What our own rooms say where no server and no system has a word for it. */
 const WORDS = new Set([
+  'MIME not readable',
   'NoError',
   'SOAP fault',
   'bug',
@@ -17,7 +18,9 @@ const WORDS = new Set([
   'header too large',
   'no SMTP',
   'no SMTPUTF8',
+  'sent draft found',
   'sent from its draft',
+  'too large for Graph',
   'unknown',
   'unreadable answer',
   'unusable Message-ID',
@@ -25,10 +28,12 @@ const WORDS = new Set([
   'unusable mailbox',
   'unusable recipient',
   'unusable sender',
+  'upload session lost',
 ]);
 
 const FORMS = [
   /^Error[A-Z][A-Za-z0-9]{1,60}$/, // ResponseCode of EWS
+  /^(?:[A-Z][a-z]{1,15}){2,8}$/, // error.code of Graph: ApplicationThrottled, TooManyRequests
   /^HTTP [1-5]\d\d$/,
   /^SMTP [2-5]\d\d(?: [245]\.\d{1,3}\.\d{1,3})?$/,
   /^[A-Z][A-Z0-9_]{2,50}$/, // ECONNREFUSED, UND_ERR_HEADERS_TIMEOUT, SELF_SIGNED_CERT_IN_CHAIN, ABORTED

@@ -352,6 +352,11 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         account: id(event.account),
         warning: text(event.warning, LONG),
       });
+    case 'transport.warning':
+      return line('warn', `Transport ${id(event.transport)}: ${text(event.warning)}`, {
+        transport: id(event.transport),
+        warning: text(event.warning, LONG),
+      });
     case 'credential.loaded':
       return line('info', `Credential of ${id(event.account)} read anew, in use from the next login on`, {
         account: id(event.account),

@@ -139,6 +139,7 @@ class GatewayMetrics implements Metrics {
       case 'control.open':
       case 'control.failed':
       case 'token.warning':
+      case 'transport.warning':
       case 'credential.loaded':
       case 'credential.failed':
       case 'certificate.expiring':

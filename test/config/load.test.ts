@@ -114,6 +114,7 @@ describe('a configuration', () => {
         ewsUrl: 'https://outlook.office365.com/EWS/Exchange.asmx',
         authority: 'https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555',
         scope: 'https://outlook.office365.com/.default',
+        graphUrl: 'https://graph.microsoft.com/v1.0',
         minTls: '1.2',
         proxy: {},
         connectTimeout: 10_000,
@@ -493,13 +494,16 @@ async function proxyOf(line: string, environment: Environment): Promise<unknown>
 }
 
 describe('where mail goes', () => {
-  it.each(Object.entries(CLOUDS))('follows from the cloud: %s', async (cloud, { identity, exchange: host }) => {
+  it.each(Object.entries(CLOUDS))('follows from the cloud: %s', async (cloud, { identity, exchange: host, graph }) => {
     const { exchange } = await load(textOf({ exchange: `  cloud: ${cloud}` }));
     expect(exchange).toMatchObject({
       ewsUrl: `https://${host}/EWS/Exchange.asmx`,
       scope: `https://${host}/.default`,
       authority: `https://${identity}/${exchange.tenantId}`,
+      graphUrl: `https://${graph}/v1.0`,
     });
+    const byGraph = await load(textOf({ exchange: `  cloud: ${cloud}\n  transport: graph` }));
+    expect(byGraph.exchange.scope).toBe(`https://${graph}/.default`);
   });
 
   it.each([
@@ -508,6 +512,17 @@ describe('where mail goes', () => {
     ['https://127.0.0.1:8443/contoso.com/', 'https://127.0.0.1:8443/contoso.com'],
   ])('can be another identity server: %s', async (authority, resolved) => {
     expect((await load(textOf({ exchange: `  authority: ${authority}` }))).exchange.authority).toBe(resolved);
+  });
+
+  it('can be another Graph', async () => {
+    const own =
+      '  transport: graph\n  graphUrl: https://127.0.0.1:8443/v1.0/\n  scope: https://graph.contoso.com/.default';
+    const { exchange } = await load(textOf({ exchange: own }));
+    expect(exchange).toMatchObject({
+      transport: 'graph',
+      graphUrl: 'https://127.0.0.1:8443/v1.0',
+      scope: 'https://graph.contoso.com/.default',
+    });
   });
 
   it('can be another server', async () => {

@@ -359,6 +359,9 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     },
   ],
   'token.warning': [{ event: 'token.warning', account: 'exchange', warning: 'The token carries no roles.' }],
+  'transport.warning': [
+    { event: 'transport.warning', transport: 'graph', warning: 'Graph keeps a copy in Sent Items.' },
+  ],
   'credential.loaded': [{ event: 'credential.loaded', account: 'exchange' }],
   'credential.failed': [
     {

@@ -196,6 +196,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
     ],
   ],
   'token.warning': [[]],
+  'transport.warning': [[]],
   'credential.loaded': [[]],
   'credential.failed': [[]],
   'spool.open': [[]],

@@ -1,0 +1,184 @@
+/**
+ * One request to Microsoft Graph and what its answer means. Promises as call.ts has them: one attempt, but for a second
+ * one with a fresh token after a 401; the answer is read within a bound; whatever happens is a value, and it says
+ * `unknown` exactly when the server may have acted on a request that sends. Only a throw of the caller's own body passes
+ * through.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Delayed, Failed, TraceIds } from '../mail/status.ts';
+import { withNames } from './advice.ts';
+import type { Answered, Authorizer } from './authorizer.ts';
+import { ANSWER_LIMIT, field, harmless, idsOf, placeOf, printable, statusOf, waitOf } from './call.ts';
+import { withoutAnswer, withoutToken } from './call.ts';
+import type { Trouble } from './call.ts';
+import { meaningOfGraph } from './graph-codes.ts';
+import { HttpFailure } from './http.ts';
+import type { Http, HttpRequest, HttpResponse } from './http.ts';
+import { retryAfterOf } from './retry-after.ts';
+
+export interface GraphOptions {
+  /** With tokens for the audience of Graph, which is not that of EWS. */
+  readonly authorizer: Authorizer;
+  /** For upload sessions, which have their own authorization in their address. */
+  readonly http: Http;
+  /** `https://graph.microsoft.com/v1.0`, without a slash at its end. */
+  readonly url: string;
+  /** Of this program, for the User-Agent. */
+  readonly version: string;
+  /** Of the app registration, for advice. */
+  readonly clientId?: string;
+  readonly now?: () => number;
+  readonly uuid?: () => string;
+}
+
+export interface GraphRequest {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  /** The mailbox that the request is about. */
+  readonly mailbox: string;
+  /** Below it: `/sendMail`. */
+  readonly path: string;
+  readonly body?: NonNullable<HttpRequest['body']>;
+  /** Default application/json, where there is a body. */
+  readonly contentType?: string;
+  /** The one status that is success. */
+  readonly success: 200 | 201 | 202 | 204;
+  /** Its success has an effect that must not happen twice. */
+  readonly sends: boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface GraphFailure<Status extends Trouble = Trouble> {
+  readonly ok: false;
+  readonly status: Status;
+  /** Of the answer; absent: there was none. */
+  readonly http?: number;
+}
+export type GraphResult = { readonly ok: true; readonly json: unknown; readonly ids: TraceIds } | GraphFailure;
+
+export async function graphCall(options: GraphOptions, request: GraphRequest): Promise<GraphResult> {
+  let clientRequestId = '';
+  const make = (): HttpRequest => {
+    clientRequestId = (options.uuid ?? randomUUID)();
+    return {
+      method: request.method,
+      url: `${options.url}/users/${encodeURIComponent(request.mailbox)}${request.path}`,
+      headers: headersOf(options, request, clientRequestId),
+      ...(request.body === undefined ? {} : { body: request.body }),
+      signal: request.signal,
+    };
+  };
+  let answered: Answered;
+  try {
+    answered = await options.authorizer.send(make, request.signal);
+  } catch (error) {
+    if (!(error instanceof HttpFailure)) throw error;
+    return { ok: false, status: withoutAnswer(error, request.sends, { clientRequestId }) };
+  }
+  if (!answered.ok) return { ok: false, status: withoutToken(answered) };
+  const { response } = answered;
+  return await judge(response, request, idsOf(response, clientRequestId), options);
+}
+
+/** The same for a request that changes nothing, or nothing that matters twice. */
+export async function askGraph(
+  options: GraphOptions,
+  request: Omit<GraphRequest, 'sends'>,
+): Promise<Extract<GraphResult, { ok: true }> | GraphFailure<Delayed | Failed>> {
+  const result = await graphCall(options, { ...request, sends: false });
+  return result.ok ? result : { ...result, status: harmless(result.status) };
+}
+
+function headersOf(
+  { version }: GraphOptions,
+  { body, contentType = 'application/json' }: GraphRequest,
+  clientRequestId: string,
+): Record<string, string> {
+  return {
+    accept: 'application/json',
+    'accept-encoding': 'gzip, deflate',
+    'user-agent': `smtp2exchange/${version}`,
+    'client-request-id': clientRequestId,
+    'return-client-request-id': 'true',
+    // An id that stays when a message is sent or moved (learn.microsoft.com/graph/outlook-immutable-id).
+    prefer: 'IdType="ImmutableId"',
+    ...(body === undefined ? {} : { 'content-type': contentType }),
+  };
+}
+
+async function judge(
+  response: HttpResponse,
+  { success, sends, mailbox }: GraphRequest,
+  ids: TraceIds,
+  { clientId, now = Date.now }: GraphOptions,
+): Promise<GraphResult> {
+  if (response.status === success && success >= 202) {
+    response.discard();
+    return { ok: true, json: undefined, ids };
+  }
+  let text: string | undefined;
+  let damage: HttpFailure | undefined;
+  try {
+    text = await response.text(ANSWER_LIMIT);
+  } catch (error) {
+    if (!(error instanceof HttpFailure)) throw error;
+    damage = error;
+  }
+  const json = text === undefined ? undefined : objectIn(text);
+  if (response.status === success && json !== undefined) return { ok: true, json, ids };
+  const told = troubleOf(response, json, { ids, damage, now });
+  const names = { mailbox, ...(clientId === undefined ? {} : { clientId }) };
+  const status = told.reason === undefined ? told : { ...told, reason: withNames(told.reason, names) };
+  return { ok: false, status: sends ? status : harmless(status), http: response.status };
+}
+
+/** What an answer that is no success means. @param json its body, if it is an object */
+export function troubleOf(
+  response: HttpResponse,
+  json: Readonly<Record<string, unknown>> | undefined,
+  {
+    ids,
+    damage,
+    now,
+  }: { readonly ids?: TraceIds; readonly damage?: HttpFailure | undefined; readonly now: () => number },
+): Trouble {
+  const { code, told } = errorIn(json);
+  const notes = [
+    told === '' ? undefined : `Graph says: ${printable(told)}`,
+    damage?.message,
+    field(response, 'x-ms-ags-diagnostic'),
+    response.status >= 300 && response.status < 400 ? placeOf(response) : undefined,
+  ];
+  const retryAfter = waitOf(retryAfterOf(response.headers, now()));
+  return statusOf(meaningOfGraph(response.status, code), {
+    cause: code ?? `HTTP ${response.status}`,
+    notes,
+    ...(ids === undefined ? {} : { ids }),
+    ...(retryAfter === undefined ? {} : { retryAfter }),
+  });
+}
+
+/** `{"error": {"code": ..., "message": ...}}` (learn.microsoft.com/graph/errors). */
+function errorIn(json: Readonly<Record<string, unknown>> | undefined): {
+  readonly code?: string;
+  readonly told: string;
+} {
+  const error = json?.['error'];
+  if (typeof error !== 'object' || error === null) return { told: '' };
+  const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
+  return {
+    // It becomes a word in logs and metrics.
+    ...(typeof code === 'string' && /^[\w.-]{1,80}$/.test(code) ? { code } : {}),
+    told: typeof message === 'string' ? message : '',
+  };
+}
+
+export function objectIn(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Readonly<Record<string, unknown>>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,428 @@
+/**
+ * The sandbox's Microsoft Graph, as far as mail is sent by it, on the same mailboxes as its EWS: sendMail and drafts with
+ * MIME and JSON, attachments and upload sessions, send, finding, $value. Judged in this order: token, mailbox, permission,
+ * size, content. What is not documented (a field, a parameter, a path) is an error. Misbehaves on command (fault.ts) under
+ * these operations: sendMail, createMessage, updateMessage, addAttachment, createUploadSession, uploadSlice, uploadState,
+ * send, findMessages, getMessage, getMime, listAttachments, deleteMessage.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AttachmentItem, FileAttachment, Message } from '@microsoft/microsoft-graph-types';
+import { canonicalAddress } from '../mail/address.ts';
+import type { Answer, ExchangeHandler } from './exchange.ts';
+import { dawdle, introduce, sendDressed } from './exchange.ts';
+import type { Faults, Misbehaviour } from './fault.ts';
+import { propertyPath, submissionOfBase64, submissionOfJson } from './graph-content.ts';
+import { Drafts, sliceOf } from './graph-drafts.ts';
+import { faultIn } from './graph-fields.ts';
+import type { Claims, Identity } from './identity.ts';
+import type { Folder, Item, Mailboxes, MailboxView } from './mailboxes.ts';
+import { FOLDERS } from './mailboxes.ts';
+import type { Submission } from './submission.ts';
+import { EwsFault, isSameProperty } from './submission.ts';
+
+export interface GraphHandlerOptions {
+  readonly identity: Identity;
+  readonly audience: string;
+  readonly mailboxes: Mailboxes;
+  readonly faults: Faults;
+  /** Client id -> mailboxes of an application without a role (RBAC for Applications). */
+  readonly scopes?: Readonly<Record<string, readonly string[]>>;
+  /** https://host:port */
+  readonly origin: () => string;
+}
+
+const REQUEST_LIMIT = 4 * 1024 * 1024;
+const SESSION_LIMIT = 150 * 1024 * 1024;
+/** Octets below which an attachment is no matter for a session. */
+const SESSION_FROM = 3_000_000;
+/** Requests at the same time for an application and a mailbox. */
+const MAILBOX_CONCURRENCY = 4;
+
+interface Call {
+  readonly operation: string;
+  readonly right: 'Mail.Send' | 'Mail.ReadWrite';
+  readonly mailbox: MailboxView;
+  readonly id: string;
+  readonly folder?: Folder;
+  readonly query: URLSearchParams;
+  readonly isImmutable: boolean;
+  readonly isMime: boolean;
+}
+
+export function graphHandler(options: GraphHandlerOptions): ExchangeHandler {
+  const drafts = new Drafts();
+  const busy = new Map<string, number>();
+  return async (request, response, stopped) => {
+    introduce(request, response);
+    const url = new URL(request.url ?? '/', options.origin());
+    const upload = /^\/upload\/([\w-]+)$/.exec(url.pathname)?.[1];
+    if (upload !== undefined) return await session(upload, request, response, { drafts, ...options });
+    const token = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
+    const verdict = options.identity.verify(token, options.audience);
+    const refuse = (answer: Answer): void => {
+      request.resume();
+      sendDressed(response, answer, {});
+    };
+    if (!verdict.ok) return refuse(failure(401, 'InvalidAuthenticationToken', 'Access token validation failure.'));
+    const call = callOf(request, url, options.mailboxes);
+    if ('status' in call) return refuse(call);
+    if (!mayDo(verdict.claims, call, options.scopes))
+      return refuse(failure(403, 'ErrorAccessDenied', 'Access is denied. Check credentials and try again.'));
+    const key = `${String(verdict.claims['appid'])} ${call.mailbox.address}`;
+    const running = (busy.get(key) ?? 0) + 1;
+    if (running > MAILBOX_CONCURRENCY) {
+      response.setHeader('retry-after', '1');
+      return refuse(failure(429, 'ApplicationThrottled', 'Application is over its MailboxConcurrency limit.'));
+    }
+    busy.set(key, running);
+    try {
+      if (options.faults.isUploadCut(call.operation, call.mailbox.address)) return void request.socket.destroy();
+      const body = await read(request, REQUEST_LIMIT);
+      if (body === undefined) return refuse(failure(413, 'RequestEntityTooLarge', 'The request is over 4 MB.'));
+      await misbehaving(options.faults.take(call.operation, call.mailbox.address), request, response, stopped, () =>
+        act(call, body, drafts, options),
+      );
+    } finally {
+      busy.set(key, (busy.get(key) ?? 1) - 1);
+    }
+  };
+}
+
+/** Answers as the misbehaviour has it, else as `work` does. */
+async function misbehaving(
+  wrong: Misbehaviour,
+  request: IncomingMessage,
+  response: ServerResponse,
+  stopped: AbortSignal,
+  work: () => Promise<Answer>,
+): Promise<void> {
+  if (wrong.expiredToken)
+    return sendDressed(response, failure(401, 'InvalidAuthenticationToken', 'Lifetime validation failed.'), wrong);
+  await dawdle(wrong.slow?.beforeActing, stopped);
+  if (wrong.cut === 'beforeActing') return void request.socket.destroy();
+  if (wrong.silent === 'beforeActing') return;
+  const instead = insteadOf(wrong);
+  if (instead && wrong.acts) await work();
+  const answer = instead ?? (await work());
+  await dawdle(wrong.slow?.afterActing, stopped);
+  if (wrong.cut === 'afterActing') return void request.socket.destroy();
+  if (wrong.silent === 'afterActing') return;
+  sendDressed(response, answer, wrong);
+}
+
+function insteadOf(wrong: Misbehaviour): Answer | undefined {
+  const { status, responseCode, messageText = 'The sandbox was told so.', body } = wrong;
+  if (responseCode !== undefined) {
+    const usual = /Denied/.test(responseCode) ? 403 : /Throttled|TooMany/.test(responseCode) ? 429 : 400;
+    return failure(status ?? usual, responseCode, messageText);
+  }
+  if (wrong.garbage) return { status: status ?? 200, body: Buffer.from('\u0000\u0001 no JSON'), type: JSON_TYPE };
+  if (status === undefined && body === undefined) return undefined;
+  return { status: status ?? 200, body: Buffer.from(body ?? ''), type: 'text/html' };
+}
+
+const PARAMETERS: Readonly<Record<string, readonly string[]>> = {
+  findMessages: ['$filter', '$select', '$expand', '$top', '$skip'],
+  getMessage: ['$select', '$expand'],
+  listAttachments: ['$select', '$top'],
+};
+
+function callOf(request: IncomingMessage, url: URL, mailboxes: Mailboxes): Call | Answer {
+  const [, user = '', rest = ''] = /^\/v1\.0\/users\/([^/]+)\/(.+)$/.exec(url.pathname) ?? [];
+  const [, folder = '', inFolder = rest] = /^mailFolders\/(\w+)\/(.+)$/.exec(rest) ?? [];
+  const [first = '', id = '', ...more] = inFolder.split('/').map(decodeURIComponent);
+  const operation = operationOf(
+    `${request.method} ${first}${id === '' ? '' : '/id'}${more.map((one) => `/${one}`).join('')}`,
+  );
+  const known = folder === '' ? undefined : FOLDERS.find((one) => one === folder.toLowerCase());
+  if (operation === undefined || (folder !== '' && (known === undefined || operation !== 'findMessages')))
+    return failure(404, 'ResourceNotFound', 'Resource not found for the segment.');
+  const mailbox = mailboxes.find(decodeURIComponent(user));
+  if (!mailbox) return failure(404, 'ErrorInvalidUser', `The requested user '${decodeURIComponent(user)}' is invalid.`);
+  const strange = [...url.searchParams.keys()].find((name) => !(PARAMETERS[operation] ?? []).includes(name));
+  if (strange !== undefined) return failure(400, 'BadRequest', `The query parameter ${strange} is not supported here.`);
+  const prefer = request.headers['prefer'];
+  if (prefer !== undefined && prefer !== 'IdType="ImmutableId"')
+    return failure(400, 'BadRequest', 'The sandbox knows no other preference than IdType="ImmutableId".');
+  const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
+  return {
+    operation,
+    right: operation === 'sendMail' || operation === 'send' ? 'Mail.Send' : 'Mail.ReadWrite',
+    mailbox,
+    id,
+    ...(known === undefined ? {} : { folder: known }),
+    query: url.searchParams,
+    isImmutable: prefer !== undefined,
+    isMime: type === 'text/plain',
+  };
+}
+
+function operationOf(what: string): string | undefined {
+  return {
+    'POST sendMail': 'sendMail',
+    'POST messages': 'createMessage',
+    'GET messages': 'findMessages',
+    'GET messages/id': 'getMessage',
+    'PATCH messages/id': 'updateMessage',
+    'DELETE messages/id': 'deleteMessage',
+    'GET messages/id/$value': 'getMime',
+    'POST messages/id/send': 'send',
+    'GET messages/id/attachments': 'listAttachments',
+    'POST messages/id/attachments': 'addAttachment',
+    'POST messages/id/attachments/createUploadSession': 'createUploadSession',
+  }[what];
+}
+
+function mayDo(
+  { roles, appid }: Claims,
+  { right, mailbox }: Call,
+  scopes: GraphHandlerOptions['scopes'] = {},
+): boolean {
+  if (Array.isArray(roles) && roles.includes(right)) return true;
+  return (scopes[String(appid)] ?? []).some((one) => canonicalAddress(one) === canonicalAddress(mailbox.address));
+}
+
+async function act(call: Call, body: Buffer, drafts: Drafts, options: GraphHandlerOptions): Promise<Answer> {
+  const { mailboxes, origin } = options;
+  const { operation, mailbox, isMime } = call;
+  const { address } = mailbox;
+  switch (operation) {
+    case 'sendMail': {
+      const json = isMime ? undefined : jsonOf<{ message: Message; saveToSentItems?: boolean }>(body, 'sendMail');
+      if (json !== undefined && 'status' in json) return json;
+      const submission = json ? await submissionOfJson(json.message, []) : await submissionOfBase64(body);
+      if (submission instanceof EwsFault) return of(submission);
+      return sent(mailboxes, address, submission, json?.saveToSentItems === false ? undefined : 'sentitems');
+    }
+    case 'createMessage': {
+      const message = isMime ? undefined : jsonOf<Message>(body, 'message');
+      if (message !== undefined && 'status' in message) return message;
+      const submission = message ? await submissionOfJson(message, []) : await submissionOfBase64(body);
+      if (submission instanceof EwsFault) return of(submission);
+      const item = mailboxes.save({ address, folder: 'drafts' }, submission);
+      drafts.byId.set(item.id, { mailbox: address, message, submission, files: [] });
+      return json(201, shown(item, 'drafts', call));
+    }
+    case 'findMessages':
+      return find(call);
+    default:
+  }
+  const found = itemOf(call);
+  if (!found) return failure(404, 'ErrorItemNotFound', 'The specified object was not found in the store.');
+  const { item, folder } = found;
+  switch (operation) {
+    case 'getMessage':
+      return json(200, shown(item, folder, call));
+    case 'getMime':
+      return { status: 200, body: item.mime, type: 'text/plain' };
+    case 'deleteMessage':
+      mailboxes.remove(address, item.id);
+      drafts.byId.delete(item.id);
+      return nothing(204);
+    default:
+  }
+  const draft = drafts.byId.get(item.id);
+  if (!draft) return failure(400, 'ErrorInvalidOperation', 'The message is no draft.');
+  switch (operation) {
+    case 'updateMessage': {
+      const change = jsonOf<Message>(body, 'message');
+      if ('status' in change) return change;
+      const { singleValueExtendedProperties: before = [] } = draft.message ?? {};
+      const { singleValueExtendedProperties: more = [] } = change;
+      const properties = [...(before ?? []), ...(more ?? [])];
+      draft.message = { ...draft.message, ...change, singleValueExtendedProperties: properties };
+      const submission = await submissionOfJson(draft.message, []);
+      if (submission instanceof EwsFault) return of(submission);
+      mailboxes.remove(address, item.id);
+      return json(200, shown(mailboxes.save({ address, folder: 'drafts' }, submission, item.id), 'drafts', call));
+    }
+    case 'listAttachments': {
+      const files = draft.files.map(({ name, contentBytes }, index) => ({
+        id: String(index),
+        name,
+        size: Buffer.byteLength(contentBytes ?? '', 'base64'),
+      }));
+      return json(200, { value: files });
+    }
+    case 'addAttachment': {
+      const file = jsonOf<FileAttachment>(body, 'attachment');
+      if ('status' in file) return file;
+      draft.files.push(file);
+      return json(201, { id: String(draft.files.length - 1), name: file.name });
+    }
+    case 'createUploadSession': {
+      const wish = jsonOf<{ AttachmentItem: AttachmentItem }>(body, 'uploadSession');
+      if ('status' in wish) return wish;
+      const { size = 0 } = wish.AttachmentItem;
+      if ((size ?? 0) < SESSION_FROM)
+        return failure(400, 'ErrorAttachmentSizeShouldNotBeLessThanMinimumSize', 'Attachment size is too small.');
+      if ((size ?? 0) > SESSION_LIMIT)
+        return failure(413, 'ErrorAttachmentSizeLimitExceeded', 'The attachment is over 150 MB.');
+      const uploadUrl = `${origin()}/upload/${drafts.open(draft, wish.AttachmentItem)}`;
+      return json(201, { uploadUrl, nextExpectedRanges: ['0-'], expirationDateTime: '2099-01-01T00:00:00Z' });
+    }
+    case 'send': {
+      const whole = draft.message ? await submissionOfJson(draft.message, draft.files) : draft.submission;
+      if (whole instanceof EwsFault) return of(whole);
+      const fault = mailboxes.judge(address, whole);
+      if (fault) return of(fault);
+      mailboxes.remove(address, item.id);
+      drafts.byId.delete(item.id);
+      mailboxes.send(address, whole, { address, folder: 'sentitems' }, item.id);
+      return nothing(202);
+    }
+    default:
+      throw new Error(`no operation ${operation}`);
+  }
+}
+
+function sent(mailboxes: Mailboxes, address: string, submission: Submission, folder: Folder | undefined): Answer {
+  const fault = mailboxes.judge(address, submission);
+  if (fault) return of(fault);
+  mailboxes.send(address, submission, folder === undefined ? undefined : { address, folder });
+  return nothing(202);
+}
+
+/** Filters: internetMessageId eq '...' and singleValueExtendedProperties/Any(ep: ep/id eq '...' and ep/value eq '...'). */
+function find(call: Call): Answer {
+  const { query, mailbox, folder } = call;
+  const filter = query.get('$filter') ?? '';
+  const quoted = "'((?:[^']|'')*)'";
+  const [, messageId] = new RegExp(`^internetMessageId eq ${quoted}$`).exec(filter) ?? [];
+  const [, id, value] =
+    new RegExp(`^singleValueExtendedProperties/Any\\(ep: ep/id eq ${quoted} and ep/value eq ${quoted}\\)$`, 'i').exec(
+      filter,
+    ) ?? [];
+  if (filter !== '' && messageId === undefined && id === undefined)
+    return failure(400, 'ErrorInvalidUrlQueryFilter', 'The sandbox cannot filter so.');
+  const path = id === undefined ? undefined : propertyPath(id);
+  const matches = (item: Item): boolean =>
+    (messageId === undefined || item.messageId === messageId.replaceAll("''", "'")) &&
+    (path === undefined || item.extended.some((one) => isSameProperty(one.path, path) && one.values[0] === value));
+  const all = (folder === undefined ? FOLDERS : [folder]).flatMap((one) =>
+    mailbox[one].filter(matches).map((item) => shown(item, one, call)),
+  );
+  const skip = Number(query.get('$skip') ?? 0);
+  return json(200, { value: all.slice(skip, skip + Number(query.get('$top') ?? 10)) });
+}
+
+function shown(item: Item, folder: Folder, { isImmutable, query }: Call): Message {
+  const wanted = [...(query.get('$expand') ?? '').matchAll(/id eq '([^']+)'/g)].map(([, id = '']) => id);
+  return {
+    id: `${isImmutable ? 'AAkI' : `AAM${FOLDERS.indexOf(folder)}`}${item.id.replaceAll('+', '_').replaceAll('/', '-')}`,
+    subject: item.subject,
+    internetMessageId: item.messageId,
+    isDraft: item.submission !== undefined,
+    ...(wanted.length === 0
+      ? {}
+      : {
+          singleValueExtendedProperties: wanted.flatMap((id) => {
+            const path = propertyPath(id);
+            const one = path && item.extended.find((property) => isSameProperty(property.path, path));
+            return one ? [{ id, value: one.values[0] ?? '' }] : [];
+          }),
+        }),
+  };
+}
+
+/** By its id that stays, or by that of the folder it lies in. */
+function itemOf({ id, mailbox }: Call): { readonly item: Item; readonly folder: Folder } | undefined {
+  const wanted = id.slice(4).replaceAll('_', '+').replaceAll('-', '/');
+  for (const [index, folder] of FOLDERS.entries()) {
+    if (!id.startsWith('AAkI') && !id.startsWith(`AAM${index}`)) continue;
+    const item = mailbox[folder].find((one) => one.id === wanted);
+    if (item) return { item, folder };
+  }
+  return undefined;
+}
+
+async function session(
+  token: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { drafts, faults }: GraphHandlerOptions & { readonly drafts: Drafts },
+): Promise<void> {
+  const open = drafts.session(token);
+  const operation = request.method === 'PUT' ? 'uploadSlice' : 'uploadState';
+  const mailbox = open?.draft.mailbox ?? '';
+  if (!open) return gone(request, response);
+  if (request.headers.authorization !== undefined) {
+    request.resume();
+    return sendDressed(response, failure(401, 'InvalidAuthenticationToken', 'No token is wanted here.'), {});
+  }
+  const state = (): Answer => json(200, { nextExpectedRanges: [`${open.received}-`] });
+  if (request.method === 'GET') {
+    return await misbehaving(faults.take(operation, mailbox), request, response, NEVER, async () => state());
+  }
+  const slice = sliceOf(request.headers['content-range'], Number(request.headers['content-length']), open);
+  if (typeof slice === 'string' || slice.from !== open.received) {
+    request.resume();
+    const answer =
+      typeof slice === 'string' ? failure(400, 'BadRequest', slice) : failure(416, 'InvalidRange', 'Not wanted.');
+    return sendDressed(response, answer, {});
+  }
+  if (faults.isUploadCut(operation, mailbox)) {
+    // A part of the slice got through: the session goes on from there.
+    for await (const chunk of request) {
+      drafts.take(
+        open,
+        token,
+        (chunk as Buffer).subarray(0, Math.min((chunk as Buffer).length, slice.to - slice.from)),
+      );
+      break;
+    }
+    return void request.socket.destroy();
+  }
+  const body = await read(request, Infinity);
+  await misbehaving(faults.take(operation, mailbox), request, response, NEVER, async () => {
+    const outcome = drafts.take(open, token, body ?? Buffer.alloc(0));
+    return outcome === 'created' ? nothing(201) : state();
+  });
+}
+
+const NEVER = new AbortController().signal;
+
+function gone(request: IncomingMessage, response: ServerResponse): void {
+  request.resume();
+  sendDressed(response, failure(404, 'ErrorItemNotFound', 'The upload session was not found.'), {});
+}
+
+async function read(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > limit) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+function jsonOf<Shape extends object>(body: Buffer, shape: Parameters<typeof faultIn>[0]): Shape | Answer {
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString('utf8'));
+  } catch {
+    return failure(400, 'UnableToDeserializePostBody', 'Unable to deserialize the post body.');
+  }
+  const fault = faultIn(shape, value);
+  return fault === undefined ? (value as Shape) : failure(400, 'RequestBodyRead', fault);
+}
+
+function json(status: number, value: unknown): Answer {
+  return { status, body: Buffer.from(JSON.stringify(value)), type: JSON_TYPE };
+}
+
+function nothing(status: number): Answer {
+  return { status, body: Buffer.alloc(0), type: JSON_TYPE };
+}
+
+function failure(status: number, code: string, message: string): Answer {
+  return json(status, { error: { code, message, innerError: { date: new Date(0).toISOString() } } });
+}
+
+function of({ code, text }: EwsFault): Answer {
+  return failure(code === 'ErrorSendAsDenied' ? 403 : code === 'ErrorMessageSizeExceeded' ? 413 : 400, code, text);
+}
