@@ -55,6 +55,7 @@ export class Conditions {
   readonly #mailboxes = new Map<string, Mailbox>();
   readonly #accounts = new Map<string, RefusedAccount>();
   readonly #certificates = new Map<string, { readonly subject: string; readonly expiresAt: number }>();
+  #credential: ConditionOptions['credential'];
   #trouble: { readonly trouble: string; readonly detail: string; readonly since: number } | undefined;
   #full: { readonly reason: string; readonly since: number } | undefined;
   #parked: { readonly count: number; readonly since: number; readonly last?: LastParked } | undefined;
@@ -62,6 +63,7 @@ export class Conditions {
 
   constructor(options: ConditionOptions) {
     this.#options = options;
+    this.#credential = options.credential;
   }
 
   /** @returns whether it concerns any condition */
@@ -108,7 +110,8 @@ export class Conditions {
   }
 
   #ofDates({ wall }: Moment): readonly Condition[] {
-    const { credential, expiresWithin } = this.#options;
+    const { expiresWithin } = this.#options;
+    const credential = this.#credential;
     const soon = (expiresAt: number): boolean => expiresAt - wall < expiresWithin;
     const since = (expiresAt: number): number => Math.min(wall, expiresAt - expiresWithin);
     return [
@@ -191,6 +194,10 @@ export class Conditions {
       });
     },
     'token.acquired': ({ account }) => void this.#accounts.delete(account),
+    'credential.loaded': ({ expiresAt }) => {
+      const { credential } = this.#options;
+      this.#credential = credential && expiresAt !== undefined ? { ...credential, expiresAt } : undefined;
+    },
     'certificate.loaded': ({ listener, subject, expiresAt }) =>
       void this.#certificates.set(listener, { subject, expiresAt }),
     'item.parked': ({ why, status: { cause, reason } }, at) => {

@@ -346,7 +346,7 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     },
   ],
   'token.warning': [{ event: 'token.warning', account: 'exchange', warning: 'The token carries no roles.' }],
-  'credential.loaded': [{ event: 'credential.loaded', account: 'exchange' }],
+  'credential.loaded': [{ event: 'credential.loaded', account: 'exchange', expiresAt: NOW + 60_000 }],
   'credential.failed': [
     {
       event: 'credential.failed',
