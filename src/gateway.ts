@@ -273,7 +273,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       consoleUrl: web.url(),
       failed: failure.promise,
       reload: async () => {
-        const renewed = renew(exchange.credential, replace, report);
+        const renewed = renew(exchange, replace, report);
         await Promise.all([...certificates.map((certificate) => certificate.reload()), renewed]);
       },
       stop: (why) => (stopping ??= stop(why)),
@@ -458,15 +458,24 @@ function loginAt(
 }
 
 /** Reads the files of the credential anew, and tells what came of it. */
-async function renew(before: CredentialConfig, replace: Replace, report: Report): Promise<void> {
-  const read = await rereadCredential(before);
+async function renew(exchange: ExchangeConfig, replace: Replace, report: Report): Promise<void> {
+  const read = await rereadCredential(exchange.credential);
   if (read === undefined) return;
   const why = read.ok ? replace(read.value) : [read.problem, read.hint].filter((part) => part !== undefined).join('; ');
+  const end = read.ok ? endOfCredential(replacing(exchange, read.value)) : undefined;
   report(
     why === undefined
-      ? { event: 'credential.loaded', account: ROUTE }
+      ? { event: 'credential.loaded', account: ROUTE, ...(end === undefined ? {} : { expiresAt: end.expiresAt }) }
       : { event: 'credential.failed', account: ROUTE, reason: why },
   );
+}
+
+/** exchange.expires is about the secret that stood in the file at the start. */
+function replacing(exchange: ExchangeConfig, credential: CredentialConfig): ExchangeConfig {
+  const { credential: before, expires, ...rest } = exchange;
+  const isSame =
+    before.kind === 'secret' && credential.kind === 'secret' && before.secret.reveal() === credential.secret.reveal();
+  return { ...rest, credential, ...(isSame && expires !== undefined ? { expires } : {}) };
 }
 
 function revealed(credential: Exclude<CredentialConfig, { kind: 'account' }>): Credential {

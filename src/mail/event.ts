@@ -252,8 +252,8 @@ export type Event =
   | { readonly event: 'token.warning'; readonly account: string; readonly warning: string }
   /** What the way out cannot do as configured; said at the start. */
   | { readonly event: 'transport.warning'; readonly transport: string; readonly warning: string }
-  /** Its files were read anew. */
-  | { readonly event: 'credential.loaded'; readonly account: string }
+  /** Its files were read anew. `expiresAt`: its end, epoch milliseconds; absent: not known, whatever was known before. */
+  | { readonly event: 'credential.loaded'; readonly account: string; readonly expiresAt?: number }
   /** What the files hold now cannot be used; the credential before stays in use. */
   | { readonly event: 'credential.failed'; readonly account: string; readonly reason: string }
   | {

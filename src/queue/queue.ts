@@ -101,6 +101,8 @@ const STORE_RETRY = 1_000;
 const DAMAGED_TRIES = 2;
 /** What an aborted attempt may take to settle and to be written down. */
 const GRACE = 1_000;
+/** Milliseconds by which two clocks that go alike may differ. */
+const DUE_EARLY = 1_000;
 /** The longest sleep: a clock that jumps, or another process that adds items, is noticed within it. */
 const LONGEST_SLEEP = 30_000;
 
@@ -132,7 +134,11 @@ class DeliveryQueue implements Queue {
   #isFirst = true;
   #started = false;
   #stopping = false;
+  /** Nothing new starts; what is under way is cut short. */
+  #ending = new AbortController();
   #stopped = new AbortController();
+  /** By item: until when (steady) a server may still be working on an attempt of unclear outcome. The earliest first. */
+  readonly #unclearUntil = new Map<string, number>();
   #endSleep = (): void => undefined;
   /** The store is in trouble: no question to it before this (steady) time. */
   #storeRetryAt = -Infinity;
@@ -166,6 +172,7 @@ class DeliveryQueue implements Queue {
 
   async stop(signal: AbortSignal): Promise<number> {
     this.#stopping = true;
+    this.#ending.abort();
     this.#endSleep();
     let cut = 0;
     let endGrace = (): void => undefined;
@@ -381,6 +388,7 @@ class DeliveryQueue implements Queue {
     const { spool, report, transports } = this.#options;
     const transport = transports.get(item.route);
     if (transport === undefined) throw new Error(`no transport for route ${item.route}`);
+    if (!(await this.#isClear(item))) return this.#giveBack(lane, item);
     const facts = {
       id: item.id,
       messageId: item.messageId,
@@ -458,11 +466,28 @@ class DeliveryQueue implements Queue {
     return made === undefined ? undefined : parts;
   }
 
+  /** A clock that is set forward makes what is in doubt due while the server may still be working on it. */
+  async #isClear({ id }: QueueItem): Promise<boolean> {
+    const wait = (this.#unclearUntil.get(id) ?? -Infinity) - this.#steady();
+    this.#unclearUntil.delete(id);
+    return wait <= DUE_EARLY || (await this.#pause(wait, this.#ending.signal));
+  }
+
+  #noteUnclear({ id }: QueueItem): void {
+    const steady = this.#steady();
+    for (const [old, until] of this.#unclearUntil) {
+      if (until > steady) break;
+      this.#unclearUntil.delete(old);
+    }
+    this.#unclearUntil.set(id, steady + this.#options.verifyAfter);
+  }
+
   /** What should have been a value was thrown. Nobody knows how far the attempt had got, so the item is in doubt. */
   async #bug(lane: LaneState, item: QueueItem, error: unknown): Promise<void> {
     const { report, spool, verifyAfter } = this.#options;
     report({ event: 'bug', where: 'queue', error: asError(error), id: item.id });
     const due = this.#now() + verifyAfter;
+    this.#noteUnclear(item);
     const status = bugStatus(`The queue failed in an unforeseen way; the log's "bug" line has the details`);
     try {
       await this.#write(() => spool.defer(item.id, { due, doubtful: true, status }));
@@ -532,6 +557,7 @@ class DeliveryQueue implements Queue {
         const due = now + Math.max(this.#options.verifyAfter, status.retryAfter ?? 0);
         if (undecidable !== undefined) return this.#park(item, status, undecidable);
         report({ event: 'delivery.unknown', ...facts, status, due });
+        this.#noteUnclear(item);
         if (hold.unanswered(this.#steady(), startedAt, lane.mailbox)) this.#reportHeld(lane, hold);
         await this.#write(() => spool.defer(item.id, { due, doubtful: true, status }));
         lane.due = Math.min(lane.due, due);
@@ -700,9 +726,8 @@ class DeliveryQueue implements Queue {
   }
 
   /** @returns false when the queue stopped meanwhile */
-  #pause(milliseconds: number): Promise<boolean> {
+  #pause(milliseconds: number, stopped = this.#stopped.signal): Promise<boolean> {
     return new Promise((resolve) => {
-      const stopped = this.#stopped.signal;
       const end = (): void => {
         endTimer();
         stopped.removeEventListener('abort', end);

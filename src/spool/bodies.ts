@@ -61,6 +61,12 @@ export class Bodies {
   tidy(): boolean {
     const message = this.#rubbish[0];
     if (message === undefined) return false;
+    // The end of its last item may have been undone with its transaction: then somebody needs it still.
+    const users = this.#data.row('SELECT users FROM message WHERE id = ?', message)?.['users'];
+    if (users !== undefined && Number(users) > 0) {
+      this.#rubbish.shift();
+      return true;
+    }
     const removed = this.#data.run(
       'DELETE FROM chunk WHERE rowid IN (SELECT rowid FROM chunk WHERE message = ? LIMIT ?)',
       message,

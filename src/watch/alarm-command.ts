@@ -4,6 +4,7 @@
  * is asked to end, and killed a moment later. Never rejects.
  */
 import { spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
 import type { Channel, Sent } from './alarm-channel.ts';
 import type { Notice } from './alarm-notice.ts';
 import { noticeJson } from './alarm-notice.ts';
@@ -52,10 +53,14 @@ async function run(
 ): Promise<Sent> {
   const { promise, resolve } = Promise.withResolvers<Sent>();
   const child = spawn(program, words, { env, shell: false, stdio: ['pipe', 'ignore', 'pipe'], windowsHide: true });
+  // Before all else: unheard, it would end the gateway.
+  child.once('error', (error: NodeJS.ErrnoException) => resolve(notStarted(program, error.code ?? error.message)));
+  // Without a file descriptor left there are no pipes, whatever the types say.
+  const { stdin, stderr }: { readonly stdin?: Writable; readonly stderr?: Readable } = child;
   let said = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-KEPT)));
+  stderr?.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-KEPT)));
   // It need not read what it is given.
-  child.stdin.on('error', () => undefined).end(input);
+  stdin?.on('error', () => undefined).end(input);
 
   let killing: NodeJS.Timeout | undefined;
   const onAbort = (): void => {
@@ -63,7 +68,6 @@ async function run(
     killing = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER);
   };
   signal.addEventListener('abort', onAbort, { once: true });
-  child.once('error', (error: NodeJS.ErrnoException) => resolve(notStarted(program, error.code ?? error.message)));
   // Not `close`: something that the program left behind may hold its standard error.
   child.once('exit', (code, killedBy) => setImmediate(() => resolve(endOf(program, code, killedBy, said))));
   if (signal.aborted) onAbort();
@@ -71,7 +75,7 @@ async function run(
   const sent = await promise;
   signal.removeEventListener('abort', onAbort);
   clearTimeout(killing);
-  child.stderr.destroy();
+  stderr?.destroy();
   return sent;
 }
 

@@ -56,6 +56,7 @@ export class Conditions {
   readonly #changed = new Map<string, { readonly cause: string; readonly since: number }>();
   readonly #accounts = new Map<string, RefusedAccount>();
   readonly #certificates = new Map<string, { readonly subject: string; readonly expiresAt: number }>();
+  #credential: ConditionOptions['credential'];
   #trouble: { readonly trouble: string; readonly detail: string; readonly since: number } | undefined;
   #full: { readonly reason: string; readonly since: number } | undefined;
   #parked: { readonly count: number; readonly since: number; readonly last?: LastParked } | undefined;
@@ -63,6 +64,7 @@ export class Conditions {
 
   constructor(options: ConditionOptions) {
     this.#options = options;
+    this.#credential = options.credential;
   }
 
   /** @returns whether it concerns any condition */
@@ -112,7 +114,8 @@ export class Conditions {
   }
 
   #ofDates({ wall }: Moment): readonly Condition[] {
-    const { credential, expiresWithin } = this.#options;
+    const { expiresWithin } = this.#options;
+    const credential = this.#credential;
     const soon = (expiresAt: number): boolean => expiresAt - wall < expiresWithin;
     const since = (expiresAt: number): number => Math.min(wall, expiresAt - expiresWithin);
     return [
@@ -201,6 +204,10 @@ export class Conditions {
       });
     },
     'token.acquired': ({ account }) => void this.#accounts.delete(account),
+    'credential.loaded': ({ expiresAt }) => {
+      const { credential } = this.#options;
+      this.#credential = credential && expiresAt !== undefined ? { ...credential, expiresAt } : undefined;
+    },
     'certificate.loaded': ({ listener, subject, expiresAt }) =>
       void this.#certificates.set(listener, { subject, expiresAt }),
     'item.parked': ({ why, status: { cause, reason } }, at) => {

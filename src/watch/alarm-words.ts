@@ -94,7 +94,7 @@ export function credentialExpiring(kind: 'secret' | 'certificate', expiresAt: nu
   const todo =
     kind === 'secret'
       ? 'Make a new secret in the app registration (Certificates & secrets), put its Value into the configuration (exchange.clientSecret) and its end into exchange.expires, and start the gateway anew. The old one stays good meanwhile.'
-      : 'Make a new certificate, upload it to the app registration (Certificates & secrets), put its files into exchange.certificate, and start the gateway anew. The old one stays good meanwhile.';
+      : 'Make a new certificate, upload it to the app registration (Certificates & secrets), put its files in the place of those of exchange.certificate, and send SIGHUP or start the gateway anew. The old one stays good meanwhile.';
   return {
     reason: kind === 'secret' ? 'secretExpiring' : 'appCertificateExpiring',
     severity: expiresAt > now ? 'warning' : 'critical',

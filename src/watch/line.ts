@@ -360,6 +360,7 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'credential.loaded':
       return line('info', `Credential of ${id(event.account)} read anew, in use from the next login on`, {
         account: id(event.account),
+        expiresAt: optional(event.expiresAt, instant),
       });
     case 'credential.failed':
       return line(

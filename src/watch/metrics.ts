@@ -92,13 +92,13 @@ class GatewayMetrics implements Metrics {
   readonly #heldUntil = new Map<string, number>();
   readonly #expiry = new Map<string, number>();
   readonly #certificates = new Map<string, number>();
-  readonly #credentials: ReadonlyMap<string, number>;
+  readonly #credentials: Map<string, number>;
   /** Identities of the alarms that stand. */
   readonly #alarms = new Map<string, AlarmReason>();
 
   constructor(options: MetricsOptions) {
     this.#now = options.now ?? Date.now;
-    this.#credentials = options.credentials ?? new Map();
+    this.#credentials = new Map(options.credentials);
     this.#meters = metersIn(this.#registry);
     collectDefaultMetrics({ register: this.#registry });
     const m = this.#meters;
@@ -140,9 +140,12 @@ class GatewayMetrics implements Metrics {
       case 'control.failed':
       case 'token.warning':
       case 'transport.warning':
-      case 'credential.loaded':
       case 'credential.failed':
       case 'certificate.expiring':
+        return;
+      case 'credential.loaded':
+        if (event.expiresAt !== undefined) this.#credentials.set(event.account, event.expiresAt);
+        else if (this.#credentials.delete(event.account)) m.credentialRemaining.remove({ account: event.account });
         return;
       case 'listener.open':
         return this.#introduceListener(event.listener);

@@ -194,7 +194,7 @@ describe('credentials', () => {
 });
 
 describe('the certificate of the app registration', () => {
-  it('that ends soon is an alarm at the start, by its own date', async () => {
+  it('that ends soon is an alarm at the start, by its own date, and over when another one is taken on SIGHUP', async () => {
     const [notBefore, notAfter] = [new Date(Date.now() - 60_000), new Date(Date.now() + 5 * 86_400_000)];
     const pair = await makeCertificate({ commonName: 'app', keyType: 'rsa', notBefore, notAfter, use: 'server' });
     const certificate = `{ certFile: ${place.write('a.pem', pair.cert)}, keyFile: ${place.write('a.key', pair.key)} }`;
@@ -205,6 +205,20 @@ describe('the certificate of the app registration', () => {
     );
     const left = await metric(process, 'credential_remaining_seconds{account="exchange"}');
     expect(Math.abs(left - 5 * 86_400)).toBeLessThan(60);
+
+    const next = await makeCertificate({
+      commonName: 'app',
+      keyType: 'rsa',
+      notBefore,
+      notAfter: new Date(Date.now() + 90 * 86_400_000),
+      use: 'server',
+    });
+    place.write('a.pem', next.cert);
+    place.write('a.key', next.key);
+    process.child.kill('SIGHUP');
+    await process.event('credential.loaded');
+    expect(await metric(process, 'credential_remaining_seconds{account="exchange"}')).toBeGreaterThan(89 * 86_400);
+    await notice('recovered', 'appCertificateExpiring');
   });
 });
 

@@ -763,6 +763,45 @@ describe('the clock', () => {
   });
 });
 
+describe('the clock, set forward', () => {
+  it('does not shorten the wait before an unclear outcome is looked into', async () => {
+    let isThere = false;
+    transport.answer = () => unknown;
+    transport.found = () => (isThere ? relayed : { outcome: 'absent' });
+    queue.start();
+    const item = await arrive();
+    await pass(5_000);
+    // For a moment, as a time server that is out of its mind does it.
+    vi.setSystemTime(Date.now() + 3_600_000);
+    await pass(35_000);
+    vi.setSystemTime(Date.now() - 3_600_000);
+    // What an engine does then.
+    const { due } = spool.items.get(item.id) ?? {};
+    if (due !== undefined) spool.due(item.id, due - 3_600_000);
+    await pass(40_000);
+    expect(transport.looked).toEqual([]);
+    isThere = true; // Exchange was still at work
+    await pass(60_000);
+    expect(state(item)).toBe('relayed');
+    expect([transport.looked.length, transport.sent.length]).toEqual([1, 1]);
+  });
+
+  it('lets the gateway stop while such a wait lasts', async () => {
+    transport.answer = () => unknown;
+    queue.start();
+    const item = await arrive();
+    await pass(5_000);
+    vi.setSystemTime(Date.now() + 3_600_000);
+    await pass(35_000);
+    const stopped = queue.stop(AbortSignal.abort());
+    await pass(10);
+    await stopped;
+    expect(state(item)).toBe('queued');
+    expect(spool.items.get(item.id)).toMatchObject({ doubtful: true, attempts: 1 });
+    expect(transport.looked).toEqual([]);
+  });
+});
+
 describe('pace', () => {
   it('is remembered for a mailbox that was idle for a moment', async () => {
     build({ pace: { concurrency: 4, perMinute: 30 } });

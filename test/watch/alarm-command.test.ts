@@ -1,4 +1,5 @@
 /** Real programs, told of an alarm. */
+import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -96,6 +97,24 @@ describe('a program', () => {
       chmodSync(file, 0o600);
     }
     expect(await run([file])).toEqual({ ok: false, failure: `${file}: ${why}`, final: true });
+  });
+
+  it('for which no file descriptor is left does not take the gateway down', async () => {
+    const channel = JSON.stringify(new URL('../../src/watch/alarm-command.ts', import.meta.url).href);
+    const text = `
+      const { openSync } = await import('node:fs');
+      const { commandChannel } = await import(${channel});
+      const send = () => commandChannel('pager', ['true'], {}).send(${JSON.stringify(notice())}, new AbortController().signal);
+      try { for (;;) openSync('/dev/null', 'r'); } catch {}
+      const sent = await send();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      process.stdout.write(JSON.stringify(sent));`;
+    const limited = ['-c', 'ulimit -n 64; exec "$0" --input-type=module -e "$1"', process.execPath, text];
+    const { stdout, stderr } = spawnSync('sh', limited, { encoding: 'utf8', timeout: 20_000 });
+    expect({ stdout, stderr }).toEqual({
+      stdout: JSON.stringify({ ok: false, failure: 'true: it cannot be started (EMFILE)', final: false }),
+      stderr: '',
+    });
   });
 
   it('is not started by an abort that came before', async () => {

@@ -362,7 +362,7 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
   'transport.warning': [
     { event: 'transport.warning', transport: 'graph', warning: 'Graph keeps a copy in Sent Items.' },
   ],
-  'credential.loaded': [{ event: 'credential.loaded', account: 'exchange' }],
+  'credential.loaded': [{ event: 'credential.loaded', account: 'exchange', expiresAt: NOW + 60_000 }],
   'credential.failed': [
     {
       event: 'credential.failed',

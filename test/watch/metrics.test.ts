@@ -197,7 +197,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   ],
   'token.warning': [[]],
   'transport.warning': [[]],
-  'credential.loaded': [[]],
+  'credential.loaded': [['credential_remaining_seconds{account="exchange"} = 60']],
   'credential.failed': [[]],
   'spool.open': [[]],
   'spool.trouble': [['spool_trouble +1', 'spool_troubles_total +1']],
@@ -337,6 +337,10 @@ describe('over a sequence', () => {
     expect(await left(watched)).toBe(86_400);
     now += 100_000_000;
     expect(await left(watched)).toBe(0);
+    watched.report({ event: 'credential.loaded', account: 'exchange', expiresAt: now + 60_000 });
+    expect(await left(watched)).toBe(60);
+    watched.report({ event: 'credential.loaded', account: 'exchange' });
+    expect(await left(watched)).toBeUndefined();
   });
 
   it('the seconds to a token’s expiry run down to 0', async () => {
