@@ -276,6 +276,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       reload: async () => {
         const renewed = renew(exchange.credential, replace, report);
         await Promise.all([...certificates.map((certificate) => certificate.reload()), renewed]);
+        queue.mended();
       },
       stop: (why) => (stopping ??= stop(why)),
     };
