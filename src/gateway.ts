@@ -275,6 +275,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       reload: async () => {
         const renewed = renew(exchange, replace, report);
         await Promise.all([...certificates.map((certificate) => certificate.reload()), renewed]);
+        queue.mended();
       },
       stop: (why) => (stopping ??= stop(why)),
     };

@@ -37,14 +37,25 @@ export function accountAuthorizer(options: AccountOptions): AccountAuthorizer {
   const gate = new Gate(options.now ?? (() => performance.now()));
   let { account } = options;
   let ways = waysOf(options, account);
+  /** By the account of the moment: what the one before it came to, which was replaced meanwhile, says nothing of it. */
+  const open = (signal: AbortSignal): Promise<Opened<Way>> =>
+    gate.through(async () => {
+      for (;;) {
+        const mine = ways;
+        const opened = await mine.open(signal);
+        if (mine === ways) return opened;
+        if (opened.ok) opened.way.close();
+        if (signal.aborted) return ABORTED;
+      }
+    }, signal);
   return {
     async send(make, signal) {
       for (let refusals = 0; ;) {
-        const { open, idle } = ways;
-        const kept = idle.pop();
-        const opened: Opened<Way> = kept ? { ok: true, way: kept } : await gate.through(() => open(signal), signal);
+        const kept = ways.idle.pop();
+        const opened: Opened<Way> = kept ? { ok: true, way: kept } : await open(signal);
         if (!opened.ok) return opened;
         const { way } = opened;
+        const { idle } = ways;
         try {
           const response = await way.request(make());
           if (response.status !== 401) return { ok: true, response: watched(response, way, idle) };

@@ -2,20 +2,14 @@
  * Why an HTTP request got no usable answer, in words for the person who has to act, and how far the request had come:
  * the one thing that decides whether it may be sent again. Never holds a path, a query, a header or a login.
  */
+import { offeredInWords } from '../tls/offered.ts';
+import type { OfferedCertificate } from '../tls/offered.ts';
 
 /**
  * connect: nothing of the request was handed to a socket. sending: a part was, never its last octet, so the server cannot
  * have acted on it. sent: the last octet was handed over, the server may have acted. receiving: an answer had begun.
  */
 export type HttpStage = 'connect' | 'sending' | 'sent' | 'receiving';
-
-/** The certificate a server offered, for the operator who has to decide whether to trust its issuer. */
-export interface OfferedCertificate {
-  readonly subject: string;
-  readonly issuer: string;
-  /** As the certificate writes it. */
-  readonly validTo: string;
-}
 
 export class HttpFailure extends Error {
   override readonly name = 'HttpFailure';
@@ -76,10 +70,7 @@ function beforeSending(
   where: string,
   offered: OfferedCertificate | undefined,
 ): string | undefined {
-  const shown =
-    offered === undefined
-      ? ''
-      : `; the certificate offered is for "${offered.subject}", issued by "${offered.issuer}", valid to ${offered.validTo}`;
+  const shown = offeredInWords(offered);
   switch (code) {
     case 'ENOTFOUND':
       return `the name of ${peer} is not known to DNS (ENOTFOUND); check its spelling, this machine's DNS, or whether a proxy is needed`;

@@ -6,18 +6,12 @@
  */
 import type { Socket } from 'node:net';
 import { finished, pipeline, Readable, type Transform } from 'node:stream';
-import {
-  createSecureContext,
-  getCACertificates,
-  type PeerCertificate,
-  type SecureContext,
-  type SecureVersion,
-  TLSSocket,
-} from 'node:tls';
+import { createSecureContext, getCACertificates, type SecureContext, type SecureVersion, TLSSocket } from 'node:tls';
 import { X509Certificate } from 'node:crypto';
 import { createGunzip, createInflate } from 'node:zlib';
 import { Agent, buildConnector, type Dispatcher } from 'undici';
-import { codeOf, ConnectError, describe, HttpFailure, type HttpStage, type OfferedCertificate } from './failure.ts';
+import { codeOf, ConnectError, describe, HttpFailure, type HttpStage } from './failure.ts';
+import { watchOffered, type OfferedCertificate } from '../tls/offered.ts';
 import { chooseProxy, openTunnel, type ProxyOptions } from './proxy.ts';
 
 export { HttpFailure, type HttpStage } from './failure.ts';
@@ -356,14 +350,13 @@ function connectorOf(options: HttpOptions, resumes: boolean): Connector {
 /** Makes every failure a ConnectError that keeps what the server showed: after a failed check the socket no longer knows the certificate. */
 function telling(connect: Connector): Connector {
   return (target, callback) => {
-    let certificate: OfferedCertificate | undefined;
+    let certificate = (): OfferedCertificate | undefined => undefined;
     // The declared type forgets that the socket is returned.
     const made = connect(target, (...[error, socket]) => {
       if (error === null) callback(null, socket);
-      else callback(new ConnectError(codeOf(error), error.message, { certificate, cause: error }), null);
+      else callback(new ConnectError(codeOf(error), error.message, { certificate: certificate(), cause: error }), null);
     }) as unknown as TLSSocket | undefined;
-    if (target.protocol !== 'https:') return;
-    made?.prependListener('secure', () => void (certificate = offered(made.getPeerCertificate())));
+    if (target.protocol === 'https:' && made !== undefined) certificate = watchOffered(made);
   };
 }
 
@@ -397,13 +390,4 @@ function contextOf(extra: string | readonly string[], tls: TlsLimits): SecureCon
       { cause: error },
     );
   }
-}
-
-function offered(peer: PeerCertificate): OfferedCertificate | undefined {
-  if (peer.subject === undefined) return undefined;
-  return { subject: nameIn(peer.subject), issuer: nameIn(peer.issuer), validTo: peer.valid_to };
-}
-
-function nameIn(fields: PeerCertificate['subject']): string {
-  return String(fields.CN ?? fields.O ?? 'unnamed');
 }

@@ -4,8 +4,9 @@
  */
 import { request as overHttp } from 'node:http';
 import { request as overHttps } from 'node:https';
-import type { Socket } from 'node:net';
-import type { SecureContext } from 'node:tls';
+import { isIP, type Socket } from 'node:net';
+import { type SecureContext, TLSSocket } from 'node:tls';
+import { watchOffered, type OfferedCertificate } from '../tls/offered.ts';
 import { codeOf, ConnectError } from './failure.ts';
 
 export interface ProxyOptions {
@@ -54,14 +55,21 @@ export function openTunnel(wanted: Tunnel, done: (error: ConnectError | null, so
   const { proxy, hostname } = wanted;
   const path = `${hostname.includes(':') ? `[${hostname}]` : hostname}:${wanted.port}`;
   const secure = proxy.protocol === 'https:';
+  const host = proxy.hostname.replace(/^\[|\]$/g, '');
   const request = (secure ? overHttps : overHttp)({
-    host: proxy.hostname.replace(/^\[|\]$/g, ''),
+    host,
+    // Node would take the name in the Host field, which is that of the server behind it.
+    ...(secure ? { servername: isIP(host) === 0 ? host : '' } : {}),
     port: proxy.port || (secure ? 443 : 80),
     method: 'CONNECT',
     path,
     headers: { host: path, ...loginOf(proxy) },
     agent: false,
     ...(secure && wanted.secureContext ? { secureContext: wanted.secureContext } : {}),
+  });
+  let certificate = (): OfferedCertificate | undefined => undefined;
+  request.once('socket', (socket) => {
+    if (socket instanceof TLSSocket) certificate = watchOffered(socket);
   });
   let told = false;
   const tell = (error: ConnectError | null, socket: Socket | null): void => {
@@ -71,8 +79,10 @@ export function openTunnel(wanted: Tunnel, done: (error: ConnectError | null, so
     if (error) request.destroy();
     done(error, socket);
   };
-  const fail = (code: string, cause?: unknown): void =>
-    tell(new ConnectError(code, 'there is no tunnel through the proxy', { proxy: proxy.host, cause }), null);
+  const fail = (code: string, cause?: unknown): void => {
+    const detail = { proxy: proxy.host, certificate: certificate(), cause };
+    tell(new ConnectError(code, 'there is no tunnel through the proxy', detail), null);
+  };
   const timer = setTimeout(() => fail('PROXY_TIMEOUT'), wanted.timeout);
 
   request.on('error', (error) => {
@@ -93,8 +103,17 @@ export function openTunnel(wanted: Tunnel, done: (error: ConnectError | null, so
 
 function loginOf(proxy: URL): Record<string, string> {
   if (proxy.username === '') return {};
-  const login = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
+  const login = `${decoded(proxy.username)}:${decoded(proxy.password)}`;
   return { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` };
+}
+
+/** A per cent sign that begins no octet stands for itself. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text.replace(/(?:%[0-9a-f]{2})+/gi, (octets) => Buffer.from(octets.replaceAll('%', ''), 'hex').toString());
+  }
 }
 
 /** NO_PROXY as curl and most programs read it. */

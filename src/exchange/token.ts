@@ -186,10 +186,13 @@ export function createTokenProvider(options: TokenOptions): RenewableTokenProvid
 
   const once = async (): Promise<Token | TokenFailure> => {
     const begun = now();
-    const answer = await request(closing.signal);
+    const used = request;
+    const answer = await used(closing.signal);
     // A refused token is given out again if no other can be had: servers answer 401 for passing reasons too.
     refused = undefined;
     if (closing.signal.aborted) return CLOSED;
+    // Replaced meanwhile: what was refused to the credential before says nothing of this one.
+    if (used !== request && !answer.ok && answer.misconfigured) return await once();
     const outcome = answer.ok ? succeeded(answer, begun) : failed(answer, begun);
     arm();
     return outcome;

@@ -48,6 +48,13 @@ export class RouteHold {
     return isOdd ? this.#held.untriedUntil : this.#held.until;
   }
 
+  /** Somebody says that the configuration is right now: the next probe may start at once. */
+  mended(now: number): void {
+    if (this.#held?.why.misconfigured !== true) return;
+    this.#held.until = Math.min(this.#held.until, now);
+    this.#held.untriedUntil = Math.min(this.#held.untriedUntil, now);
+  }
+
   /** Whether this mailbox was refused since the hold began. */
   wasRefused(mailbox: string): boolean {
     return this.#refused.has(mailbox);

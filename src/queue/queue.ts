@@ -66,6 +66,8 @@ export interface Queue {
   start(): void;
   /** A message for this lane has become durable. */
   arrived(lane: LaneKey): void;
+  /** Somebody has mended the configuration, perhaps: routes that are held for it are tried at once. */
+  mended(): void;
   /**
    * Starts nothing new and waits for what is under way; aborts it when `signal` does, and a second later waits for
    * nothing any more. @returns attempts cut short
@@ -167,6 +169,11 @@ class DeliveryQueue implements Queue {
     const lane = this.#lane(key);
     lane.arrivals++;
     lane.due = Math.min(lane.due, this.#now());
+    this.#wake();
+  }
+
+  mended(): void {
+    for (const hold of this.#holds.values()) hold.mended(this.#steady());
     this.#wake();
   }
 

@@ -9,7 +9,7 @@ import type { AccountAuthorizer } from '../../src/exchange/account.ts';
 import { accountAuthorizer, REFUSED_PAUSE } from '../../src/exchange/account.ts';
 import type { Ews } from '../../src/exchange/ews.ts';
 import { createEws } from '../../src/exchange/ews.ts';
-import type { HttpWithLanes } from '../../src/exchange/http.ts';
+import type { HttpRequest, HttpWithLanes } from '../../src/exchange/http.ts';
 import { createHttp } from '../../src/exchange/http.ts';
 import type { Sandbox, SandboxOptions } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
@@ -145,6 +145,37 @@ describe.each(LOGINS)('%s', (login) => {
     const { ews, sandbox } = await site(login);
     await sandbox.stop();
     expect(await ews.send(message(), never)).toMatchObject({ outcome: 'delayed', cause: 'ECONNREFUSED' });
+  });
+});
+
+describe('a new password', () => {
+  it('is not kept waiting by logins with the old one that are under way or in the queue', async () => {
+    const asked: string[] = [];
+    const first = Promise.withResolvers<void>();
+    const right = `Basic ${Buffer.from('svc-gateway:right').toString('base64')}`;
+    const http: HttpWithLanes = {
+      async request({ headers }) {
+        const field = headers['authorization'] ?? '';
+        asked.push(field);
+        if (asked.length === 1) await first.promise;
+        const status = field === right ? 200 : 401;
+        const body = (async function* () {})();
+        return { status, headers: { 'www-authenticate': 'Basic' }, body, text: async () => '', discard() {} };
+      },
+      lane: () => {
+        throw new Error('Basic needs none');
+      },
+      close: async () => {},
+    };
+    const account = { username: 'svc-gateway', domain: '', password: 'wrong' };
+    const authorizer = accountAuthorizer({ http, url: 'https://x/', userAgent: 'test', login: 'basic', account });
+    const make = (): HttpRequest => ({ method: 'POST', url: 'https://x/', headers: {} });
+    const both = [authorizer.send(make, never), authorizer.send(make, never)];
+    await expect.poll(() => asked.length).toBe(1);
+    authorizer.replace({ ...account, password: 'right' });
+    first.resolve();
+    for (const one of both) expect(await one).toMatchObject({ ok: true, response: { status: 200 } });
+    expect(asked.filter((field) => field !== right)).toHaveLength(1);
   });
 });
 

@@ -1,6 +1,7 @@
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createHttp, HttpFailure, type HttpOptions } from '../../src/exchange/http.ts';
 import { chooseProxy } from '../../src/exchange/proxy.ts';
@@ -29,11 +30,12 @@ interface Seen {
 
 const none: RequestListener = (_request, response) => void response.writeHead(500).end();
 
-/** A proxy that opens tunnels, or answers with `status`. */
+/** A proxy that opens tunnels (to `to`, whatever was asked for), or answers with `status`. */
 async function proxy(
-  options: { status?: number; tls?: { cert: string; key: string } } = {},
-): Promise<{ port: number; seen: Seen[] }> {
+  options: { status?: number; tls?: { cert: string; key: string }; to?: string } = {},
+): Promise<{ port: number; seen: Seen[]; names: unknown[] }> {
   const seen: Seen[] = [];
+  const names: unknown[] = [];
   const server = options.tls ? createHttpsServer(options.tls, none) : createHttpServer(none);
   server.on('connect', (request, socket, head) => {
     seen.push({ target: request.url, login: request.headers['proxy-authorization'] });
@@ -42,7 +44,7 @@ async function proxy(
       socket.end(`HTTP/1.1 ${options.status} No\r\nContent-Length: 2\r\n\r\nno`);
       return;
     }
-    const [host, port] = (request.url ?? '').split(':');
+    const [host, port] = (options.to ?? request.url ?? '').split(':');
     const onward = connect(Number(port), host, () => {
       socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
       onward.write(head);
@@ -50,7 +52,8 @@ async function proxy(
     });
     onward.on('error', () => socket.destroy());
   });
-  return { port: await listen(server), seen };
+  server.on('secureConnection', (socket: TLSSocket) => void names.push(socket.servername));
+  return { port: await listen(server), seen, names };
 }
 
 async function target(tls?: {
@@ -111,6 +114,33 @@ describe('through a proxy', () => {
     expect(through.seen).toEqual([{ target: new URL(server.url).host, login: undefined }]);
     const secure = await target(tls);
     expect(await post({ ca: tls.ca, proxy: `https://127.0.0.1:${through.port}` }, secure.url)).toBe('through');
+  });
+
+  it('that is checked by its own name when it is reached over TLS, not by that of the server behind it', async () => {
+    const tls = await createCertificate();
+    const server = await target();
+    const through = await proxy({ tls, to: new URL(server.url).host });
+    const url = 'http://exchange.contoso.test/';
+    expect(await post({ ca: tls.ca, proxy: `https://localhost:${through.port}` }, url)).toBe('through');
+    expect(through.seen).toEqual([{ target: 'exchange.contoso.test:80', login: undefined }]);
+    expect(through.names).toEqual(['localhost']);
+    const failure = await failureOf(post({ proxy: `https://localhost:${through.port}` }, url));
+    expect(failure.message).toMatch(
+      /^the certificate of the proxy localhost:\d+ is not trusted .*issued by "smtp2exchange sandbox CA \w+".*caFile/,
+    );
+  });
+
+  it('with a login that holds a bare per cent sign', async () => {
+    const [through, server] = [await proxy(), await target()];
+    expect(await post({ proxy: `http://us%40er:p%C3%A4100%@127.0.0.1:${through.port}` }, server.url)).toBe('through');
+    expect(through.seen[0]?.login).toBe(`Basic ${Buffer.from('us@er:pä100%').toString('base64')}`);
+  });
+
+  it('to an IPv6 address', async () => {
+    const server = await target();
+    const through = await proxy({ to: new URL(server.url).host });
+    expect(await post({ proxy: `http://127.0.0.1:${through.port}` }, 'http://[2001:db8::1]:8080/')).toBe('through');
+    expect(through.seen[0]?.target).toBe('[2001:db8::1]:8080');
   });
 
   it('not for hosts that noProxy names', async () => {

@@ -165,6 +165,18 @@ describe('another credential', () => {
     expect(await got(from)).toMatchObject({ for: sandbox.clientId });
   });
 
+  it('is not kept waiting by a request with the old one that is under way', async () => {
+    const from = provide({ kind, secret: 'wrong' }, sandbox.clientId, sandbox.authority);
+    const { token: before } = sandbox.identity.requests;
+    sandbox.identity.faults.push({ delayMs: 200 });
+    const waiting = got(from);
+    await expect.poll(() => sandbox.identity.faults.pending).toBe(0);
+    expect(from.replace({ kind, secret: sandbox.clientSecret })).toBeUndefined();
+    expect(await waiting).toMatchObject({ for: sandbox.clientId });
+    expect(from.state()).not.toHaveProperty('lastFailure');
+    expect(sandbox.identity.requests.token).toBe(before + 2);
+  });
+
   it('stays away if it cannot be used', async () => {
     const from = provide({ kind, secret: sandbox.clientSecret }, sandbox.clientId, sandbox.authority);
     expect(from.replace({ kind, secret: ' ' })).toMatch(/is empty/);

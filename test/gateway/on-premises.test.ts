@@ -87,7 +87,7 @@ it.each(['ntlm', 'basic'])(
   },
 );
 
-it('holds mail where the password is wrong, tries it once, and says what to do', async () => {
+it('holds mail where the password is wrong, tries it once, says what to do, and goes on at SIGHUP', async () => {
   sandbox.accounts.accounts = [{ ...ACCOUNT, password: 'another' }];
   const port = await start('ntlm');
   await send(port, 'one');
@@ -95,4 +95,9 @@ it('holds mail where the password is wrong, tries it once, and says what to do',
   const held = await gateway?.event('route.held');
   expect(held).toMatchObject({ cause: 'LOGIN_REFUSED' });
   expect(sandbox.accounts.tries).toEqual({ right: 0, wrong: 1 });
+  renameSync(place.write('password.new', 'another\n'), join(place.path, 'password'));
+  gateway?.child.kill('SIGHUP');
+  // At once, as the reason says, and not a quarter of an hour later.
+  await arrived(2);
+  expect(sandbox.accounts.tries.wrong).toBe(1);
 });

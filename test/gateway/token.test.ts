@@ -2,9 +2,11 @@
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
+import { renameSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { sendMail } from '../../src/smtp/client.ts';
 import { configText } from './config-text.ts';
 import type { Folder } from './process.ts';
 import { folder, GatewayProcess } from './process.ts';
@@ -55,6 +57,23 @@ it('with a wrong secret: the log says what to do, and mail is accepted', async (
   });
   expect(await metrics()).toMatch(/^smtp2exchange_token_failures_total\{.*cause="AADSTS7000215".*\} 1$/m);
   expect((await process.stop()).code).toBe(0);
+});
+
+it('with a wrong secret in a file: SIGHUP lets mail go at once that waited for the right one', async () => {
+  const file = place.write('secret', 'wrong\n');
+  const text = configText({
+    sandbox,
+    caFile: place.write('ca.pem', sandbox.ca),
+    more: `spool: { sqlite: ${place.path}/spool.db }`,
+  }).replace(/clientSecret: .*/, `clientSecretFile: ${file}`);
+  const process = (gateway = new GatewayProcess(place.write('config.yaml', text)));
+  const from = 'notifications@contoso.com';
+  await sendMail({ host: '127.0.0.1', port: await process.ready() }, { from, to: [from], subject: 'x', text: 'x' });
+  expect(await process.event('route.held')).toMatchObject({ cause: 'AADSTS7000215', misconfigured: true });
+  renameSync(place.write('secret.new', sandbox.clientSecret), file);
+  process.child.kill('SIGHUP');
+  await process.event('delivery.relayed', 15);
+  expect(process.lines.filter(({ event }) => event === 'route.released')).toHaveLength(1);
 });
 
 it('from an identity server that never answers: neither start nor stop waits for it', async () => {
