@@ -1,7 +1,8 @@
 /** `run`: the gateway, until it is asked to stop. */
 import { once } from 'node:events';
 import { loadConfig, renderFaults } from '../config/load.ts';
-import { startGateway, StartError } from '../gateway.ts';
+import { StartError } from '../assembly/start-error.ts';
+import { startGateway } from '../gateway.ts';
 import type { Gateway, GatewayOptions } from '../gateway.ts';
 import type { Config } from '../config/config.ts';
 import type { Command } from './command.ts';

@@ -27,7 +27,7 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkFirst(settings, context);
   checkAlarms(settings, context);
   checkSubmission(settings, context);
-  checkGraph(settings, context);
+  checkTransport(settings, context);
 }
 
 function checkTls(listener: SoundListener, path: Path, { fault, wasGiven }: Context): void {
@@ -123,23 +123,26 @@ function checkCarried({ exchange }: SoundSettings, { fault }: Context): void {
   });
 }
 
-/** What Graph cannot do, or does in its own way, is not taken in silence. */
-function checkGraph({ exchange }: SoundSettings, { fault, wasGiven }: Context): void {
-  if (exchange?.transport !== 'graph') return;
-  if (exchange.cloud === 'onPremises') {
+/** What a transport cannot do, or has no use for, is not taken in silence. */
+function checkTransport({ exchange }: SoundSettings, { fault, wasGiven }: Context): void {
+  const { transport, cloud, returnToEws } = exchange ?? {};
+  if (transport === undefined) return;
+  const usesGraph = transport === 'graph' || transport === 'auto';
+  if (usesGraph && cloud === 'onPremises') {
     fault(
       ['exchange', 'transport'],
-      'is graph, but cloud is onPremises',
+      `is ${transport}, but cloud is onPremises`,
       'Microsoft Graph is in Exchange Online only; set ews or smtp',
     );
   }
-  if (wasGiven(['exchange', 'twoStep'])) {
-    fault(
-      ['exchange', 'twoStep'],
-      'is given, but transport is graph',
-      'there everything above 3 MB goes as a draft, and nothing else; remove it',
-    );
+  const useless = (key: string, hint: string): void => {
+    if (wasGiven(['exchange', key])) fault(['exchange', key], `is given, but transport is ${transport}`, hint);
+  };
+  if (transport === 'graph') {
+    useless('twoStep', 'there everything above 3 MB goes as a draft, and nothing else; remove it');
+    useless('scope', 'it is for EWS and SMTP; set graphScope');
   }
+  if (transport !== 'auto' && returnToEws === true) useless('returnToEws', 'it is for auto; remove it');
 }
 
 function checkFirst({ pacing }: SoundSettings, { fault }: Context): void {

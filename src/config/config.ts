@@ -171,7 +171,9 @@ export interface SenderRuleConfig {
 
 export interface ExchangeConfig {
   readonly cloud: Cloud;
-  readonly transport: 'ews' | 'graph' | 'smtp';
+  readonly transport: 'ews' | 'graph' | 'auto' | 'smtp';
+  /** Only with transport auto: EWS is taken again when it is open again. */
+  readonly returnToEws: boolean;
   /** Only with transport smtp. */
   readonly smtp?: SmtpConfig;
   /** Empty with a managed identity, and on-premises. */
@@ -192,6 +194,8 @@ export interface ExchangeConfig {
   readonly authority: string;
   /** Of the token for the transport. Empty on-premises. */
   readonly scope: string;
+  /** For Microsoft Graph. Empty on-premises. */
+  readonly graphScope: string;
   /** With its version, without a slash at its end. Empty on-premises. */
   readonly graphUrl: string;
   readonly minTls: '1.0' | '1.1' | '1.2' | '1.3';

@@ -16,6 +16,7 @@ const OF_APP = [
   'authority',
   'scope',
   'graphUrl',
+  'graphScope',
 ] as const;
 const OF_ACCOUNT = ['username', 'domain', 'password', 'passwordFile', 'login'] as const;
 const CREDENTIALS = ['clientSecret', 'clientSecretFile', 'certificate', 'managedIdentity', 'workloadIdentity'] as const;

@@ -233,12 +233,14 @@ function exchangeOf(exchange: Settings['exchange'], fetched: Fetched, folder: st
     carryHeaders,
     twoStep,
     proxy,
+    returnToEws,
     timeouts,
   } = exchange;
   const usual = cloud === 'onPremises' ? NOWHERE : addressesOf(cloud, tenantId);
   return {
     cloud,
     transport,
+    returnToEws,
     ...(transport === 'smtp' && { smtp: smtpOf(exchange.smtp, cloud, fetched.smtpPassword) }),
     tenantId,
     clientId,
@@ -255,7 +257,8 @@ function exchangeOf(exchange: Settings['exchange'], fetched: Fetched, folder: st
         : exchange.authority === undefined
           ? usual.authority
           : withTenant(exchange.authority, tenantId),
-    scope: exchange.scope ?? (transport === 'graph' ? usual.graphScope : usual.scope),
+    scope: exchange.scope ?? usual.scope,
+    graphScope: exchange.graphScope ?? usual.graphScope,
     minTls,
     ...(fetched.ca !== undefined && { ca: fetched.ca }),
     proxy: proxy instanceof Secret ? { proxy } : fetched.proxy,

@@ -102,10 +102,14 @@ const exchange = section('Where mail goes, and as whom.', {
   ),
   transport: orElse(
     choice(
-      'How mail is handed over. ews: Exchange Web Services; graph: Microsoft Graph (Exchange Online only); smtp: SMTP submission, see smtp.',
-      ['ews', 'graph', 'smtp'],
+      'How mail is handed over. ews: Exchange Web Services; graph: Microsoft Graph (Exchange Online only); auto: ews while it is open to the gateway, then graph for good; smtp: SMTP submission, see smtp.',
+      ['ews', 'graph', 'auto', 'smtp'],
     ),
     'ews',
+  ),
+  returnToEws: orElse(
+    flag('With transport auto: EWS is taken again when it is found open again. It is looked at once an hour.'),
+    false,
   ),
   smtp: orElse(submission, {}),
   tenantId: optional(
@@ -208,8 +212,11 @@ const exchange = section('Where mail goes, and as whom.', {
     url('Address of the identity server. The tenant is added if it has no path.', false, "the cloud's"),
   ),
   scope: optional(
+    text({ description: 'Scope of the access token for EWS and SMTP.', kind: 'text', otherwise: "the cloud's" }, scope),
+  ),
+  graphScope: optional(
     text(
-      { description: 'Scope of the access token for the transport chosen.', kind: 'text', otherwise: "the cloud's" },
+      { description: 'Scope of the access token for Microsoft Graph.', kind: 'text', otherwise: "the cloud's" },
       scope,
     ),
   ),

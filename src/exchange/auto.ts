@@ -38,7 +38,7 @@ export interface AutoOptions {
   readonly store: ChangeOverStore;
   readonly report: Report;
   /** Gives the present access token for EWS back: the next attempt gets a new one. */
-  readonly renewToken: () => void;
+  readonly renewToken: () => Promise<void>;
   /** Whether EWS is open to this application, asked by something that does nothing in the mailbox. */
   readonly probe: (mailbox: string, signal: AbortSignal) => Promise<boolean>;
   /** EWS is taken again once it is open. */
@@ -129,7 +129,7 @@ class Auto implements Transport {
     if (this.#refused !== undefined && begun > this.#refused.at) return await this.#changeOver('graph', status.cause);
     if (this.#refused === undefined) {
       this.#refused = { at: this.#now };
-      this.#options.renewToken();
+      void this.#options.renewToken();
     }
     // Not yet a case for a person, who would be called for it.
     return { ...status, code: '4.4.1', retryAfter: SECOND_LOOK };

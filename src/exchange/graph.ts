@@ -28,16 +28,14 @@ import { graphCall } from './graph-call.ts';
 import { accepted, inBase64, isPermission, sealedTooLarge, sendByDraft } from './graph-draft.ts';
 import type { DraftOptions, ReadMessage } from './graph-draft.ts';
 import { findInFolder } from './graph-find.ts';
+import { foundSent, heldBack, refusedLook } from './looked.ts';
 import { attachedAs, fileAttachment, isSealed, MARK_FIELD, messageJson } from './graph-message.ts';
 import {
   aborted,
-  foundSent,
   headerTooLarge,
-  heldBack,
   MAX_HEADER_SIZE,
   PRECIOUS_FIELD,
   readHeader,
-  refusedLook,
   replaceHeader,
   SizeMismatch,
   unreadable,

@@ -16,10 +16,11 @@ import { fieldValue, headerBlock, joinHeader, splitHeader } from '../mail/header
 import type { HeaderField } from '../mail/header.ts';
 import { applyEnvelope } from '../mail/recipients.ts';
 import { SpoolError } from '../mail/spool.ts';
-import type { Delayed, DeliveryStatus, Failed, Relayed, Verification } from '../mail/status.ts';
+import type { Delayed, DeliveryStatus, Failed, Verification } from '../mail/status.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
 import { FOLDERS } from './ews.ts';
 import type { Ews, FolderName, NewMessage } from './ews.ts';
+import { foundSent, heldBack, refusedLook } from './looked.ts';
 import { readProperties } from './properties.ts';
 import { TwoStep } from './two-step.ts';
 
@@ -43,8 +44,6 @@ export interface ExchangeTransportOptions {
 export const MAX_HEADER_SIZE = 1024 * 1024;
 /** Pages of matches looked through; more mail of one Message-ID is no evidence any more. */
 export const MAX_PAGES = 20;
-/** Milliseconds until a message found in Outbox or Drafts is looked for again. */
-const LOOK_AGAIN = 300_000;
 
 /** `X-Precious: yes`: its sender wants no doubt about it. For the gateway only, so it goes no further. */
 export const PRECIOUS_FIELD = 'x-precious';
@@ -230,39 +229,6 @@ async function look(
     if (!found.more || found.marks.length === 0) return isUnmarked ? 'unmarked' : 'absent';
   }
   return 'unmarked';
-}
-
-/**
- * A question has no recipient or content that could be wrong, so what Exchange says of it tells nothing about the message,
- * and nothing that allows sending it again: it is asked again a number of times, then an operator decides.
- */
-export function refusedLook({ cause, reason, text }: Failed): Delayed {
-  return {
-    outcome: 'delayed',
-    code: '4.4.7',
-    reach: 'message',
-    capped: true,
-    cause,
-    text: 'It could not be established whether the message was delivered',
-    reason: `Exchange refuses to be asked whether it has sent the message: ${reason ?? text}`,
-  };
-}
-
-export function foundSent(): Relayed {
-  return { outcome: 'relayed', code: '2.0.0', cause: 'found in Sent Items', text: 'Accepted by Exchange' };
-}
-
-export function heldBack(folders: readonly FolderName[]): Delayed {
-  const where = folders.map((folder) => (folder === 'outbox' ? 'Outbox' : 'Drafts')).join(' and ');
-  return {
-    outcome: 'delayed',
-    code: '4.4.7',
-    reach: 'message',
-    retryAfter: LOOK_AGAIN,
-    cause: `found in ${where}`,
-    text: 'The mail server has taken the message and not sent it yet',
-    reason: `Exchange has the message in ${where} of the sending mailbox and has not sent it: it holds mail back above 30 messages a minute, or it refused the sender and left a draft. It is not sent again while it lies there; send or delete it there to decide`,
-  };
 }
 
 export function aborted(): Delayed {

@@ -13,6 +13,7 @@ import type { Delayed, DeliveryStatus, Relayed, Unknown, Verification } from '..
 import type { Outgoing } from '../mail/transport.ts';
 import type { Draft, FoundDraft, Saved } from './drafts.ts';
 import type { Ews, NewMessage } from './ews.ts';
+import { refusedLook } from './looked.ts';
 
 /** Words of the journal. saving: no draft was sent yet. sending: the sending of the draft with the id that follows has begun. */
 const SAVING = 'saving a draft';
@@ -106,7 +107,7 @@ export class TwoStep {
     if (last === SAVING) return { sent: false };
     if (last?.startsWith(SENDING) !== true) return undefined;
     const asked = await this.#ews.drafts.get(outgoing.item.mailbox, last.slice(SENDING.length), signal);
-    if (!asked.ok) return asked.status.outcome === 'delayed' ? asked.status : undefined;
+    if (!asked.ok) return asked.status.outcome === 'delayed' ? asked.status : refusedLook(asked.status);
     if (asked.state !== 'gone' && asked.state.isSubmitted) return underWay();
     return { sent: asked.state === 'gone' };
   }
@@ -192,12 +193,10 @@ export class TwoStep {
   ): Promise<void> {
     const { mailbox } = message;
     const wasSent = status.outcome === 'relayed' && !this.#isUseless;
-    if (draft && !wasSent) {
-      // Before it is gone: otherwise a crash in that moment would take its absence for its having been sent.
-      if (status.outcome !== 'relayed' && !this.#saveCopy) await outgoing.journal?.write(SAVING);
-      await this.#ews.drafts.remove(mailbox, draft.id, signal);
-    }
     const { item } = outgoing;
+    // Before any is gone: otherwise a crash in that moment would take its absence for its having been sent.
+    if (status.outcome !== 'relayed' && !this.#saveCopy) await outgoing.journal?.write(SAVING);
+    if (draft && !wasSent) await this.#ews.drafts.remove(mailbox, draft.id, signal);
     if (draft?.isFresh === true && item.attempts <= 1 && item.lastStatus === undefined) return;
     const found = await this.#ews.drafts.find(mailbox, item.id, signal);
     const others = found.ok ? found.drafts.filter(({ id }) => id !== draft?.id) : [];

@@ -28,6 +28,8 @@ export interface ControlParts {
   readonly faults: Faults;
   readonly identity: Identity;
   readonly smtp: SmtpSandbox;
+  /** Whether EWS is open to anybody. */
+  readonly ews: { open: boolean };
 }
 
 const BODY_LIMIT = 1024 * 1024;
@@ -41,6 +43,7 @@ GET    /control/mailboxes        folders and what lies in them
 GET    /control/faults           what it does wrong on command
 POST   /control/faults           {"when": {"operation": "CreateItem", "count": 1}, "does": {"responseCode": "ErrorServerBusy"}}
 DELETE /control/faults           behave again
+POST   /control/ews              {"open": true}: opens EWS; false closes it to everybody, the way Microsoft does
 POST   /control/identity/faults  {"aadsts": 7000222, "times": 1}: what the token endpoint does wrong
 GET    /control/smtp             its port, and the envelopes it has taken
 POST   /control/smtp/faults      {"at": "rcpt", "about": "bob@", "reply": "450 4.2.0 later", "times": 1}: what SMTP does wrong
@@ -53,7 +56,7 @@ export async function control(
   response: ServerResponse,
   parts: ControlParts,
 ): Promise<void> {
-  const { mailboxes, faults, identity, smtp } = parts;
+  const { mailboxes, faults, identity, smtp, ews } = parts;
   response.setHeader('x-sandbox', 'smtp2exchange sandbox, no real Exchange');
   const eml = /^\/control\/arrived\/(\d+)\.eml$/.exec(path)?.[1];
   if (eml !== undefined && request.method === 'GET') {
@@ -106,6 +109,14 @@ export async function control(
       faults.add(fault);
       return json(response, 201, fault);
     }
+    case 'POST /control/ews': {
+      const wish = await bodyOf(request);
+      const sentence = isRecord(wish) ? strangeIn(wish, EWS_WISHES) : 'a wish is an object';
+      if (sentence !== undefined) return json(response, 400, { error: sentence });
+      const { open = ews.open } = wish as { open?: boolean };
+      ews.open = open;
+      return json(response, 200, { open });
+    }
     case 'POST /control/identity/faults': {
       const fault = readIdentityFault(await bodyOf(request));
       if (typeof fault === 'string') return json(response, 400, { error: fault });
@@ -144,6 +155,7 @@ function shown(arrival: Arrival, number: number): Record<string, unknown> {
   };
 }
 
+const EWS_WISHES: Known = { open: isBoolean };
 const IDENTITY_WISHES: Known = { revoke: isBoolean, lifetimeSeconds: isAboveZero };
 const IDENTITY_FAULTS: Known = {
   times: isAboveZero,

@@ -26,6 +26,8 @@ export interface ExchangeOptions {
   readonly audience: string;
   readonly mailboxes: Mailboxes;
   readonly faults: Faults;
+  /** Whether EWS is open to applications and accounts at all. */
+  readonly isOpen: () => boolean;
   readonly recipientProperties: RecipientProperties;
   /** Octets of a request, default 64 MiB as Exchange has it. */
   readonly maxRequestSize?: number;
@@ -64,6 +66,8 @@ export function exchangeHandler(options: ExchangeOptions): ExchangeHandler {
       return refuse(request, response, plain(405, 'Method Not Allowed'));
     const verdict = login ?? verdictOf(request, options);
     if (!verdict.ok) return unauthorized(request, response, verdict.reason, options.accounts.offered);
+    // As Exchange Online since October 2026 to an application that the tenant has not put on its allow list.
+    if (!options.isOpen()) return refuse(request, response, plain(403, ''));
     if (request.method === 'GET') return refuse(request, response, plain(200, 'You have created a service.'));
     const mayReach = 'account' in verdict ? reachOfAccount(verdict.account) : reachOf(verdict.claims, options.scopes);
     if (Number(request.headers['content-length'] ?? 0) > limit)

@@ -69,6 +69,8 @@ export interface Sandbox {
   /** What it does wrong on command, and how many requests each fault has hit. */
   faults(): readonly { readonly fault: Fault; readonly hit: number }[];
   clearFaults(): void;
+  /** Closes EWS the way Microsoft does (403 to everything), or opens it again. */
+  openEws(open: boolean): void;
   /** Exchange and Entra ID go down: connections are cut and refused. Mail stays. */
   stop(): Promise<void>;
   /** Up again on the same ports. */
@@ -90,6 +92,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const now = options.now ?? Date.now;
   const mailboxes = new Mailboxes(options.mailboxes, now);
   const faults = new Faults();
+  const ews = { open: true };
   const wanted = options.port ?? 0;
   const identity = await startIdentity({
     tls,
@@ -118,6 +121,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     audience: AUDIENCE,
     mailboxes,
     faults,
+    isOpen: () => ews.open,
     recipientProperties: options.recipientProperties ?? 'replace',
     ...(options.maxRequestSize === undefined ? {} : { maxRequestSize: options.maxRequestSize }),
     ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
@@ -151,7 +155,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
         ? exchange(request, response, stopped)
         : /^\/(?:v1\.0|upload)\//.test(path)
           ? graph(request, response, stopped)
-          : control(path, request, response, { mailboxes, faults, identity, smtp }));
+          : control(path, request, response, { mailboxes, faults, identity, smtp, ews }));
     },
   });
 
@@ -186,6 +190,9 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     clearFaults() {
       faults.clear();
       smtp.clearFaults();
+    },
+    openEws(open) {
+      ews.open = open;
     },
     async stop() {
       await Promise.all([listener.stop(), identity.stop(), smtp.stop()]);

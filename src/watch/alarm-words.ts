@@ -134,7 +134,7 @@ export function changedOver(route: string, cause: string, since: number): Words 
     title: 'Mail goes out by Microsoft Graph from now on, not by EWS',
     text: [
       `Exchange has closed EWS to this gateway (${cause}) at ${moment(since)}; route ${route} has changed over and goes on. Nothing was lost, nothing has to be done at once.`,
-      'If EWS was closed by mistake: open it to the application again, and set exchange.returnToEws or delete transport.json beside the spool; then start the gateway anew. Else set exchange.transport to graph and forget it.',
+      `If EWS was closed by mistake: open it to the application again, and set exchange.returnToEws or delete ${route}.transport.json beside the spool; then start the gateway anew. Else set exchange.transport to graph and forget it.`,
       'The differences in what arrives are in docs/transports.md.',
     ],
   };

@@ -114,6 +114,8 @@ describe('a configuration', () => {
         ewsUrl: 'https://outlook.office365.com/EWS/Exchange.asmx',
         authority: 'https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555',
         scope: 'https://outlook.office365.com/.default',
+        graphScope: 'https://graph.microsoft.com/.default',
+        returnToEws: false,
         graphUrl: 'https://graph.microsoft.com/v1.0',
         minTls: '1.2',
         proxy: {},
@@ -503,7 +505,7 @@ describe('where mail goes', () => {
       graphUrl: `https://${graph}/v1.0`,
     });
     const byGraph = await load(textOf({ exchange: `  cloud: ${cloud}\n  transport: graph` }));
-    expect(byGraph.exchange.scope).toBe(`https://${graph}/.default`);
+    expect(byGraph.exchange.graphScope).toBe(`https://${graph}/.default`);
   });
 
   it.each([
@@ -516,12 +518,12 @@ describe('where mail goes', () => {
 
   it('can be another Graph', async () => {
     const own =
-      '  transport: graph\n  graphUrl: https://127.0.0.1:8443/v1.0/\n  scope: https://graph.contoso.com/.default';
+      '  transport: graph\n  graphUrl: https://127.0.0.1:8443/v1.0/\n  graphScope: https://graph.contoso.com/.default';
     const { exchange } = await load(textOf({ exchange: own }));
     expect(exchange).toMatchObject({
       transport: 'graph',
       graphUrl: 'https://127.0.0.1:8443/v1.0',
-      scope: 'https://graph.contoso.com/.default',
+      graphScope: 'https://graph.contoso.com/.default',
     });
   });
 

@@ -64,7 +64,7 @@ const auto = (more: Partial<AutoOptions> = {}): Promise<Transport> =>
     route: 'exchange',
     store,
     report: (event) => events.push(event),
-    renewToken: () => renewals++,
+    renewToken: async () => void renewals++,
     probe: async () => {
       probes++;
       return opened;

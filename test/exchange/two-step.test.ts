@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Drafts, Ews } from '../../src/exchange/ews.ts';
 import { exchangeTransport } from '../../src/exchange/send.ts';
 import type { HistoryEntry, QueueItem } from '../../src/mail/item.ts';
-import type { DeliveryStatus } from '../../src/mail/status.ts';
+import type { Delayed, DeliveryStatus } from '../../src/mail/status.ts';
 import type { Outgoing, Transport } from '../../src/mail/transport.ts';
 import { attempt } from '../../src/queue/attempt.ts';
 import type { Fault, Misbehaviour } from '../../src/sandbox/fault.ts';
@@ -143,7 +143,7 @@ function once<Args extends unknown[], Answer>(
 }
 
 /** Delayed so often only: the item may end with it, so its draft is removed. */
-async function nobodyKnows(): Promise<DeliveryStatus> {
+async function nobodyKnows(): Promise<Delayed> {
   return {
     outcome: 'delayed',
     code: '4.3.0',
@@ -155,6 +155,11 @@ async function nobodyKnows(): Promise<DeliveryStatus> {
 }
 
 const unsearchable: Drafts['find'] = async () => ({
+  ok: false,
+  status: { outcome: 'failed', code: '5.3.0', cause: 'HTTP 400', text: 'no' },
+});
+
+const unanswerable: Drafts['get'] = async () => ({
   ok: false,
   status: { outcome: 'failed', code: '5.3.0', cause: 'HTTP 400', text: 'no' },
 });
@@ -321,6 +326,27 @@ const cases: readonly Case[] = [
     }),
     asked: ['save', 'send'],
     outcomes: ['relayed'],
+  },
+  {
+    what: 'a code nobody knows, of the search for it, takes the draft away, and the process is killed right then',
+    faults: [lost('SendItem', { responseCode: 'ErrorServerBusy' })],
+    change: ({ find, remove }) => ({
+      find: once(find, async () => ({ ok: false, status: await nobodyKnows() })),
+      remove: once(remove, async (...args) => {
+        await remove(...args);
+        throw new Killed();
+      }),
+    }),
+    asked: ['save', 'send', 'save', 'send'],
+    outcomes: ['delayed', 'relayed'],
+  },
+  {
+    what: 'Exchange refuses to tell of the draft after a lost answer',
+    faults: [lost('SendItem', after)],
+    change: ({ get }) => ({ get: once(once(get, unanswerable), unanswerable) }),
+    asked: ['save', 'send'],
+    outcomes: ['unknown', 'delayed', 'relayed'],
+    withoutCopy: true,
   },
   {
     what: 'a first draft cannot be found, and the process is killed when the second one was sent',

@@ -48,7 +48,7 @@ describe('the control API', () => {
     await client.call(GOOD);
     const { text } = await client.call('', { method: 'GET', path: '/control', token: '' });
     const routes = [...text.matchAll(/^(GET|POST|DELETE) +(\S+) +(\{.*\})?/gm)];
-    expect(routes.length).toBe(11);
+    expect(routes.length).toBe(12);
     for (const [, method = '', path = '', example] of routes) {
       const answer = await client.call(example ?? '', { method, path: path.replace('/N.', '/0.'), token: '' });
       expect(answer.headers['x-sandbox'], path).toBe('smtp2exchange sandbox, no real Exchange');
@@ -175,6 +175,8 @@ describe('the control API', () => {
     ['POST', '/control/identity/faults', { hang: 1 }, 400, /^hang cannot be 1$/],
     ['POST', '/control/identity/faults', { contentType: 'a\nb' }, 400, /^contentType cannot be "a\\nb"$/],
     ['POST', '/control/identity/faults', { retryAfter: 'a\nb' }, 400, /^retryAfter cannot be "a\\nb"$/],
+    ['POST', '/control/ews', 'no JSON', 400, /^a wish is an object$/],
+    ['POST', '/control/ews', { open: 'no' }, 400, /^open cannot be "no"$/],
     ['POST', '/control/identity', 'no JSON', 400, /^a wish is an object$/],
     ['POST', '/control/identity', { lifetimeSeconds: 0, revoke: true }, 400, /^lifetimeSeconds cannot be 0$/],
     ['POST', '/control/identity', { lifetimeSeconds: '60' }, 400, /^lifetimeSeconds cannot be "60"$/],

@@ -1,0 +1,61 @@
+/** The listeners as the configuration has them: their rules, their certificates, their limits. */
+import { dirname } from 'node:path';
+import type { Config, ListenerConfig } from '../config/config.ts';
+import type { Report } from '../mail/event.ts';
+import { createPolicy } from '../mail/policy.ts';
+import { senderMap } from '../mail/senders.ts';
+import type { CertificateSource } from '../smtp/certificate.ts';
+import { certificateSource } from '../smtp/certificate.ts';
+import { loginGuard } from '../smtp/limits.ts';
+import type { ListenerOptions, SmtpParts } from '../smtp/options.ts';
+import { clientRates } from '../smtp/rates.ts';
+import { StartError } from './start-error.ts';
+
+/** Who may do what, for all listeners together. */
+export function rulesOf(config: Config): Omit<SmtpParts, 'inject' | 'report'> {
+  const { senders, recipients, users, clients, logins } = config;
+  return {
+    users: new Map(users.map((user) => [user.name, user.passwordHash.reveal()])),
+    hostname: config.hostname,
+    defaultFrom: senders.mailbox,
+    policy: createPolicy(config),
+    senders: senderMap(senders),
+    rate: clientRates({ users, clients }),
+    logins: loginGuard(logins),
+    completeDomain: senders.domain,
+    headerOnly: recipients.headerOnly,
+    nullReversePath: senders.nullReversePath,
+  };
+}
+
+/**
+ * The files named, or one of our own making beside the spool. Undefined without TLS.
+ * @throws StartError
+ */
+export async function certificateOf(
+  { name, tls, minTls, certificate }: ListenerConfig,
+  { spool, hostname }: Config,
+  report: Report,
+): Promise<CertificateSource | undefined> {
+  if (tls === 'none') return undefined;
+  const files =
+    certificate === undefined
+      ? { generateIn: dirname(spool.sqlite), hostname }
+      : {
+          certFile: certificate.certFile,
+          keyFile: certificate.keyFile,
+          ...(certificate.passphrase === undefined ? {} : { passphrase: certificate.passphrase.reveal() }),
+        };
+  try {
+    return await certificateSource(files, { report, listener: name, minTls });
+  } catch (error) {
+    throw new StartError('configuration', error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}
+
+export function listenerOptions(
+  { certificate: _files, ...listener }: ListenerConfig,
+  certificate: CertificateSource | undefined,
+): ListenerOptions {
+  return { ...listener, ...(certificate === undefined ? {} : { certificate }) };
+}

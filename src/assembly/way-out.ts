@@ -1,0 +1,247 @@
+/**
+ * One way out, built from the configuration of its account: connections, logins, transport. Only what is configured is
+ * loaded. It never fails to open because Exchange or the identity server does; what it throws is a StartError, or the
+ * message of an address that cannot be used.
+ */
+import { dirname, join } from 'node:path';
+import type { Config, ExchangeConfig, SmtpConfig } from '../config/config.ts';
+import { accountAuthorizer } from '../exchange/account.ts';
+import type { Authorizer } from '../exchange/authorizer.ts';
+import { bearer } from '../exchange/authorizer.ts';
+import { changeOverFile } from '../exchange/change-over.ts';
+import type { Ews } from '../exchange/ews.ts';
+import { createEws } from '../exchange/ews.ts';
+import type { HttpWithLanes } from '../exchange/http.ts';
+import { createHttp } from '../exchange/http.ts';
+import { exchangeTransport } from '../exchange/send.ts';
+import type { TokenProvider } from '../exchange/token.ts';
+import { createTokenProvider } from '../exchange/token.ts';
+import type { Report } from '../mail/event.ts';
+import { unreachable } from '../mail/status.ts';
+import type { Transport } from '../mail/transport.ts';
+import type { Replace } from './credential.ts';
+import { renewCredential, revealed } from './credential.ts';
+import { httpOptions } from './http-options.ts';
+import { StartError } from './start-error.ts';
+
+/** Milliseconds an SMTP server may take for any answer, and at least for that to a message (RFC 5321 section 4.5.3.2.6). */
+const SMTP_REPLY = 60_000;
+const SMTP_ANSWER = 600_000;
+/** Microsoft's announcement: EWS in Exchange Online ends for good, without exception. */
+const EWS_ENDS = Date.UTC(2027, 3, 1);
+/** Of no message: looked for to see whether EWS answers at all. */
+const PROBE_ID = '<probe@smtp2exchange.invalid>';
+
+export interface WayOut {
+  readonly transport: Transport;
+  /** Asks for the tokens beforehand, so that a wrong secret shows now and not at the first mail. */
+  prime(): void;
+  /** Reads the files of the credential anew, and tells what came of it. */
+  renew(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface WayOutParts {
+  /** Name of the route. */
+  readonly name: string;
+  readonly exchange: ExchangeConfig;
+  readonly hostname: string;
+  /** Path of the spool; what is remembered stands beside it. */
+  readonly spool: Config['spool']['sqlite'];
+  readonly version: string;
+  readonly report: Report;
+}
+
+interface Login {
+  readonly authorizer: Authorizer;
+  readonly replace: Replace;
+  readonly token?: TokenProvider;
+}
+
+/** What asks for tokens on its own, by the name its events and metrics have. */
+export function accountsOf(name: string, { transport }: ExchangeConfig): readonly string[] {
+  return transport === 'auto' ? [name, graphAccount(name)] : [name];
+}
+
+/** A token for EWS is worth nothing at Graph, so that there are two. */
+function graphAccount(name: string): string {
+  return `${name}.graph`;
+}
+
+export async function openWayOut(parts: WayOutParts): Promise<WayOut> {
+  const { name, exchange, report } = parts;
+  const undo: (() => Promise<void>)[] = [];
+  const http = createHttp(httpOptions(exchange));
+  undo.push(() => http.close());
+  const logins: Login[] = [];
+  const close = async (): Promise<void> => {
+    for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+  };
+  const login = (account: string, scope: string): Login => {
+    const made = loginAt({ ...parts, account, scope, http, undo });
+    logins.push(made);
+    return made;
+  };
+  try {
+    const transport = await transportOf(parts, http, login);
+    undo.push(() => transport.close());
+    return {
+      transport,
+      prime: () => {
+        // Never rejects; its event says all.
+        if (exchange.smtp === undefined || exchange.smtp.login.kind === 'oauth')
+          for (const { token } of logins) void token?.get();
+      },
+      renew: () =>
+        renewCredential(
+          name,
+          exchange,
+          (credential) => logins.map((one) => one.replace(credential)).find(Boolean),
+          report,
+        ),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function transportOf(
+  parts: WayOutParts,
+  http: HttpWithLanes,
+  login: (account: string, scope: string) => Login,
+): Promise<Transport> {
+  const { name, exchange, hostname } = parts;
+  const { transport, scope, graphScope, smtp } = exchange;
+  switch (transport) {
+    case 'ews':
+      return ewsTransport(parts, await ewsOf(parts, login(name, scope)));
+    case 'graph':
+      return await graphOf(parts, http, login(name, graphScope));
+    case 'auto': {
+      const ours = login(name, scope);
+      const graph = await graphOf(parts, http, login(graphAccount(name), graphScope));
+      return await autoOf(parts, ours, await ewsOf(parts, ours), graph);
+    }
+    case 'smtp':
+      if (smtp === undefined)
+        throw new Error('a configuration with transport smtp and without a server passed its checks');
+      return await smtpOf(exchange, smtp, hostname, login(name, scope).token);
+    default:
+      return unreachable(transport);
+  }
+}
+
+async function ewsOf({ exchange, version }: WayOutParts, { authorizer }: Login): Promise<Ews> {
+  const { ewsUrl: url, clientId } = exchange;
+  return await createEws({ url, authorizer, version, clientId });
+}
+
+function ewsTransport({ exchange }: WayOutParts, ews: Ews): Transport {
+  const { saveToSentItems, carryHeaders, twoStep } = exchange;
+  return exchangeTransport({ ews, saveToSentItems, carryHeaders, twoStepAbove: twoStep.above });
+}
+
+async function graphOf(
+  { exchange, version, report }: WayOutParts,
+  http: HttpWithLanes,
+  { authorizer }: Login,
+): Promise<Transport> {
+  const { COPIES_ARE_KEPT, graphTransport } = await import('../exchange/graph.ts');
+  const { graphUrl: url, clientId, saveToSentItems, carryHeaders } = exchange;
+  if (!saveToSentItems) report({ event: 'transport.warning', transport: 'graph', warning: COPIES_ARE_KEPT });
+  return graphTransport({ graph: { http, authorizer, url, version, clientId }, saveToSentItems, carryHeaders });
+}
+
+async function autoOf(parts: WayOutParts, { token }: Login, ews: Ews, graph: Transport): Promise<Transport> {
+  const { name: route, exchange, spool, report } = parts;
+  const { autoTransport } = await import('../exchange/auto.ts');
+  const file = join(dirname(spool), `${route}.transport.json`);
+  try {
+    return await autoTransport({
+      ews: ewsTransport(parts, ews),
+      graph,
+      route,
+      store: changeOverFile(file),
+      report,
+      renewToken: async () => {
+        const held = await token?.get();
+        if (held?.ok === true) token?.refuse(held.token);
+      },
+      probe: async (mailbox, signal) =>
+        (await ews.find({ mailbox, folder: 'sentitems', messageId: PROBE_ID, offset: 0 }, signal)).ok,
+      returnToEws: exchange.returnToEws,
+      ewsEnds: EWS_ENDS,
+    });
+  } catch (error) {
+    throw new StartError('configuration', error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}
+
+async function smtpOf(
+  { ca, connectTimeout, requestTimeout }: ExchangeConfig,
+  smtp: SmtpConfig,
+  hostname: string,
+  token: TokenProvider | undefined,
+): Promise<Transport> {
+  const { smtpTransport } = await import('../smtp/submit.ts');
+  const { login, ...server } = smtp;
+  const { kind } = login;
+  const user = login.kind === 'none' || login.username === undefined ? {} : { user: login.username };
+  return smtpTransport({
+    ...server,
+    ...(ca === undefined ? {} : { ca }),
+    name: hostname,
+    timeouts: {
+      connect: connectTimeout,
+      reply: Math.min(requestTimeout, SMTP_REPLY),
+      answer: Math.max(requestTimeout, SMTP_ANSWER),
+    },
+    login:
+      login.kind === 'password'
+        ? { kind: login.kind, user: login.username, password: login.password.reveal() }
+        : kind === 'oauth' && token !== undefined
+          ? { kind, token, ...user }
+          : { kind: 'none' },
+  });
+}
+
+interface LoginParts extends WayOutParts {
+  readonly account: string;
+  readonly scope: string;
+  readonly http: HttpWithLanes;
+  readonly undo: (() => Promise<void>)[];
+}
+
+/** How the gateway gets in, and how another credential takes the place of the one before. */
+function loginAt({ account: name, scope, exchange, http, report, version, undo }: LoginParts): Login {
+  const { credential } = exchange;
+  if (credential.kind === 'account') {
+    const { ewsUrl: url } = exchange;
+    const userAgent = `smtp2exchange/${version}`;
+    const account = { ...credential, password: credential.password.reveal() };
+    const authorizer = accountAuthorizer({ http, url, userAgent, login: credential.login, account });
+    const replace: Replace = (next) => {
+      if (next.kind === 'account') authorizer.replace({ ...next, password: next.password.reveal() });
+      return undefined;
+    };
+    return { authorizer, replace };
+  }
+  // The identity of the machine is had from the machine itself, never through a proxy.
+  const local = credential.kind === 'managedIdentity' ? createHttp(httpOptions({ ...exchange, proxy: {} })) : http;
+  if (local !== http) undo.push(() => local.close());
+  const { authority, clientId } = exchange;
+  const token = createTokenProvider({
+    account: name,
+    authority,
+    clientId,
+    credential: revealed(credential),
+    scope,
+    http: local,
+    report,
+  });
+  undo.push(async () => token.close());
+  const replace: Replace = (next) => (next.kind === 'account' ? undefined : token.replace(revealed(next)));
+  return { authorizer: bearer({ http, token }), replace, token };
+}
