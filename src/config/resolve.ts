@@ -242,6 +242,7 @@ function exchangeOf(exchange: Settings['exchange'], fetched: Fetched, folder: st
     transport,
     returnToEws,
     ...(transport === 'smtp' && { smtp: smtpOf(exchange.smtp, cloud, fetched.smtpPassword) }),
+    ...(exchange.shadow && { shadow: { ...exchange.shadow, login: { kind: 'none' } } }),
     tenantId,
     clientId,
     credential: credentialOf(exchange, fetched, folder),

@@ -37,7 +37,7 @@ import {
 } from './schema.ts';
 import type { Parsed } from './schema.ts';
 import { senders } from './senders.ts';
-import { submission } from './submission.ts';
+import { shadow, submission } from './submission.ts';
 
 const url = (description: string, httpOnLoopback: boolean, otherwise: string) =>
   text({ description, kind: 'URL', otherwise }, (value) => serverUrl(value, { httpOnLoopback }));
@@ -112,6 +112,7 @@ const exchange = section('Where mail goes, and as whom.', {
     false,
   ),
   smtp: orElse(submission, {}),
+  shadow: optional(shadow),
   tenantId: optional(
     text(
       {

@@ -15,10 +15,22 @@ export function checkSubmission(settings: SoundSettings, context: Context): void
   if (tls === 'none' && login !== undefined && login !== 'none' && !isLoopback(host ?? '')) {
     fault([...path, 'tls'], 'is none: the login would cross the network readable', 'set it to required or implicit');
   }
+  checkShadow(settings, context);
   const own = settings.listeners?.findIndex((listener) => listener !== undefined && isAt(listener, host, port)) ?? -1;
   if (own >= 0) {
     fault([...path, 'host'], `is this gateway: listeners[${own}] has that address and port`, 'name another server');
   }
+}
+
+function checkShadow({ exchange, listeners }: SoundSettings, { fault }: Context): void {
+  const { host, port } = exchange?.shadow ?? {};
+  const own = listeners?.findIndex((listener) => listener !== undefined && isAt(listener, host, port)) ?? -1;
+  if (own < 0) return;
+  fault(
+    ['exchange', 'shadow', 'host'],
+    `is this gateway: listeners[${own}] has that address and port`,
+    'name another server',
+  );
 }
 
 function checkPassword({ exchange }: SoundSettings, { fault, wasGiven, isWhole }: Context): void {
