@@ -59,6 +59,8 @@ export interface Identity {
   readonly faults: { push(...faults: IdentityFault[]): void; clear(): void; readonly pending: number };
   /** Requests so far, by endpoint; those that were answered badly or not at all count too. */
   readonly requests: { token: number; discovery: number; keys: number; managed: number; other: number };
+  /** The most requests for a token that were under way together. */
+  readonly mostAtOnce: number;
   /** What App Service's endpoint wants in X-IDENTITY-HEADER: its variable IDENTITY_HEADER. */
   readonly identityHeader: string;
   /** Seconds a token lives, default 3599. */
@@ -101,6 +103,7 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
       },
     });
 
+  const atOnce = { now: 0, most: 0 };
   const answerToken = async (
     request: IncomingMessage,
     tenant: string,
@@ -189,6 +192,9 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
         break;
       case 'POST oauth2/v2.0/token':
         identity.requests.token++;
+        atOnce.now++;
+        atOnce.most = Math.max(atOnce.most, atOnce.now);
+        response.once('close', () => atOnce.now--);
         return await answerToken(request, tenant, response, stopped);
       case 'GET v2.0/.well-known/openid-configuration':
         identity.requests.discovery++;
@@ -238,6 +244,9 @@ export async function startIdentity(options: IdentityOptions): Promise<Identity>
       },
     },
     requests: { token: 0, discovery: 0, keys: 0, managed: 0, other: 0 },
+    get mostAtOnce() {
+      return atOnce.most;
+    },
     identityHeader,
     lifetime: 3599,
     apps: options.apps,
