@@ -58,6 +58,8 @@ const CHUNK_SIZE = 256 * 1024;
 const ALL_UNDER_WAY = 16 * 1024 * 1024;
 /** Milliseconds between looks at the free space, and between probes of a store in trouble. */
 const LOOK_INTERVAL = 2_000;
+/** Looks in a row that find the same order unanswered, after which the disk counts as silent: half a minute. */
+const SILENT_LOOKS = 15;
 const PURGE_SLICE = 1_000;
 /** Milliseconds that a clock may go back without anybody caring. */
 const SET_BACK = 1_000;
@@ -143,6 +145,9 @@ class SqliteSpool implements OperatedSpool {
   #checker: Worker | undefined;
   readonly #onLost: SqliteOptions['onLost'];
   readonly #timer: NodeJS.Timeout;
+  #looking: Promise<void> | undefined;
+  /** The order that has waited longest, and how many looks found it so: counted, because a process may be suspended. */
+  #oldest: { readonly number: number; readonly looks: number } | undefined;
   readonly #budget = new Budget(ALL_UNDER_WAY);
 
   constructor(worker: Worker, options: SqliteOptions, items: number) {
@@ -159,7 +164,10 @@ class SqliteSpool implements OperatedSpool {
     worker.on('message', (message: FromWorker) => this.#hear(message));
     worker.on('error', (error: Error) => this.#end(`its thread failed: ${error.message}`));
     worker.on('exit', () => this.#end('its thread ended'));
-    this.#timer = setInterval(() => void this.look(), LOOK_INTERVAL);
+    this.#timer = setInterval(() => {
+      this.#lookForAnswer();
+      void this.look();
+    }, LOOK_INTERVAL);
     this.#timer.unref();
   }
 
@@ -391,8 +399,32 @@ class SqliteSpool implements OperatedSpool {
     return now;
   }
 
+  /** A disk that hangs fails nothing: without this, clients and queue would wait for it, and nobody be told. */
+  #lookForAnswer(): void {
+    const [number] = this.#waiting.keys();
+    if (number === undefined) {
+      this.#oldest = undefined;
+      return;
+    }
+    const looks = this.#oldest?.number === number ? this.#oldest.looks + 1 : 0;
+    this.#oldest = { number, looks };
+    if (looks !== SILENT_LOOKS || this.#trouble !== undefined) return;
+    const seconds = (SILENT_LOOKS * LOOK_INTERVAL) / 1000;
+    this.#inTrouble(
+      new SpoolError(
+        'io',
+        `The disk of the spool ${this.#path} has not answered for ${seconds} s: see dmesg and the storage behind it. Nothing can be accepted or noted until it does`,
+      ),
+    );
+  }
+
   /** Reads the free space, and whether the file is still there; probes a store that was in trouble. Never rejects. */
-  async look(): Promise<void> {
+  look(): Promise<void> {
+    // One at a time: on a file system that does not answer, each would keep a thread that others need.
+    return (this.#looking ??= this.#look().finally(() => (this.#looking = undefined)));
+  }
+
+  async #look(): Promise<void> {
     if (this.#ended !== undefined) return;
     this.#clock();
     await this.#lookForFile();

@@ -26,6 +26,8 @@ export interface AlarmOptions extends ConditionOptions, Omit<OutletOptions, 'rep
   readonly stats: () => Promise<SpoolStats | undefined>;
   readonly room: () => Room | undefined;
   readonly report: Report;
+  /** Milliseconds that a look waits for the figures, default 2,000. */
+  readonly statsTimeout?: number;
   /** Epoch milliseconds. */
   readonly now?: () => number;
   /** Milliseconds of a clock that is never set. */
@@ -46,6 +48,7 @@ export interface Alarms {
 const LOOK = 15_000;
 const SOONEST = 250;
 const GRACE = 1_000;
+const STATS_TIMEOUT = 2_000;
 
 export function createAlarms(options: AlarmOptions): Alarms {
   return new GatewayAlarms(options);
@@ -58,6 +61,7 @@ class GatewayAlarms implements Alarms {
   readonly #outlets: readonly Outlet[];
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
+  #asking: Promise<SpoolStats | undefined> | undefined;
   #isStopping = false;
 
   constructor(options: AlarmOptions) {
@@ -94,13 +98,26 @@ class GatewayAlarms implements Alarms {
   }
 
   async #look(): Promise<void> {
-    const { stats, room } = this.#options;
-    const figures = await stats().catch(() => undefined);
+    const { room } = this.#options;
+    const figures = await this.#figures();
     this.#guarded(() => {
       const at = this.#moment();
       this.#conditions.look(figures, room(), at);
       this.#update(at);
     });
+  }
+
+  /** Undefined: not known now. A store that does not answer keeps no other alarm from being told. */
+  async #figures(): Promise<SpoolStats | undefined> {
+    const { stats, statsTimeout = STATS_TIMEOUT } = this.#options;
+    this.#asking ??= stats()
+      .catch(() => undefined)
+      .finally(() => (this.#asking = undefined));
+    const { promise: late, resolve } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(resolve, statsTimeout, undefined);
+    const figures = await Promise.race([this.#asking, late]);
+    clearTimeout(timer);
+    return figures;
   }
 
   /** A mistake here must not become one of whoever reports. */

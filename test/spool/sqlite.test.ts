@@ -369,6 +369,47 @@ describe('the end of trouble', () => {
   });
 });
 
+describe('a disk that does not answer', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it('is trouble after half a minute, told once, and over when it answers', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const spool = await open();
+    const thread = threads.at(-1);
+    if (thread === undefined) throw new Error('no thread');
+    const send = thread.postMessage.bind(thread);
+    const stuck: Parameters<typeof send>[] = [];
+    thread.postMessage = (...message: Parameters<typeof send>) => void stuck.push(message);
+    const waiting = put(spool, 'slow');
+    await vi.waitFor(() => expect(stuck.length).toBe(1));
+    vi.advanceTimersByTime(28_000);
+    expect(spool.room()).toEqual({ ok: true });
+    vi.advanceTimersByTime(60_000);
+    expect(spool.room()).toMatchObject({ ok: false, reason: expect.stringContaining('has not answered') });
+    expect(events.map(({ event }) => event)).toEqual(['spool.open', 'spool.trouble']);
+
+    thread.postMessage = send;
+    for (const message of stuck.splice(0)) send(...message);
+    expect(await waiting).toHaveLength(1);
+    await vi.waitFor(() => {
+      vi.advanceTimersByTime(2_000);
+      expect(spool.room()).toEqual({ ok: true });
+    });
+    expect(events.map(({ event }) => event)).toEqual(['spool.open', 'spool.trouble', 'spool.recovered']);
+  });
+
+  it('is not what many orders in a row are', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const spool = await open();
+    for (let look = 0; look < 20; look++) {
+      const one = put(spool, 'x');
+      vi.advanceTimersByTime(2_000);
+      await one;
+    }
+    expect(events.map(({ event }) => event)).toEqual(['spool.open']);
+  });
+});
+
 describe('trouble with a part', () => {
   it('reads what can be read while nothing can be written', async () => {
     const spool = await open();

@@ -9,12 +9,12 @@ import type { Notice } from '../../src/watch/alarm-notice.ts';
 import { EVENTS, NOW } from './events.ts';
 
 const MINUTE = 60_000;
-const [, misconfigured] = EVENTS['route.held'];
+const [outage, misconfigured] = EVENTS['route.held'];
 const [released] = EVENTS['route.released'];
 const [parked] = EVENTS['item.parked'];
 const [denied] = EVENTS['delivery.delayed'];
 const [stopping] = EVENTS['gateway.stopping'];
-if (!misconfigured || !released || !parked || !denied || !stopping) throw new Error('no sample');
+if (!outage || !misconfigured || !released || !parked || !denied || !stopping) throw new Error('no sample');
 
 const QUIET: SpoolStats = { items: { queued: 0, sending: 0, parked: 0, relayed: 0, bounced: 0, dropped: 0 }, bytes: 0 };
 
@@ -40,6 +40,7 @@ class Bench {
       repeat: 240 * MINUTE,
       oldestAfter: 60 * MINUTE,
       expiresWithin: 0,
+      statsTimeout: 20,
       stats: () => this.stats(),
       room: () => this.room,
       // As in the gateway: what is told comes back as an event like any other.
@@ -141,6 +142,20 @@ describe('an alarm', () => {
     await bench.look(10 * MINUTE);
     await bench.look(10 * MINUTE);
     expect(bench.told).toEqual(['raised mailParked']);
+  });
+
+  it('comes although the store does not answer when it is asked for its figures', async () => {
+    const bench = new Bench();
+    let asked = 0;
+    bench.stats = () => {
+      asked++;
+      return new Promise(() => undefined);
+    };
+    bench.report(outage);
+    await bench.look(6 * MINUTE);
+    await bench.look(MINUTE);
+    expect(bench.told).toEqual(['raised routeHeld:exchange']);
+    expect(asked).toBe(1);
   });
 
   it('shows what came from outside harmless and bounded, and no secret', async () => {
