@@ -4,7 +4,7 @@
  * message of an address that cannot be used.
  */
 import { dirname, join } from 'node:path';
-import type { Config, ExchangeConfig, SmtpConfig } from '../config/config.ts';
+import type { Config, ExchangeConfig, RouteConfig, SmtpConfig } from '../config/config.ts';
 import { accountAuthorizer } from '../exchange/account.ts';
 import type { Authorizer } from '../exchange/authorizer.ts';
 import { bearer } from '../exchange/authorizer.ts';
@@ -41,10 +41,7 @@ export interface WayOut {
   close(): Promise<void>;
 }
 
-export interface WayOutParts {
-  /** Name of the route. */
-  readonly name: string;
-  readonly exchange: ExchangeConfig;
+export interface WayOutParts extends RouteConfig {
   readonly hostname: string;
   /** Path of the spool; what is remembered stands beside it. */
   readonly spool: Config['spool']['sqlite'];
@@ -59,7 +56,7 @@ interface Login {
 }
 
 /** What asks for tokens on its own, by the name its events and metrics have. */
-export function accountsOf(name: string, { transport }: ExchangeConfig): readonly string[] {
+export function accountsOf({ name, exchange: { transport } }: RouteConfig): readonly string[] {
   return transport === 'auto' ? [name, graphAccount(name)] : [name];
 }
 
@@ -69,7 +66,7 @@ function graphAccount(name: string): string {
 }
 
 export async function openWayOut(parts: WayOutParts): Promise<WayOut> {
-  const { name, exchange, report } = parts;
+  const { exchange, report } = parts;
   const undo: (() => Promise<void>)[] = [];
   const http = createHttp(httpOptions(exchange));
   undo.push(() => http.close());
@@ -93,12 +90,7 @@ export async function openWayOut(parts: WayOutParts): Promise<WayOut> {
           for (const { token } of logins) void token?.get();
       },
       renew: () =>
-        renewCredential(
-          name,
-          exchange,
-          (credential) => logins.map((one) => one.replace(credential)).find(Boolean),
-          report,
-        ),
+        renewCredential(parts, (credential) => logins.map((one) => one.replace(credential)).find(Boolean), report),
       close,
     };
   } catch (error) {

@@ -4,14 +4,14 @@
  */
 import { isAt } from './channels.ts';
 import { isLoopback } from './network.ts';
-import type { Context, SoundSettings } from './sound.ts';
+import type { Path } from './fault.ts';
+import type { Context, SoundAccount, SoundSettings } from './sound.ts';
 
-export function checkSubmission(settings: SoundSettings, context: Context): void {
-  const { exchange } = settings;
-  const path = ['exchange', 'smtp'];
+export function checkSubmission({ smtp }: SoundAccount, base: Path, settings: SoundSettings, context: Context): void {
+  const path = [...base, 'smtp'];
   const { fault } = context;
-  checkPassword(settings, context);
-  const { host, port, tls, login } = exchange?.smtp ?? {};
+  checkPassword(smtp?.login, path, context);
+  const { host, port, tls, login } = smtp ?? {};
   if (tls === 'none' && login !== undefined && login !== 'none' && !isLoopback(host ?? '')) {
     fault([...path, 'tls'], 'is none: the login would cross the network readable', 'set it to required or implicit');
   }
@@ -21,9 +21,7 @@ export function checkSubmission(settings: SoundSettings, context: Context): void
   }
 }
 
-function checkPassword({ exchange }: SoundSettings, { fault, wasGiven, isWhole }: Context): void {
-  const path = ['exchange', 'smtp'];
-  const login = exchange?.smtp?.login;
+function checkPassword(login: string | undefined, path: Path, { fault, wasGiven, isWhole }: Context): void {
   const given = (key: string): boolean => wasGiven([...path, key]);
   if (given('password') && given('passwordFile')) {
     fault([...path, 'passwordFile'], 'is given, and password too', 'remove one of the two');

@@ -15,7 +15,7 @@ import { isExpired, waitAfter } from '../mail/schedule.ts';
 import type { Spool } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { Apart, Delayed, DeliveryStatus } from '../mail/status.ts';
-import { MISCONFIGURED, unreachable } from '../mail/status.ts';
+import { MISCONFIGURED, NO_ROUTE, unreachable } from '../mail/status.ts';
 import type { SetTimer } from '../mail/timer.ts';
 import type { Journal, Outgoing, Transport } from '../mail/transport.ts';
 import type { AttemptResult } from './attempt.ts';
@@ -126,6 +126,8 @@ class DeliveryQueue implements Queue {
   /** In the order in which they are served; a lane that was served goes to the end. */
   readonly #lanes = new Map<string, LaneState>();
   readonly #holds = new Map<string, RouteHold>();
+  /** Routes that have mail and no transport; since when (steady). */
+  readonly #missing = new Map<string, number>();
   readonly #running = new Map<AbortController, Promise<void>>();
   /** Attempts under way plus slots asked for in claims. */
   #taken = 0;
@@ -273,11 +275,30 @@ class DeliveryQueue implements Queue {
       if (isFirst) lane.behind = true;
       withWork.add(lane);
     }
+    this.#tellMissing(new Set(lanes.map(({ route }) => route)));
     for (const [name, lane] of this.#lanes) {
       if (withWork.has(lane) || before.get(lane) !== lane.arrivals || lane.claiming) continue;
       lane.due = Infinity;
       // An idle lane is forgotten, so that RAM does not grow with every mailbox ever seen.
       if (lane.pace.isFresh(this.#steady())) this.#lanes.delete(name);
+    }
+  }
+
+  /** What was accepted for a route that the configuration no longer has is not left without a word. */
+  #tellMissing(withWork: ReadonlySet<string>): void {
+    const { report } = this.#options;
+    const steady = this.#steady();
+    for (const route of withWork) {
+      if (this.#holds.has(route) || this.#missing.has(route)) continue;
+      this.#missing.set(route, steady);
+      const reason = `The configuration has no route ${route}, but mail waits for it: put it back into routes and start the gateway anew, or give the mail to another (queue list --route ${route}, then queue move with the ids and --route)`;
+      const until = this.#now() + LONGEST_SLEEP;
+      report({ event: 'route.held', route, cause: NO_ROUTE, reason, misconfigured: true, until });
+    }
+    for (const [route, since] of this.#missing) {
+      if (withWork.has(route)) continue;
+      this.#missing.delete(route);
+      report({ event: 'route.released', route, seconds: (steady - since) / 1000 });
     }
   }
 

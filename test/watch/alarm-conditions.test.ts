@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ALARM_REASONS } from '../../src/mail/alarm.ts';
 import type { Event } from '../../src/mail/event.ts';
 import type { Room, SpoolStats } from '../../src/mail/spool.ts';
-import type { Condition, ConditionOptions } from '../../src/watch/alarm-conditions.ts';
+import type { Condition, ConditionOptions, CredentialEnd } from '../../src/watch/alarm-conditions.ts';
 import { Conditions } from '../../src/watch/alarm-conditions.ts';
 import { ALL_EVENTS, EVENTS, NOW } from './events.ts';
 
@@ -27,6 +27,8 @@ interface Step {
   readonly stats?: SpoolStats;
   readonly room?: Room;
 }
+
+const credential = (end: CredentialEnd): Partial<ConditionOptions> => ({ credentials: new Map([['exchange', end]]) });
 
 /** What stands at `at` after the steps. */
 function after(steps: readonly Step[], at = 0, more: Partial<ConditionOptions> = {}): readonly Condition[] {
@@ -153,41 +155,41 @@ describe('what stands', () => {
       HOUR,
       ['routeHeld:exchange'],
     ],
-    ['a client secret with 15 days', [], 0, [], { credential: { kind: 'secret', expiresAt: NOW + 15 * DAY } }],
+    ['a client secret with 15 days', [], 0, [], credential({ kind: 'secret', expiresAt: NOW + 15 * DAY })],
     [
       'a client secret with 14 days, later',
       [],
       DAY + 1,
       ['secretExpiring:exchange'],
-      { credential: { kind: 'secret', expiresAt: NOW + 15 * DAY } },
+      credential({ kind: 'secret', expiresAt: NOW + 15 * DAY }),
     ],
     [
       "the app's own certificate, expired",
       [],
       0,
       ['appCertificateExpiring:exchange'],
-      { credential: { kind: 'certificate', expiresAt: NOW - DAY } },
+      credential({ kind: 'certificate', expiresAt: NOW - DAY }),
     ],
     [
       "the app's own certificate, renewed in the middle of the work",
       [event({ event: 'credential.loaded', account: 'exchange', expiresAt: NOW + 90 * DAY })],
       0,
       [],
-      { credential: { kind: 'certificate', expiresAt: NOW - DAY } },
+      credential({ kind: 'certificate', expiresAt: NOW - DAY }),
     ],
     [
       'the same, and the new one ends soon too',
       [event({ event: 'credential.loaded', account: 'exchange', expiresAt: NOW + 15 * DAY })],
       2 * DAY,
       ['appCertificateExpiring:exchange'],
-      { credential: { kind: 'certificate', expiresAt: NOW - DAY } },
+      credential({ kind: 'certificate', expiresAt: NOW - DAY }),
     ],
     [
       'a client secret that was replaced: when the new one ends is not known',
       [event({ event: 'credential.loaded', account: 'exchange' })],
       0,
       [],
-      { credential: { kind: 'secret', expiresAt: NOW + DAY } },
+      credential({ kind: 'secret', expiresAt: NOW + DAY }),
     ],
     ['a certificate with 15 days', [event(certificate(15))], 0, []],
     ['a certificate with 13 days', [event(certificate(13))], 0, ['certificateExpiring:lan']],
@@ -228,13 +230,13 @@ describe('what stands', () => {
         { stats: { ...parked(1), oldest: NOW - DAY } },
       ],
       5 * MINUTE,
-      { credential: { kind: 'secret', expiresAt: NOW } },
+      credential({ kind: 'secret', expiresAt: NOW }),
     );
     const others = [
       ...after([event(held('HTTP 401', true))]),
       ...after([event(held('HTTP 403', true))]),
       ...after([event(trouble)]),
-      ...after([], 0, { credential: { kind: 'certificate', expiresAt: NOW } }),
+      ...after([], 0, credential({ kind: 'certificate', expiresAt: NOW })),
     ];
     expect(new Set([...all, ...others].map(({ reason }) => reason))).toEqual(new Set(ALARM_REASONS));
   });
@@ -285,7 +287,7 @@ describe('the words', () => {
     [1, 'warning', 'The client secret expires on 2026-11-25'],
     [-1, 'critical', 'The client secret expired on 2026-11-23'],
   ] as const)('of a client secret with %i days', (days, severity, title) => {
-    const one = only(after([], 0, { credential: { kind: 'secret', expiresAt: NOW + days * DAY } }));
+    const one = only(after([], 0, credential({ kind: 'secret', expiresAt: NOW + days * DAY })));
     expect([one.severity, one.title]).toEqual([severity, title]);
     expect(one.text.join(' ')).toContain('exchange.expires');
   });
