@@ -191,6 +191,21 @@ describe('what stands', () => {
       [],
       credential({ kind: 'secret', expiresAt: NOW + DAY }),
     ],
+    [
+      'the credentials of several accounts, one of them renewed',
+      [event({ event: 'credential.loaded', account: 'third', expiresAt: NOW + 90 * DAY })],
+      0,
+      ['secretExpiring:exchange', 'appCertificateExpiring:second'],
+      {
+        credentials: new Map<string, CredentialEnd>([
+          ['exchange', { kind: 'secret', expiresAt: NOW + DAY }],
+          ['second', { kind: 'certificate', expiresAt: NOW + DAY }],
+          ['third', { kind: 'certificate', expiresAt: NOW + DAY }],
+          ['fourth', { kind: 'secret', expiresAt: NOW + 90 * DAY }],
+        ]),
+      },
+    ],
+    ['a route that is not configured', [event(held('NoSuchRoute', true))], 0, ['misconfigured:exchange']],
     ['a certificate with 15 days', [event(certificate(15))], 0, []],
     ['a certificate with 13 days', [event(certificate(13))], 0, ['certificateExpiring:lan']],
     ['a certificate that was renewed', [event(certificate(13)), event(certificate(90))], 0, []],
@@ -281,6 +296,24 @@ describe('the words', () => {
     expect(text[1]).toBe(
       `The latest: ${why} (ErrorSendAsDenied). Give notifications@contoso.com Send As on ceo@contoso.com`,
     );
+  });
+
+  it('of a further account name it and where its settings stand', () => {
+    const end = (kind: CredentialEnd['kind']): Partial<ConditionOptions> => ({
+      credentials: new Map([['subsidiary', { kind, expiresAt: NOW + DAY }]]),
+    });
+    const secret = only(after([], 0, end('secret')));
+    expect(secret.title).toBe('The client secret of route subsidiary expires on 2026-11-25');
+    expect(secret.text.join(' ')).toContain('expires of the entry subsidiary in routes');
+    const certified = only(after([], 0, end('certificate')));
+    expect(certified.title).toContain('certificate of the app registration of route subsidiary');
+    expect(certified.text.join(' ')).toContain('certificate of the entry subsidiary in routes');
+  });
+
+  it('of a route that is not configured say what to do', () => {
+    const one = only(after([event(held('NoSuchRoute', true, 'put it back'))]));
+    expect(one.title).toBe('Mail waits for route exchange, which the configuration does not have');
+    expect(one.text).toContain('put it back');
   });
 
   it.each([
