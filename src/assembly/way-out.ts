@@ -80,8 +80,14 @@ export async function openWayOut(parts: WayOutParts): Promise<WayOut> {
     return made;
   };
   try {
-    const transport = await transportOf(parts, http, login);
+    const transport =
+      exchange.shadow === undefined
+        ? await transportOf(parts, http, login)
+        : await shadowOf(parts, exchange.shadow, http, login);
     undo.push(() => transport.close());
+    // The one that changes over tells by itself.
+    if (exchange.transport !== 'auto' || exchange.shadow !== undefined)
+      report({ event: 'transport.chosen', route: parts.name, transport: transport.name, auto: false });
     return {
       transport,
       prime: () => {
@@ -123,6 +129,31 @@ async function transportOf(
     default:
       return unreachable(transport);
   }
+}
+
+/** What is rehearsed looks for a copy, whether one would be kept or not. */
+async function shadowOf(
+  parts: WayOutParts,
+  server: SmtpConfig,
+  http: HttpWithLanes,
+  login: (account: string, scope: string) => Login,
+): Promise<Transport> {
+  const { exchange, report, hostname } = parts;
+  const { transport } = exchange;
+  const { shadowTransport } = await import('../exchange/shadow.ts');
+  const ways = transport === 'auto' ? (['ews', 'graph'] as const) : [transport];
+  const rehearsed: Transport[] = [];
+  for (const way of ways) {
+    const one = { ...parts, exchange: { ...exchange, transport: way, saveToSentItems: true } };
+    const named = { ...one, name: way === 'graph' && ways.length > 1 ? graphAccount(parts.name) : parts.name };
+    rehearsed.push(await transportOf(named, http, login));
+  }
+  report({ event: 'transport.warning', transport: 'shadow', warning: shadowed(server, parts.setting) });
+  return shadowTransport({ delivers: await smtpOf(exchange, server, hostname, undefined), rehearsed, report });
+}
+
+function shadowed({ host, port }: SmtpConfig, setting: string): string {
+  return `${host}:${port} delivers all mail; nothing is sent through Exchange as long as ${setting}.shadow is set`;
 }
 
 async function ewsOf({ exchange, version }: WayOutParts, { authorizer }: Login): Promise<Ews> {

@@ -146,6 +146,7 @@ function checkTransport(account: SoundAccount, path: Path, { fault, wasGiven }: 
     useless('twoStep', 'there everything above 3 MB goes as a draft, and nothing else; remove it');
     useless('scope', 'it is for EWS and SMTP; set graphScope');
   }
+  if (transport === 'smtp') useless('shadow', 'it is for ews, graph and auto: with smtp, set smtp.host; remove it');
   if (transport !== 'auto' && returnToEws === true) useless('returnToEws', 'it is for auto; remove it');
 }
 

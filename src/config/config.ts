@@ -189,6 +189,8 @@ export interface ExchangeConfig {
   readonly returnToEws: boolean;
   /** Only with transport smtp. */
   readonly smtp?: SmtpConfig;
+  /** Delivers in the place of Exchange. Not with transport smtp. */
+  readonly shadow?: SmtpConfig;
   /** Empty with a managed identity, and on-premises. */
   readonly tenantId: string;
   /** Empty where tenantId is. */

@@ -272,6 +272,7 @@ function exchangeOf(exchange: Settings['exchange'], fetched: FetchedAccount, fol
     transport,
     returnToEws,
     ...(transport === 'smtp' && { smtp: smtpOf(exchange.smtp, cloud, fetched.smtpPassword) }),
+    ...(exchange.shadow && { shadow: { ...exchange.shadow, login: { kind: 'none' } } }),
     tenantId,
     clientId,
     credential: credentialOf(exchange, fetched, folder),

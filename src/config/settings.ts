@@ -38,7 +38,7 @@ import {
 } from './schema.ts';
 import type { Parsed } from './schema.ts';
 import { routeName, senders } from './senders.ts';
-import { submission } from './submission.ts';
+import { shadow, submission } from './submission.ts';
 
 const url = (description: string, httpOnLoopback: boolean, otherwise: string) =>
   text({ description, kind: 'URL', otherwise }, (value) => serverUrl(value, { httpOnLoopback }));
@@ -113,6 +113,7 @@ const exchange = section('Where mail goes, and as whom.', {
     false,
   ),
   smtp: orElse(submission, {}),
+  shadow: optional(shadow),
   tenantId: optional(
     text(
       {

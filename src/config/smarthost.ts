@@ -7,7 +7,8 @@ import { isLoopback } from './network.ts';
 import type { Path } from './fault.ts';
 import type { Context, SoundAccount, SoundSettings } from './sound.ts';
 
-export function checkSubmission({ smtp }: SoundAccount, base: Path, settings: SoundSettings, context: Context): void {
+export function checkSubmission(account: SoundAccount, base: Path, settings: SoundSettings, context: Context): void {
+  const { smtp } = account;
   const path = [...base, 'smtp'];
   const { fault } = context;
   checkPassword(smtp?.login, path, context);
@@ -15,10 +16,22 @@ export function checkSubmission({ smtp }: SoundAccount, base: Path, settings: So
   if (tls === 'none' && login !== undefined && login !== 'none' && !isLoopback(host ?? '')) {
     fault([...path, 'tls'], 'is none: the login would cross the network readable', 'set it to required or implicit');
   }
+  checkShadow(account, base, settings, context);
   const own = settings.listeners?.findIndex((listener) => listener !== undefined && isAt(listener, host, port)) ?? -1;
   if (own >= 0) {
     fault([...path, 'host'], `is this gateway: listeners[${own}] has that address and port`, 'name another server');
   }
+}
+
+function checkShadow({ shadow }: SoundAccount, base: Path, { listeners }: SoundSettings, { fault }: Context): void {
+  const { host, port } = shadow ?? {};
+  const own = listeners?.findIndex((listener) => listener !== undefined && isAt(listener, host, port)) ?? -1;
+  if (own < 0) return;
+  fault(
+    [...base, 'shadow', 'host'],
+    `is this gateway: listeners[${own}] has that address and port`,
+    'name another server',
+  );
 }
 
 function checkPassword(login: string | undefined, path: Path, { fault, wasGiven, isWhole }: Context): void {

@@ -53,6 +53,24 @@ function loginName(value: string): Value<string> {
   return /^[^\p{C}]{1,320}$/u.test(value) ? good(value) : bad('must be 1 to 320 characters, none of them a control');
 }
 
+/** Instead of Exchange, which is only rehearsed. */
+export const shadow = section(
+  'Shadow mode, for a migration: this SMTP server delivers, Exchange is rehearsed only, and the log says what would have been sent.',
+  {
+    host: text({ description: 'Its name or IP address.', kind: 'domain name or IP address' }, serverName),
+    port: orElse(integer('Its TCP port.', 1, 65_535), 25),
+    tls: orElse(
+      choice('required: STARTTLS, or nothing is sent; implicit: TLS from the first octet; none: in clear.', [
+        'required',
+        'implicit',
+        'none',
+      ]),
+      'required',
+    ),
+    minTls: orElse(choice('Lowest TLS version.', ['1.0', '1.1', '1.2', '1.3']), '1.2'),
+  },
+);
+
 /** Microsoft's submission servers. */
 const HOSTS: Readonly<Record<MicrosoftCloud, string>> = {
   worldwide: 'smtp.office365.com',

@@ -58,7 +58,7 @@ const PROBE_EVERY = 3_600_000;
 /** Rejects if what is remembered cannot be read: whether to change would be a guess. */
 export async function autoTransport(options: AutoOptions): Promise<Transport> {
   const change = await options.store.load();
-  options.report({ event: 'transport.chosen', route: options.route, ...(change ?? { transport: 'ews' }) });
+  options.report({ event: 'transport.chosen', route: options.route, auto: true, ...(change ?? { transport: 'ews' }) });
   return new Auto(options, change);
 }
 

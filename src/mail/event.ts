@@ -202,11 +202,12 @@ export type Event =
       readonly until: number;
       readonly misconfigured: boolean;
     }
-  /** Which way out a route that chooses by itself takes; at and cause: of the last change. */
+  /** Which way out a route takes. With auto it may change; at and cause: of the last change. */
   | {
       readonly event: 'transport.chosen';
       readonly route: string;
-      readonly transport: 'ews' | 'graph';
+      readonly transport: string;
+      readonly auto: boolean;
       readonly at?: number;
       readonly cause?: string;
     }
@@ -224,6 +225,25 @@ export type Event =
       readonly transport: 'ews';
       readonly open: boolean;
       readonly returns: boolean;
+    }
+  /** Shadow mode: what would have been sent. reached: whether the mailbox could be looked into as sending would. */
+  | {
+      readonly event: 'shadow.rehearsed';
+      readonly id: SpoolId;
+      readonly messageId: string;
+      readonly route: string;
+      readonly mailbox: string;
+      readonly transport: string;
+      readonly size: number;
+      /** Addresses of From. */
+      readonly from: readonly string[];
+      /** From is not the mailbox itself. */
+      readonly needsSendAs: boolean;
+      readonly recipients: number;
+      readonly blind: number;
+      readonly reached: 'yes' | 'no' | 'unknown';
+      readonly cause?: string;
+      readonly reason?: string;
     }
   | { readonly event: 'route.released'; readonly route: string; readonly seconds: number }
   | ({

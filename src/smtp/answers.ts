@@ -16,6 +16,7 @@ import type {
   Unknown,
 } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
+import { offeredInWords } from '../tls/offered.ts';
 import type { SmtpStep, SmtpTrouble } from './client.ts';
 
 export interface Reply {
@@ -425,7 +426,7 @@ const SILENT: Unknown = {
 
 /** Of what ended a session, with or without words. */
 export function meaningOfTrouble(
-  { step, reply, code }: SmtpTrouble,
+  { step, reply, code, certificate }: SmtpTrouble,
   circumstances: Circumstances,
 ): Exclude<DeliveryStatus, { outcome: 'relayed' }> {
   if (reply !== undefined && readReply(reply) !== undefined) return meaningOfReply(reply, step, circumstances);
@@ -439,7 +440,7 @@ export function meaningOfTrouble(
     const text = 'The message is too large for the mail server';
     return { outcome: 'failed', code: '5.3.4', cause: code, text, reason: `${where} announces a lower limit (SIZE)` };
   }
-  const [isOurs, what] = silence(step, code, where);
+  const [isOurs, what] = silence(step, code, where, offeredInWords(certificate));
   const isOfMessage = step === 'body' || code === 'ANSWERED_EARLY';
   return {
     outcome: 'delayed',
@@ -452,7 +453,7 @@ export function meaningOfTrouble(
   };
 }
 
-function silence(step: SmtpStep, code: string, where: string): readonly [boolean, string] {
+function silence(step: SmtpStep, code: string, where: string, offered: string): readonly [boolean, string] {
   if (code === 'NO_XOAUTH2')
     return [
       true,
@@ -466,7 +467,7 @@ function silence(step: SmtpStep, code: string, where: string): readonly [boolean
   if (CERTIFICATE.test(code))
     return [
       true,
-      `the certificate of ${where} is not trusted (${code}); if it is right (an own server, a company's proxy), set exchange.caFile to the certificate of its authority in PEM, and exchange.smtp.host to the name it was made for. Show it: openssl s_client -starttls smtp -connect ${where} -showcerts`,
+      `the certificate of ${where} is not trusted (${code})${offered}; if it is right (an own server, a company's proxy), set exchange.caFile to the certificate of its authority in PEM, and exchange.smtp.host to the name it was made for. Show it: openssl s_client -starttls smtp -connect ${where} -showcerts`,
     ];
   if (TLS_ALERT.test(code))
     return [

@@ -9,11 +9,13 @@ import { EventEmitter } from 'node:events';
 import { connect as connectPlain } from 'node:net';
 import type { Socket } from 'node:net';
 import type { Readable, Transform } from 'node:stream';
-import { connect as connectTls, rootCertificates } from 'node:tls';
+import { connect as connectTls, getCACertificates, TLSSocket } from 'node:tls';
 import type { ConnectionOptions } from 'node:tls';
 import { createTransport } from 'nodemailer';
 import SMTPConnection from 'nodemailer/lib/smtp-connection';
 import type { Envelope, Recipient } from '../mail/envelope.ts';
+import { watchOffered } from '../tls/offered.ts';
+import type { OfferedCertificate } from '../tls/offered.ts';
 import { mailParameters, offeredBy, recipientParameters } from './offers.ts';
 import type { Offers } from './offers.ts';
 export interface SmtpServer {
@@ -96,6 +98,8 @@ export interface SmtpTrouble {
   readonly reply?: string;
   /** Stable word: ECONNREFUSED, ETIMEDOUT, SELF_SIGNED_CERT_IN_CHAIN, NO_LOGIN, TOO_LARGE, ABORTED ... */
   readonly code: string;
+  /** What the server has shown, where TLS failed. */
+  readonly certificate?: OfferedCertificate;
 }
 
 export interface SessionOptions {
@@ -183,7 +187,7 @@ function tlsOptions({ ca, minTls }: SessionOptions): ConnectionOptions {
     minVersion: minTls === '1.0' ? 'TLSv1' : `TLSv${minTls}`,
     // OpenSSL refuses the old versions at its usual security level, whatever minVersion says.
     ...(minTls === '1.0' || minTls === '1.1' ? { ciphers: 'DEFAULT@SECLEVEL=0' } : {}),
-    ...(ca === undefined ? {} : { ca: [...rootCertificates, ca] }),
+    ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }),
   };
 }
 
@@ -194,6 +198,7 @@ function connected(options: SessionOptions, signal: AbortSignal): Promise<Socket
     const socket = isImplicit
       ? connectTls({ ...tlsOptions(options), host, port, ...serverName(host) })
       : connectPlain({ host, port });
+    const offered = socket instanceof TLSSocket ? watchOffered(socket) : () => undefined;
     let isReached = false;
     const settle = (result: Socket | SmtpTrouble): void => {
       clearTimeout(timer);
@@ -208,7 +213,7 @@ function connected(options: SessionOptions, signal: AbortSignal): Promise<Socket
     socket.once('connect', () => (isReached = true));
     socket.once(isImplicit ? 'secureConnect' : 'connect', () => settle(socket));
     // Stays: a socket that fails later, or that was given up, must not end the process.
-    socket.on('error', (error) => settle({ step: step(), code: systemCode(error) }));
+    socket.on('error', (error) => settle({ step: step(), code: systemCode(error), ...withCertificate(offered()) }));
     if (signal.aborted) onAbort();
   });
 }
@@ -216,6 +221,10 @@ function connected(options: SessionOptions, signal: AbortSignal): Promise<Socket
 /** No server name for an IP address (RFC 6066 section 3). */
 function serverName(host: string): { readonly servername?: string } {
   return /^[\d.]+$|:/.test(host) ? {} : { servername: host };
+}
+
+function withCertificate(certificate: OfferedCertificate | undefined): { readonly certificate?: OfferedCertificate } {
+  return certificate === undefined ? {} : { certificate };
 }
 
 function systemCode(error: unknown): string {
@@ -230,6 +239,7 @@ function systemCode(error: unknown): string {
 /** What its types leave out. */
 interface Commanding extends SMTPConnection {
   _sendCommand(line: string, shown?: string): void;
+  _upgradeConnection(done: (error: Error | null) => void): void;
 }
 
 /**
@@ -239,6 +249,8 @@ interface Commanding extends SMTPConnection {
 class Connection extends (SMTPConnection as unknown as new (options: SMTPConnection.Options) => Commanding) {
   #mail = '';
   #recipients: string[] = [];
+  readonly #secrets: string[] = [];
+  offered: () => OfferedCertificate | undefined = () => undefined;
 
   /** For the next transaction, each with a blank before it. */
   use(mail: string, recipients: readonly string[]): void {
@@ -246,7 +258,23 @@ class Connection extends (SMTPConnection as unknown as new (options: SMTPConnect
     this.#recipients = [...recipients];
   }
 
+  /** Without what a server repeats of a login: some show the command that they do not understand. */
+  withoutSecrets(words: string): string {
+    const clean = this.#secrets.reduce((left, secret) => left.replaceAll(secret, '[secret]'), words);
+    return clean.replace(/[\w+/=]{12,}/g, (part) =>
+      this.#secrets.some((secret) => secret.includes(part)) ? '[secret]' : part,
+    );
+  }
+
+  override _upgradeConnection(done: (error: Error | null) => void): void {
+    super._upgradeConnection(done);
+    if (this._socket instanceof TLSSocket) this.offered = watchOffered(this._socket);
+  }
+
   override _sendCommand(line: string, shown?: string): void {
+    // It has another form for a log where there is something to hide.
+    const secret = line.slice(line.lastIndexOf(' ') + 1);
+    if (shown !== undefined && shown !== line && secret !== '') this.#secrets.push(secret);
     let more = '';
     if (line.startsWith('MAIL FROM:')) more = this.#mail;
     else if (line.startsWith('RCPT TO:')) more = this.#recipients.shift() ?? '';
@@ -291,7 +319,7 @@ class Session implements SmtpSession {
     if (!run.ok) {
       const { command } = run.error;
       const isTls = connection.upgrading === true || command === 'STARTTLS';
-      return this.#trouble(isTls ? 'tls' : 'greeting', run.error);
+      return { ...this.#trouble(isTls ? 'tls' : 'greeting', run.error), ...withCertificate(connection.offered()) };
     }
     this.offers = offeredBy(String(connection.lastServerResponse));
     return undefined;
@@ -324,8 +352,9 @@ class Session implements SmtpSession {
     const trouble = this.#trouble('login', run.error);
     // Some servers close a connection after a refused login, others only slow down.
     this.#connection.close();
-    if (challenge === '' || trouble.reply === undefined) return trouble;
-    return { ...trouble, reply: `${trouble.reply} (${challenge})` };
+    if (trouble.reply === undefined) return trouble;
+    const words = challenge === '' ? trouble.reply : `${trouble.reply} (${challenge})`;
+    return { ...trouble, reply: connection.withoutSecrets(words) };
   }
 
   async send(submission: Submission, signal: AbortSignal): Promise<Submitted> {

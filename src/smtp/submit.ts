@@ -119,9 +119,11 @@ function statusOf({ outcome, refused }: Submitted, recipients: Named, around: Ci
   const groups = new Map<string, { addresses: string[]; status: Delayed | Failed }>();
   const add = (addresses: readonly string[], status: Delayed | Failed): void => {
     if (addresses.length === 0) return;
-    const group = groups.get(status.cause) ?? { addresses: [], status };
+    // The same code for another reason is another refusal: one may be for good and the other not.
+    const kind = JSON.stringify({ ...status, text: undefined, reason: undefined });
+    const group = groups.get(kind) ?? { addresses: [], status };
     group.addresses.push(...addresses);
-    groups.set(status.cause, group);
+    groups.set(kind, group);
   };
   for (const [address, words] of refused)
     add(recipients.inEnvelope(address), meaningOfReply(words, 'recipient', around));

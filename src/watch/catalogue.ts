@@ -126,9 +126,16 @@ export const CATALOGUE = {
     '1 while the route is held for a fault of our own configuration.',
     'route',
   ),
+  shadowRehearsals: counter(
+    'shadow_rehearsals_total',
+    'Messages that shadow mode has followed to the last step, by whether the sending mailbox was reached: yes, no, unknown.',
+    'route',
+    'transport',
+    'reached',
+  ),
   transportInUse: gauge(
     'transport_in_use',
-    '1 for the way out that a route with exchange.transport: auto takes, 0 for the other.',
+    '1 for the way out that a route takes; with exchange.transport: auto, 0 for the one it has left.',
     'route',
     'transport',
   ),

@@ -29,6 +29,19 @@ const LONG = 2_000;
 const FRAMES = 10;
 
 /** @param now epoch milliseconds, for sentences like "again in 5 min" */
+function chosen({ auto, transport }: Extract<Event, { event: 'transport.chosen' }>, cause: string): string {
+  if (!auto) return '';
+  return transport === 'ews'
+    ? ' as long as it is open to the gateway'
+    : `, since EWS was closed to the gateway (${cause})`;
+}
+
+const SHADOW = {
+  yes: 'Would have been sent as',
+  no: 'Could not have been sent as',
+  unknown: 'Would perhaps have been sent as',
+};
+
 export function lineOf(event: Event, redact: Redactor, now: number): Line {
   const { text, id, address } = redact;
   switch (event.event) {
@@ -279,12 +292,11 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'transport.chosen':
       return line(
         'info',
-        event.transport === 'ews'
-          ? `Route ${id(event.route)} sends by EWS as long as it is open to the gateway`
-          : `Route ${id(event.route)} sends by Microsoft Graph, since EWS was closed to the gateway (${text(event.cause ?? '', SHORT)})`,
+        `Route ${id(event.route)} sends by ${id(event.transport)}${chosen(event, text(event.cause ?? '', SHORT))}`,
         {
           route: id(event.route),
-          transport: event.transport,
+          transport: id(event.transport),
+          auto: event.auto,
           since: event.at === undefined ? undefined : instant(event.at),
           cause: event.cause === undefined ? undefined : text(event.cause, SHORT),
         },
@@ -304,6 +316,26 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
           ? `EWS is open to the gateway again; route ${id(event.route)} ${event.returns ? 'returns to it' : 'stays with Microsoft Graph'}`
           : `EWS is closed to the gateway; route ${id(event.route)} stays with Microsoft Graph`,
         { route: id(event.route), transport: event.transport, open: event.open },
+      );
+    case 'shadow.rehearsed':
+      return line(
+        event.reached === 'no' ? 'warn' : 'info',
+        `${SHADOW[event.reached]} ${address(event.mailbox)} by ${id(event.transport)} to ${count(event.recipients, 'recipient')}${event.cause === undefined ? '' : ` (${text(event.cause, SHORT)})`}`,
+        {
+          id: id(event.id),
+          messageId: id(event.messageId),
+          route: id(event.route),
+          mailbox: address(event.mailbox),
+          transport: id(event.transport),
+          reached: event.reached,
+          from: list(event.from, address),
+          needsSendAs: event.needsSendAs,
+          recipientCount: event.recipients,
+          blindCount: event.blind,
+          size: event.size,
+          cause: event.cause === undefined ? undefined : text(event.cause, SHORT),
+          reason: event.reason === undefined ? undefined : redact.textAbout(event.reason, event.messageId),
+        },
       );
     case 'route.released':
       return line('info', `Route ${id(event.route)} works again after ${duration(event.seconds)}`, {

@@ -233,9 +233,11 @@ class GatewayMetrics implements Metrics {
       case 'transport.chosen':
         return this.#uses(event.route, event.transport);
       case 'transport.changed':
-        return this.#uses(event.route, event.to);
+        return this.#uses(event.route, event.to, event.from);
       case 'transport.probed':
         return;
+      case 'shadow.rehearsed':
+        return m.shadowRehearsals.inc({ route: event.route, transport: event.transport, reached: event.reached });
       case 'route.released':
         m.routeHeld.set({ route: event.route }, 0);
         m.routeMisconfigured.set({ route: event.route }, 0);
@@ -316,9 +318,9 @@ class GatewayMetrics implements Metrics {
     }
   }
 
-  #uses(route: string, transport: 'ews' | 'graph'): void {
-    for (const one of ['ews', 'graph'] as const)
-      this.#meters.transportInUse.set({ route, transport: one }, one === transport ? 1 : 0);
+  #uses(route: string, transport: string, instead?: string): void {
+    if (instead !== undefined) this.#meters.transportInUse.set({ route, transport: instead }, 0);
+    this.#meters.transportInUse.set({ route, transport }, 1);
   }
 
   /** Adds what this hold adds to the one before it: a hold that is prolonged is not counted twice. */

@@ -184,7 +184,7 @@ describe('the change', () => {
     const transport = await auto();
     await transport.deliver(outgoing, signal);
     expect([ews.sent, graph.sent]).toEqual([0, 1]);
-    expect(events).toEqual([{ event: 'transport.chosen', route: 'exchange', ...store.kept }]);
+    expect(events).toEqual([{ event: 'transport.chosen', route: 'exchange', auto: true, ...store.kept }]);
   });
 });
 

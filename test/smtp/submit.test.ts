@@ -17,6 +17,9 @@ const signal = AbortSignal.timeout(60_000);
 const mail = (more = '', body = 'Hello\r\n'): string =>
   `From: ${SENDER}\r\nTo: ${ANN}\r\nSubject: test\r\n${more}Message-ID: <m@app.test>\r\n\r\n${body}`;
 
+/** As AUTH LOGIN says it. */
+const USER = Buffer.from(SENDER).toString('base64');
+
 let site: Site;
 beforeAll(async () => (site = await openSite()));
 afterAll(async () => await site.close());
@@ -145,6 +148,18 @@ describe('recipients', () => {
       ],
     });
     expect(lastEnvelope()?.recipients).toEqual([`TO:<${ANN}>`]);
+  });
+
+  it('that are refused with the same code for other reasons are not taken together', async () => {
+    site.sandbox.smtp.fault({ at: 'rcpt', about: 'bob@', reply: '550 5.7.1 no such service here' });
+    site.sandbox.smtp.fault({ at: 'rcpt', about: 'cid@', reply: '550 5.7.1 Unable to relay' });
+    expect(await deliver(outgoing(mail(), [ANN, BOB, CID]))).toMatchObject({
+      outcome: 'relayed',
+      apart: [
+        { recipients: [BOB], status: { outcome: 'failed' } },
+        { recipients: [CID], status: { outcome: 'delayed', code: '4.3.5', capped: true } },
+      ],
+    });
   });
 
   it('that are all refused leave nothing to send', async () => {
@@ -338,7 +353,9 @@ describe('the way', () => {
       code: '4.3.5',
       reach: 'transport',
       cause: expect.stringMatching(/CERT|UNABLE/),
-      reason: expect.stringContaining('exchange.caFile'),
+      reason: expect.stringMatching(
+        /the certificate offered is for "localhost", issued by "smtp2exchange sandbox CA \w+", valid to .*exchange.caFile/,
+      ),
     });
   });
 
@@ -362,7 +379,11 @@ describe('the way', () => {
     const options = { port, tls: 'implicit', login: { kind: 'none' } } as const;
     const transport = site.transport({ ...options, ca });
     expect(await transport.deliver(outgoing(mail(), [ANN]), signal)).toMatchObject({ outcome: 'relayed' });
-    expect(await deliver(outgoing(mail(), [ANN]), options)).toMatchObject({ code: '4.3.5', reach: 'transport' });
+    expect(await deliver(outgoing(mail(), [ANN]), options)).toMatchObject({
+      code: '4.3.5',
+      reach: 'transport',
+      reason: expect.stringMatching(/the certificate offered is for "localhost", issued by .*exchange.caFile/),
+    });
     expect(await deliver(outgoing(mail(), [ANN]), { ...options, ca, minTls: '1.3' })).toMatchObject({
       outcome: 'relayed',
     });
@@ -388,6 +409,35 @@ describe('the way', () => {
     expect(wrong).toMatchObject({ code: '4.3.5', reach: 'transport', cause: 'SMTP 535 5.7.3' });
     expect(JSON.stringify(wrong)).not.toContain('very-secret');
   });
+
+  it.each(['AUTH PLAIN', 'AUTH LOGIN', 'AUTH CRAM-MD5', 'AUTH XOAUTH2'])(
+    'does not pass on what a server repeats of a login (%s)',
+    async (offer) => {
+      const heard: string[] = [];
+      const server = createServer((socket) => {
+        socket.on('error', () => {}).write('220 echo\r\n');
+        socket.on('data', (data) => {
+          const line = data.toString().trimEnd();
+          const isLast = !/^(?:EHLO|AUTH (?:LOGIN|CRAM-MD5)$)/.test(line) && line !== USER;
+          if (line.startsWith('EHLO')) socket.write(`250-echo\r\n250 ${offer}\r\n`);
+          else if (isLast) heard.push(line);
+          if (isLast) socket.write(`500 5.5.1 Command unrecognized: "${line}"\r\n`);
+          else if (!line.startsWith('EHLO')) socket.write('334 UGFzc3dvcmQ6\r\n');
+        });
+      }).listen(0, '127.0.0.1');
+      await new Promise((resolve) => server.once('listening', resolve));
+      const { port } = server.address() as AddressInfo;
+      const token = { get: async () => ({ ok: true, token: 'very.secret.token' }) as const, refuse: () => {} };
+      const login = offer.endsWith('2')
+        ? ({ kind: 'oauth', token } as const)
+        : ({ kind: 'password', user: SENDER, password: 'very-secret' } as const);
+      const status = await deliver(outgoing(mail(), [ANN]), { port, tls: 'none', login });
+      expect(status.reason).toMatch(/Command unrecognized: "/);
+      expect(heard).toHaveLength(1);
+      expect(status.reason).not.toContain(heard[0]?.split(' ').at(-1));
+      server.close();
+    },
+  );
 });
 
 describe('sessions', () => {

@@ -147,14 +147,9 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
     ],
   ],
   'transport.chosen': [
-    [
-      'transport_in_use{route="exchange",transport="ews"} = 1',
-      'transport_in_use{route="exchange",transport="graph"} = 0',
-    ],
-    [
-      'transport_in_use{route="exchange",transport="ews"} = 0',
-      'transport_in_use{route="exchange",transport="graph"} = 1',
-    ],
+    ['transport_in_use{route="exchange",transport="smtp"} = 1'],
+    ['transport_in_use{route="exchange",transport="ews"} = 1'],
+    ['transport_in_use{route="exchange",transport="graph"} = 1'],
   ],
   'transport.changed': [
     [
@@ -162,11 +157,15 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
       'transport_in_use{route="exchange",transport="graph"} = 1',
     ],
     [
-      'transport_in_use{route="exchange",transport="ews"} = 1',
       'transport_in_use{route="exchange",transport="graph"} = 0',
+      'transport_in_use{route="exchange",transport="ews"} = 1',
     ],
   ],
   'transport.probed': [[], [], []],
+  'shadow.rehearsed': [
+    ['shadow_rehearsals_total{reached="yes",route="exchange",transport="ews"} = 1'],
+    ['shadow_rehearsals_total{reached="no",route="exchange",transport="graph"} = 1'],
+  ],
   'route.released': [[]],
   'lane.held': [
     [
