@@ -7,6 +7,7 @@ import { askWeb, channelOf } from './assembly/alarm-channels.ts';
 import { endOfCredential } from './assembly/credential.ts';
 import { certificateOf, listenerOptions, rulesOf } from './assembly/front-door.ts';
 import { asStartError } from './assembly/start-error.ts';
+import type { WayOut } from './assembly/way-out.ts';
 import { accountsOf, openWayOut } from './assembly/way-out.ts';
 import type { Config } from './config/config.ts';
 import { openControl } from './console/control.ts';
@@ -27,10 +28,6 @@ import { createAlarms } from './watch/alarm.ts';
 import { createLog } from './watch/log.ts';
 import { createMetrics } from './watch/metrics.ts';
 
-/** The only route there is so far. */
-const ROUTE = 'exchange';
-/** Where an operator can move mail to. */
-export const ROUTES: readonly string[] = [ROUTE];
 /** Kept back from the shutdown budget to write down what became of attempts that were cut short. */
 const SETTLE = 1_500;
 /** Guards against what no other time-out sees; a large message on a slow line takes its time. */
@@ -71,19 +68,25 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     undo.push(() => log.flush());
     let spool: OperatedSpool | undefined;
-    const credential = endOfCredential(config.exchange);
+    const routes = config.routes.map(({ name }) => name);
+    const credentials = new Map(
+      config.routes.flatMap(({ name, exchange }) => {
+        const end = endOfCredential(exchange);
+        return end === undefined ? [] : [[name, end] as const];
+      }),
+    );
     const metrics = createMetrics({
       version: options.version,
       stats: async () => spool?.stats(),
-      routes: [ROUTE],
-      accounts: accountsOf(ROUTE, config.exchange),
-      credentials: new Map(Object.entries(credential === undefined ? {} : { [ROUTE]: credential.expiresAt })),
+      routes,
+      accounts: config.routes.flatMap(accountsOf),
+      credentials: new Map([...credentials].map(([account, { expiresAt }]) => [account, expiresAt])),
     });
     const ask = askWeb(config.exchange, undo);
     const alarms: Alarms = createAlarms({
       ...config.alarms,
       gateway: config.hostname,
-      ...(credential === undefined ? {} : { credential }),
+      credentials,
       channels: await Promise.all(config.alarms.to.map((channel) => channelOf(channel, config.hostname, ask))),
       stats: async () => spool?.stats(),
       room: () => spool?.room(),
@@ -119,16 +122,22 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const opened = spool;
     undo.push(() => opened.close());
 
-    // transport
-    const { hostname, exchange } = config;
-    const { sqlite } = config.spool;
-    const out = await openWayOut({ ...options, name: ROUTE, exchange, hostname, spool: sqlite, report });
-    undo.push(() => out.close());
+    // transports
+    const outs = new Map<string, WayOut>();
+    const {
+      hostname,
+      spool: { sqlite },
+    } = config;
+    for (const route of config.routes) {
+      const out = await openWayOut({ ...options, ...route, hostname, spool: sqlite, report });
+      undo.push(() => out.close());
+      outs.set(route.name, out);
+    }
 
     // queue
     const queue = createQueue({
       spool: opened,
-      transports: new Map([[ROUTE, out.transport]]),
+      transports: new Map([...outs].map(([name, { transport }]) => [name, transport])),
       report,
       schedule: { intervals: config.retry.intervals, giveUpAfter: config.retry.giveUpAfter },
       bouncer: createBouncer({
@@ -149,7 +158,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const control = await openControl({
       spool: config.spool.sqlite,
       operations: operations({ spool: opened, report, arrived: (lane) => queue.arrived(lane) }),
-      routes: ROUTES,
+      routes,
       report,
       version: options.version,
     });
@@ -158,7 +167,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     undo.push(async () => clearInterval(purge));
 
     // sources
-    const inject = injectInto(opened, queue, report);
+    const inject = injectInto(opened, queue, routes[0] ?? '', report);
     const shared = { ...rulesOf(config), inject, report };
     const sources: Source[] = [];
     const certificates: CertificateSource[] = [];
@@ -196,7 +205,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     state.ready = true;
     report({ event: 'gateway.ready', seconds: (performance.now() - begun) / 1000 });
-    out.prime();
+    for (const out of outs.values()) out.prime();
     alarms.start();
     const { heartbeat } = config.alarms;
     if (heartbeat !== undefined) {
@@ -229,7 +238,10 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       consoleUrl: web.url(),
       failed: failure.promise,
       reload: async () => {
-        await Promise.all([...certificates.map((certificate) => certificate.reload()), out.renew()]);
+        await Promise.all([
+          ...certificates.map((certificate) => certificate.reload()),
+          ...[...outs.values()].map((out) => out.renew()),
+        ]);
         queue.mended();
       },
       stop: (why) => (stopping ??= stop(why)),
@@ -247,8 +259,11 @@ async function unwind(undo: (() => Promise<unknown>)[]): Promise<void> {
   }
 }
 
-/** Makes what a source brings durable as an item of the route, tells it, and wakes the queue. */
-function injectInto(spool: Spool, queue: Queue, report: Report): Inject {
+/**
+ * Makes what a source brings durable as an item of its route, tells it, and wakes the queue.
+ * @param usual the route of what names none
+ */
+function injectInto(spool: Spool, queue: Queue, usual: string, report: Report): Inject {
   return {
     room: (size) => spool.room(size),
     begin() {
@@ -258,10 +273,20 @@ function injectInto(spool: Spool, queue: Queue, report: Report): Inject {
         id: draft.id,
         write: (chunk) => draft.write(chunk),
         abort: () => draft.abort(),
-        async commit({ envelope, origin, mailbox, messageId, headerSize, isImportant = false, repairs }: Arrival) {
+        async commit(arrival: Arrival) {
+          const {
+            envelope,
+            origin,
+            mailbox,
+            route = usual,
+            messageId,
+            headerSize,
+            isImportant = false,
+            repairs,
+          } = arrival;
           const items = await draft.commit([
             {
-              route: ROUTE,
+              route,
               mailbox: mailbox.toLowerCase(),
               envelope,
               origin,

@@ -1,6 +1,6 @@
 /** The credential of an account: how long it lasts, in the form that gets in, and read anew from its files. */
 import { X509Certificate } from 'node:crypto';
-import type { CredentialConfig, ExchangeConfig } from '../config/config.ts';
+import type { CredentialConfig, ExchangeConfig, RouteConfig } from '../config/config.ts';
 import { rereadCredential } from '../config/reread.ts';
 import type { Credential } from '../exchange/credential.ts';
 import type { Report } from '../mail/event.ts';
@@ -23,12 +23,11 @@ export function endOfCredential({
 
 /** Reads its files anew, and tells what came of it. */
 export async function renewCredential(
-  account: string,
-  exchange: ExchangeConfig,
+  { name: account, setting, exchange }: RouteConfig,
   replace: Replace,
   report: Report,
 ): Promise<void> {
-  const read = await rereadCredential(exchange.credential);
+  const read = await rereadCredential(exchange.credential, setting);
   if (read === undefined) return;
   const why = read.ok ? replace(read.value) : [read.problem, read.hint].filter((part) => part !== undefined).join('; ');
   const end = read.ok ? endOfCredential(replacing(exchange, read.value)) : undefined;

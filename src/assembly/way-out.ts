@@ -4,7 +4,7 @@
  * message of an address that cannot be used.
  */
 import { dirname, join } from 'node:path';
-import type { Config, ExchangeConfig, SmtpConfig } from '../config/config.ts';
+import type { Config, ExchangeConfig, RouteConfig, SmtpConfig } from '../config/config.ts';
 import { accountAuthorizer } from '../exchange/account.ts';
 import type { Authorizer } from '../exchange/authorizer.ts';
 import { bearer } from '../exchange/authorizer.ts';
@@ -41,10 +41,7 @@ export interface WayOut {
   close(): Promise<void>;
 }
 
-export interface WayOutParts {
-  /** Name of the route. */
-  readonly name: string;
-  readonly exchange: ExchangeConfig;
+export interface WayOutParts extends RouteConfig {
   readonly hostname: string;
   /** Path of the spool; what is remembered stands beside it. */
   readonly spool: Config['spool']['sqlite'];
@@ -59,7 +56,7 @@ interface Login {
 }
 
 /** What asks for tokens on its own, by the name its events and metrics have. */
-export function accountsOf(name: string, { transport }: ExchangeConfig): readonly string[] {
+export function accountsOf({ name, exchange: { transport } }: RouteConfig): readonly string[] {
   return transport === 'auto' ? [name, graphAccount(name)] : [name];
 }
 
@@ -69,7 +66,7 @@ function graphAccount(name: string): string {
 }
 
 export async function openWayOut(parts: WayOutParts): Promise<WayOut> {
-  const { name, exchange, report } = parts;
+  const { exchange, report } = parts;
   const undo: (() => Promise<void>)[] = [];
   const http = createHttp(httpOptions(exchange));
   undo.push(() => http.close());
@@ -90,7 +87,7 @@ export async function openWayOut(parts: WayOutParts): Promise<WayOut> {
     undo.push(() => transport.close());
     // The one that changes over tells by itself.
     if (exchange.transport !== 'auto' || exchange.shadow !== undefined)
-      report({ event: 'transport.chosen', route: name, transport: transport.name, auto: false });
+      report({ event: 'transport.chosen', route: parts.name, transport: transport.name, auto: false });
     return {
       transport,
       prime: () => {
@@ -99,12 +96,7 @@ export async function openWayOut(parts: WayOutParts): Promise<WayOut> {
           for (const { token } of logins) void token?.get();
       },
       renew: () =>
-        renewCredential(
-          name,
-          exchange,
-          (credential) => logins.map((one) => one.replace(credential)).find(Boolean),
-          report,
-        ),
+        renewCredential(parts, (credential) => logins.map((one) => one.replace(credential)).find(Boolean), report),
       close,
     };
   } catch (error) {
@@ -156,12 +148,12 @@ async function shadowOf(
     const named = { ...one, name: way === 'graph' && ways.length > 1 ? graphAccount(parts.name) : parts.name };
     rehearsed.push(await transportOf(named, http, login));
   }
-  report({ event: 'transport.warning', transport: 'shadow', warning: shadowed(server) });
+  report({ event: 'transport.warning', transport: 'shadow', warning: shadowed(server, parts.setting) });
   return shadowTransport({ delivers: await smtpOf(exchange, server, hostname, undefined), rehearsed, report });
 }
 
-function shadowed({ host, port }: SmtpConfig): string {
-  return `${host}:${port} delivers all mail; nothing is sent through Exchange as long as exchange.shadow is set`;
+function shadowed({ host, port }: SmtpConfig, setting: string): string {
+  return `${host}:${port} delivers all mail; nothing is sent through Exchange as long as ${setting}.shadow is set`;
 }
 
 async function ewsOf({ exchange, version }: WayOutParts, { authorizer }: Login): Promise<Ews> {

@@ -52,8 +52,10 @@ export async function actCommand(act: Act, { values, words, terminal, reach }: C
   const asked = filterOf(values, choosing, Date.now());
   const filter = asked.states === undefined ? { ...asked, states: STATES[act] } : asked;
   const limit = limitOf(values);
-  if (destination?.route !== undefined) await knownRoute(destination.route);
-  const { operations, isRunning } = await reach();
+  const { operations, isRunning, routes } = await reach();
+  const { route } = destination ?? {};
+  if (route !== undefined && !routes.includes(route))
+    throw usage(`There is no route "${route}"; there are: ${routes.join(', ')}`);
   const ids = isFiltered ? await collect(operations, filter, limit, terminal) : named;
   if (act === 'drop' && isFiltered && values['yes'] !== true && ids.length > 0) {
     terminal.complain(
@@ -83,13 +85,6 @@ function destinationOf(values: Values): NonNullable<ActOrder['to']> {
     ...(typeof mailbox === 'string' ? { mailbox: mailbox.toLowerCase() } : {}),
     ...(typeof route === 'string' ? { route } : {}),
   };
-}
-
-/** Loaded when it is needed: it brings the whole gateway with it. */
-async function knownRoute(route: string): Promise<void> {
-  const { ROUTES } = await import('../gateway.ts');
-  if (!ROUTES.some((one) => one === route))
-    throw usage(`There is no route "${route}"; there are: ${ROUTES.join(', ')}`);
 }
 
 async function collect(

@@ -18,6 +18,8 @@ export interface Reached {
   readonly operations: Operations;
   /** A gateway runs and does it; false: it is done here, and sent at the gateway's next start. */
   readonly isRunning: boolean;
+  /** Names of the ways out that the configuration has. */
+  readonly routes: readonly string[];
   close(): Promise<void>;
 }
 
@@ -30,7 +32,7 @@ export async function reach(configFile: string, warn: (line: string) => void): P
   return (await throughGateway(settings)) ?? (await throughSpool(settings, configFile, warn));
 }
 
-async function throughGateway({ spool }: SpoolSettings): Promise<Reached | undefined> {
+async function throughGateway({ spool, routes }: SpoolSettings): Promise<Reached | undefined> {
   const where = controlPath(spool.sqlite);
   const client = controlClient(where);
   try {
@@ -41,11 +43,11 @@ async function throughGateway({ spool }: SpoolSettings): Promise<Reached | undef
     if (error instanceof Unreachable) return undefined;
     throw error;
   }
-  return { operations: client, isRunning: true, close: async () => undefined };
+  return { operations: client, isRunning: true, routes, close: async () => undefined };
 }
 
 async function throughSpool(
-  { spool: { sqlite, minFree, maxItems }, verifyAfter, first }: SpoolSettings,
+  { spool: { sqlite, minFree, maxItems }, verifyAfter, first, routes }: SpoolSettings,
   configFile: string,
   warn: (line: string) => void,
 ): Promise<Reached> {
@@ -60,7 +62,7 @@ async function throughSpool(
   };
   try {
     const opened = await openSqliteSpool({ path: sqlite, minFree, maxItems, verifyAfter, first, report });
-    return { operations: operations({ spool: opened, report }), isRunning: false, close: () => opened.close() };
+    return { operations: operations({ spool: opened, report }), isRunning: false, routes, close: () => opened.close() };
   } catch (error) {
     if (!(error instanceof SpoolError)) throw error;
     throw new CommandFault(EXIT.temporary, sentence(error, sqlite), { cause: error });

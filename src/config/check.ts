@@ -6,9 +6,10 @@ import { checkAccess } from './access.ts';
 import { checkAlarms } from './channels.ts';
 import { checkCredential } from './credential.ts';
 import type { Path } from './fault.ts';
+import { accountsIn, checkRoutes } from './routes.ts';
 import { checkRules } from './rules.ts';
 import { checkSubmission } from './smarthost.ts';
-import type { Context, SoundListener, SoundSettings } from './sound.ts';
+import type { Context, SoundAccount, SoundListener, SoundSettings } from './sound.ts';
 
 export function checkTogether(settings: SoundSettings, context: Context): void {
   settings.listeners?.forEach((listener, index) => {
@@ -21,13 +22,16 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkUsers(settings, context);
   checkNames(settings, context);
   checkPorts(settings, context);
-  checkCredential(settings, context);
   checkRetry(settings, context);
-  checkCarried(settings, context);
   checkFirst(settings, context);
   checkAlarms(settings, context);
-  checkSubmission(settings, context);
-  checkTransport(settings, context);
+  checkRoutes(settings, context);
+  for (const { account, path } of accountsIn(settings)) {
+    checkCredential(account, path, context);
+    checkCarried(account, path, context);
+    checkSubmission(account, path, settings, context);
+    checkTransport(account, path, context);
+  }
 }
 
 function checkTls(listener: SoundListener, path: Path, { fault, wasGiven }: Context): void {
@@ -112,10 +116,10 @@ function overlap(a: string | undefined, b: string | undefined): boolean {
 /** Named properties are few in a mailbox, and are never given back. */
 const MOST_CARRIED = 20;
 
-function checkCarried({ exchange }: SoundSettings, { fault }: Context): void {
+function checkCarried({ carryHeaders }: SoundAccount, base: Path, { fault }: Context): void {
   const first = new Map<string, number>();
-  exchange?.carryHeaders?.forEach((name, index) => {
-    const path = ['exchange', 'carryHeaders', index];
+  carryHeaders?.forEach((name, index) => {
+    const path = [...base, 'carryHeaders', index];
     const before = name === undefined ? undefined : first.get(name.toLowerCase());
     if (before !== undefined) fault(path, `is carryHeaders[${before}] already`, 'upper and lower case are the same');
     else if (name !== undefined) first.set(name.toLowerCase(), index);
@@ -124,19 +128,19 @@ function checkCarried({ exchange }: SoundSettings, { fault }: Context): void {
 }
 
 /** What a transport cannot do, or has no use for, is not taken in silence. */
-function checkTransport({ exchange }: SoundSettings, { fault, wasGiven }: Context): void {
-  const { transport, cloud, returnToEws } = exchange ?? {};
+function checkTransport(account: SoundAccount, path: Path, { fault, wasGiven }: Context): void {
+  const { transport, cloud, returnToEws } = account;
   if (transport === undefined) return;
   const usesGraph = transport === 'graph' || transport === 'auto';
   if (usesGraph && cloud === 'onPremises') {
     fault(
-      ['exchange', 'transport'],
+      [...path, 'transport'],
       `is ${transport}, but cloud is onPremises`,
       'Microsoft Graph is in Exchange Online only; set ews or smtp',
     );
   }
   const useless = (key: string, hint: string): void => {
-    if (wasGiven(['exchange', key])) fault(['exchange', key], `is given, but transport is ${transport}`, hint);
+    if (wasGiven([...path, key])) fault([...path, key], `is given, but transport is ${transport}`, hint);
   };
   if (transport === 'graph') {
     useless('twoStep', 'there everything above 3 MB goes as a draft, and nothing else; remove it');

@@ -34,6 +34,8 @@ export interface Config {
     readonly delay: number;
   };
   readonly exchange: ExchangeConfig;
+  /** The first is `exchange`, then those of the file's `routes`. Names differ. */
+  readonly routes: readonly RouteConfig[];
   readonly pacing: {
     /** What of a mailbox goes before its other due mail: under 100,000 octets, or of high importance. No word twice. */
     readonly first: readonly ('small' | 'important')[];
@@ -164,9 +166,20 @@ export interface SenderRuleConfig {
   /** CIDR. At least one. */
   readonly networks?: readonly string[];
   readonly mailbox: string;
+  /** Name of one of the routes. Absent: the first. */
+  readonly route?: string;
   readonly header: 'keep' | 'rewrite' | 'reject';
   /** Display name; only with rewrite. */
   readonly name?: string;
+}
+
+/** A way out with its account. */
+export interface RouteConfig {
+  /** Letters, digits, hyphens. */
+  readonly name: string;
+  /** Where its settings stand in the file: `exchange`, `routes[0]`. */
+  readonly setting: string;
+  readonly exchange: ExchangeConfig;
 }
 
 export interface ExchangeConfig {

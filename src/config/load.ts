@@ -16,6 +16,7 @@ import { whyUnreadable } from './files.ts';
 import { readTree } from './reader.ts';
 import { buildConfig, fetchNamed } from './resolve.ts';
 import type { Surroundings } from './resolve.ts';
+import { DEFAULT_ROUTE } from './routes.ts';
 import { ROOT } from './settings.ts';
 import type { Settings } from './settings.ts';
 import type { SoundSettings } from './sound.ts';
@@ -53,7 +54,13 @@ export async function loadConfig(
 
 /** What of a configuration the spool needs. */
 export type LoadedSpool =
-  | { readonly spool: Config['spool']; readonly verifyAfter: number; readonly first: Config['pacing']['first'] }
+  | {
+      readonly spool: Config['spool'];
+      readonly verifyAfter: number;
+      readonly first: Config['pacing']['first'];
+      /** Names of the ways out, as far as they can be read. At least one. */
+      readonly routes: readonly string[];
+    }
   | { readonly faults: readonly ConfigFault[] };
 
 /**
@@ -80,10 +87,12 @@ export async function loadSpool(file: string, environment: Environment = process
   });
   if (faults.length > 0) return { faults: inOrder(faults) };
   const { spool, retry, pacing } = value as Settings;
+  const { routes = [] } = value as SoundSettings;
   return {
     spool: { ...spool, sqlite: resolve(dirname(resolve(file)), spool.sqlite) },
     verifyAfter: retry.verifyAfter,
     first: pacing.first,
+    routes: [DEFAULT_ROUTE, ...routes.flatMap((route) => route?.name ?? [])],
   };
 }
 

@@ -12,6 +12,7 @@ import type {
   ExchangeConfig,
   ListenerConfig,
   ProxyConfig,
+  RouteConfig,
 } from './config.ts';
 import { clientSecret } from './entra.ts';
 import type { Environment } from './environment.ts';
@@ -21,8 +22,9 @@ import { readAuthorities, readKeyPair, readNamed, readSecret } from './files.ts'
 import type { KeyPair, KeyPairFiles } from './files.ts';
 import { hostName, proxyUrl } from './network.ts';
 import { Secret } from './secret.ts';
+import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
 import type { Settings } from './settings.ts';
-import type { SoundSettings } from './sound.ts';
+import type { SoundAccount, SoundSettings } from './sound.ts';
 import { smtpOf } from './submission.ts';
 import type { Value } from './value.ts';
 
@@ -38,6 +40,13 @@ export interface Surroundings {
 export interface Fetched {
   /** By the path of the setting: `listeners[0].certificate`. */
   readonly keyPairs: ReadonlyMap<string, KeyPair & KeyPairFiles>;
+  /** By the path of its settings: `exchange`, `routes[0]`. */
+  readonly accounts: ReadonlyMap<string, FetchedAccount>;
+}
+
+/** The same of one account. */
+interface FetchedAccount {
+  readonly keyPair?: KeyPair & KeyPairFiles;
   readonly clientSecret?: Secret;
   readonly password?: Secret;
   readonly smtpPassword?: Secret;
@@ -46,45 +55,53 @@ export interface Fetched {
 }
 
 type Fault = (path: Path, problem: string, hint?: string) => void;
-type SoundCertificate = NonNullable<SoundSettings['exchange']>['certificate'];
+type SoundCertificate = SoundAccount['certificate'];
 
 export async function fetchNamed(settings: SoundSettings, around: Surroundings, fault: Fault): Promise<Fetched> {
+  const keyPairs = new Map<string, KeyPair & KeyPairFiles>();
+  for (const [index, listener] of (settings.listeners ?? []).entries()) {
+    const path = ['listeners', index, 'certificate'];
+    const pair = await keyPairOf(listener?.certificate, around.folder, path, fault);
+    if (pair !== undefined) keyPairs.set(pathText(path), pair);
+  }
+  const accounts = new Map<string, FetchedAccount>();
+  for (const { account, path } of accountsIn(settings))
+    accounts.set(pathText(path), await fetchAccount(account, path, around, fault));
+  return { keyPairs, accounts };
+}
+
+async function fetchAccount(
+  exchange: SoundAccount,
+  base: Path,
+  around: Surroundings,
+  fault: Fault,
+): Promise<FetchedAccount> {
   const keep = <T>(path: Path, value: Value<T>): T | undefined => {
     if (value.ok) return value.value;
     fault(path, value.problem, value.hint);
     return undefined;
   };
-  const { exchange, listeners = [] } = settings;
-  const keyPairs = new Map<string, KeyPair & KeyPairFiles>();
-  const fetchPair = async (path: Path, certificate: SoundCertificate): Promise<void> => {
-    const pair = await keyPairOf(certificate, around.folder, path, fault);
-    if (pair !== undefined) keyPairs.set(pathText(path), pair);
-  };
-  for (const [index, listener] of listeners.entries()) {
-    await fetchPair(['listeners', index, 'certificate'], listener?.certificate);
-  }
-  await fetchPair(['exchange', 'certificate'], exchange?.certificate);
-  const { clientSecretFile, caFile } = exchange ?? {};
-  const smtpFile = exchange?.smtp?.passwordFile;
-  const smtpPassword =
-    smtpFile && keep(['exchange', 'smtp', 'passwordFile'], await readSecret(around.folder, smtpFile));
+  const keyPair = await keyPairOf(exchange.certificate, around.folder, [...base, 'certificate'], fault);
+  const { clientSecretFile, caFile } = exchange;
+  const smtpFile = exchange.smtp?.passwordFile;
+  const smtpPassword = smtpFile && keep([...base, 'smtp', 'passwordFile'], await readSecret(around.folder, smtpFile));
   const text =
-    clientSecretFile && keep(['exchange', 'clientSecretFile'], await readSecret(around.folder, clientSecretFile));
-  const secret = text && keep(['exchange', 'clientSecretFile'], clientSecret(text.reveal()));
-  const { passwordFile, workloadIdentity } = exchange ?? {};
-  const password = passwordFile && keep(['exchange', 'passwordFile'], await readSecret(around.folder, passwordFile));
+    clientSecretFile && keep([...base, 'clientSecretFile'], await readSecret(around.folder, clientSecretFile));
+  const secret = text && keep([...base, 'clientSecretFile'], clientSecret(text.reveal()));
+  const { passwordFile, workloadIdentity } = exchange;
+  const password = passwordFile && keep([...base, 'passwordFile'], await readSecret(around.folder, passwordFile));
   if (workloadIdentity?.tokenFile !== undefined) {
-    const path = ['exchange', 'workloadIdentity', 'tokenFile'];
+    const path = [...base, 'workloadIdentity', 'tokenFile'];
     keep(path, await readNamed(around.folder, workloadIdentity.tokenFile));
   }
-  const ca = caFile && keep(['exchange', 'caFile'], await readAuthorities(around.folder, caFile));
+  const ca = caFile && keep([...base, 'caFile'], await readAuthorities(around.folder, caFile));
   return {
-    keyPairs,
+    ...(keyPair && { keyPair }),
     ...(secret && { clientSecret: secret }),
     ...(password && { password }),
     ...(smtpPassword && { smtpPassword }),
     ...(ca && { ca }),
-    proxy: exchange?.proxy === 'environment' ? proxyOf(around.environment, fault) : {},
+    proxy: exchange.proxy === 'environment' ? proxyOf(around.environment, [...base, 'proxy'], fault) : {},
   };
 }
 
@@ -113,14 +130,14 @@ async function keyPairOf(
     keyFile: resolve(folder, keyFile),
     ...(passphrase && { passphrase }),
   };
-  const read = await readKeyPair(folder, { ...files, certFile, keyFile }, path[0] === 'exchange');
+  const read = await readKeyPair(folder, { ...files, certFile, keyFile }, path[0] !== 'listeners');
   if (read.ok) return { ...read.pair, ...files };
   for (const { file, problem, hint } of read.faults) fault([...path, file], problem, hint);
   return undefined;
 }
 
 /** As curl reads them: HTTP_PROXY in capitals does not count, because a web server could set it for a client. */
-function proxyOf(environment: Environment, fault: Fault): ProxyConfig {
+function proxyOf(environment: Environment, path: Path, fault: Fault): ProxyConfig {
   const proxy = (...names: string[]): Secret | undefined => {
     const name = names.find((candidate) => (environment[candidate] ?? '') !== '');
     const text = name === undefined ? '' : (environment[name] ?? '');
@@ -128,7 +145,7 @@ function proxyOf(environment: Environment, fault: Fault): ProxyConfig {
     const url = proxyUrl(text.includes('://') ? text : `http://${text}`);
     if (url.ok) return new Secret(url.value);
     fault(
-      ['exchange', 'proxy'],
+      path,
       `takes the proxy from the environment, where ${name} is not the URL of an HTTP proxy`,
       'set it right, or set proxy: none',
     );
@@ -144,6 +161,7 @@ function proxyOf(environment: Environment, fault: Fault): ProxyConfig {
 export function buildConfig(settings: Settings, fetched: Fetched, around: Surroundings): Config {
   const { users, clients, senders, recipients, logins, pacing, retry, bounces, spool, console, shutdown, log } =
     settings;
+  const exchange = exchangeOf(settings.exchange, accountOf(fetched, DEFAULT_ROUTE), around.folder);
   const ofMailbox = senders.mailbox.slice(senders.mailbox.lastIndexOf('@') + 1);
   return {
     hostname: settings.hostname ?? (hostName(around.machine).ok ? around.machine : 'localhost'),
@@ -157,7 +175,8 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
     },
     recipients,
     logins,
-    exchange: exchangeOf(settings.exchange, fetched, around.folder),
+    exchange,
+    routes: [{ name: DEFAULT_ROUTE, setting: 'exchange', exchange }, ...routesOf(settings, fetched, around.folder)],
     pacing,
     retry,
     bounces: withoutGaps(bounces),
@@ -167,6 +186,17 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
     shutdown,
     log,
   };
+}
+
+function routesOf({ routes }: Settings, fetched: Fetched, folder: string): readonly RouteConfig[] {
+  return routes.map(({ name, ...settings }, index) => {
+    const setting = `routes[${index}]`;
+    return { name, setting, exchange: exchangeOf(settings, accountOf(fetched, setting), folder) };
+  });
+}
+
+function accountOf({ accounts }: Fetched, setting: string): FetchedAccount {
+  return accounts.get(setting) ?? { proxy: {} };
 }
 
 function listenerOf(listener: Settings['listeners'][number], index: number, { keyPairs }: Fetched): ListenerConfig {
@@ -221,7 +251,7 @@ function withoutGaps<T extends object>(settings: T): WithoutGaps<T> {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as WithoutGaps<T>;
 }
 
-function exchangeOf(exchange: Settings['exchange'], fetched: Fetched, folder: string): ExchangeConfig {
+function exchangeOf(exchange: Settings['exchange'], fetched: FetchedAccount, folder: string): ExchangeConfig {
   const {
     cloud,
     transport,
@@ -277,7 +307,7 @@ function withTenant(authority: string, tenantId: string): string {
 /** On-premises there is no identity server, and checks have seen to ewsUrl. */
 const NOWHERE = { authority: '', ewsUrl: '', scope: '', graphUrl: '', graphScope: '' };
 
-function credentialOf(exchange: Settings['exchange'], fetched: Fetched, folder: string): CredentialConfig {
+function credentialOf(exchange: Settings['exchange'], fetched: FetchedAccount, folder: string): CredentialConfig {
   const { cloud, clientSecretFile, passwordFile, managedIdentity, workloadIdentity, login, username, domain } =
     exchange;
   const from = (file: string | undefined): { readonly file?: string } =>
@@ -287,9 +317,8 @@ function credentialOf(exchange: Settings['exchange'], fetched: Fetched, folder: 
     const name = domain === undefined ? username : { ...username, domain };
     return { kind: 'account', login, ...name, password, ...from(passwordFile) };
   }
-  const pair = fetched.keyPairs.get('exchange.certificate');
-  if (pair !== undefined) {
-    const { certificate, privateKey, ...files } = pair;
+  if (fetched.keyPair !== undefined) {
+    const { certificate, privateKey, ...files } = fetched.keyPair;
     return { kind: 'certificate', certificate, privateKey, files };
   }
   if (managedIdentity !== undefined) return { kind: 'managedIdentity', ...managedIdentity };

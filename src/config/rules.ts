@@ -5,6 +5,7 @@
 import { matcher } from '../mail/pattern.ts';
 import type { Path } from './fault.ts';
 import { covers } from './network.ts';
+import { DEFAULT_ROUTE } from './routes.ts';
 import type { Context, SoundSettings } from './sound.ts';
 import { suggest } from './suggest.ts';
 
@@ -16,6 +17,7 @@ export function checkRules(settings: SoundSettings, context: Context): void {
     if (rule === undefined) return;
     const path = ['senders', 'rules', index];
     checkNamed(rule, path, settings, context);
+    checkRoute(rule, path, settings, context);
     checkDisplayName(rule, path, context);
     // What could not be read of an earlier one might make it narrower.
     const earlier = rules.findIndex(
@@ -59,6 +61,19 @@ function checkNamed(rule: Rule, path: Path, settings: SoundSettings, { fault, wa
   if (rule.user !== undefined && at?.auth === 'none') {
     fault([...path, 'user'], 'can never apply: nobody logs in at that listener, whose auth is none');
   }
+}
+
+function checkRoute({ route }: Rule, path: Path, settings: SoundSettings, { fault, wasGiven }: Context): void {
+  const names = settings.routes?.map((one) => one?.name) ?? (wasGiven(['routes']) ? undefined : []);
+  if (route === undefined || route === DEFAULT_ROUTE || names === undefined) return;
+  if (names.includes(undefined) || names.includes(route)) return;
+  const near = suggest(route, [DEFAULT_ROUTE, ...names.flatMap((name) => name ?? [])]);
+  const meant = near === DEFAULT_ROUTE ? near : `that of routes[${names.indexOf(near)}]`;
+  fault(
+    [...path, 'route'],
+    'is the name of none of routes',
+    near === undefined ? `there is ${DEFAULT_ROUTE}; routes has ${count(names.length)}` : `did you mean ${meant}?`,
+  );
 }
 
 function count(entries: number): string {

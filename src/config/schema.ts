@@ -31,6 +31,15 @@ export function section<S extends z.core.$ZodLooseShape>(description: string, ke
   return z.strictObject(keys).register(notes, { description, kind: 'section' });
 }
 
+/** A section with all the keys of another beside its own. */
+export function sectionWith<S extends z.core.$ZodLooseShape, B extends z.core.$ZodLooseShape>(
+  description: string,
+  keys: S,
+  base: z.ZodObject<B>,
+) {
+  return section(description, { ...keys, ...base.shape });
+}
+
 export function list<S extends z.ZodType>(description: string, item: S, atLeast = 0) {
   return z.array(item).min(atLeast).register(notes, { description, kind: 'list', atLeast });
 }

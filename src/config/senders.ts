@@ -3,6 +3,8 @@ import { displayName, mailbox, userName } from './addresses.ts';
 import { addressPattern, networks, patterns } from './kinds.ts';
 import { hostName } from './network.ts';
 import { choice, list, optional, orElse, section, text } from './schema.ts';
+import type { Value } from './value.ts';
+import { bad, good } from './value.ts';
 
 const FROM = ['keep', 'rewrite', 'reject'] as const;
 
@@ -18,6 +20,16 @@ const rule = section(
     networks: optional(networks("Condition: the client's address is in one of these networks.", 1)),
     mailbox: optional(
       text({ description: 'The mailbox that sends.', kind: 'e-mail address', otherwise: 'senders.mailbox' }, mailbox),
+    ),
+    route: optional(
+      text(
+        {
+          description: 'The way out: the name of one of routes.',
+          kind: 'letters, digits, -',
+          otherwise: '`exchange`',
+        },
+        routeName,
+      ),
     ),
     header: orElse(
       choice(
@@ -64,3 +76,8 @@ export const senders = section('Who may send, and as which mailbox mail is sent.
   ),
   rules: orElse(list('Which mailbox sends, and with which From. The first rule that matches decides.', rule), []),
 });
+
+/** It is part of file names, too. */
+export function routeName(value: string): Value<string> {
+  return /^[A-Za-z0-9-]{1,32}$/.test(value) ? good(value) : bad('must be 1 to 32 letters, digits or hyphens');
+}

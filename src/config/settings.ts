@@ -32,11 +32,12 @@ import {
   optional,
   orElse,
   section,
+  sectionWith,
   settingOf,
   text,
 } from './schema.ts';
 import type { Parsed } from './schema.ts';
-import { senders } from './senders.ts';
+import { routeName, senders } from './senders.ts';
 import { shadow, submission } from './submission.ts';
 
 const url = (description: string, httpOnLoopback: boolean, otherwise: string) =>
@@ -254,6 +255,20 @@ const exchange = section('Where mail goes, and as whom.', {
   ),
 });
 
+const route = sectionWith(
+  'A way out with an account of its own.',
+  {
+    name: text(
+      {
+        description: 'Its name. Rules, log, metrics and `queue move --route` use it.',
+        kind: 'letters, digits, -',
+      },
+      routeName,
+    ),
+  },
+  exchange,
+);
+
 export const SETTINGS = section('Configuration of smtp2exchange.', {
   hostname: optional(
     text(
@@ -275,6 +290,13 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
   recipients: orElse(recipients, {}),
   logins: orElse(logins, {}),
   exchange,
+  routes: orElse(
+    list(
+      'Further ways out, each with an account of its own: a name, and all that `exchange` has. Mail goes there whose rule of senders.rules says so.',
+      route,
+    ),
+    [],
+  ),
   pacing: orElse(
     section('How fast mail is handed over. What is over it waits.', {
       perMailbox: orElse(

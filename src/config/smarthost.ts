@@ -4,38 +4,37 @@
  */
 import { isAt } from './channels.ts';
 import { isLoopback } from './network.ts';
-import type { Context, SoundSettings } from './sound.ts';
+import type { Path } from './fault.ts';
+import type { Context, SoundAccount, SoundSettings } from './sound.ts';
 
-export function checkSubmission(settings: SoundSettings, context: Context): void {
-  const { exchange } = settings;
-  const path = ['exchange', 'smtp'];
+export function checkSubmission(account: SoundAccount, base: Path, settings: SoundSettings, context: Context): void {
+  const { smtp } = account;
+  const path = [...base, 'smtp'];
   const { fault } = context;
-  checkPassword(settings, context);
-  const { host, port, tls, login } = exchange?.smtp ?? {};
+  checkPassword(smtp?.login, path, context);
+  const { host, port, tls, login } = smtp ?? {};
   if (tls === 'none' && login !== undefined && login !== 'none' && !isLoopback(host ?? '')) {
     fault([...path, 'tls'], 'is none: the login would cross the network readable', 'set it to required or implicit');
   }
-  checkShadow(settings, context);
+  checkShadow(account, base, settings, context);
   const own = settings.listeners?.findIndex((listener) => listener !== undefined && isAt(listener, host, port)) ?? -1;
   if (own >= 0) {
     fault([...path, 'host'], `is this gateway: listeners[${own}] has that address and port`, 'name another server');
   }
 }
 
-function checkShadow({ exchange, listeners }: SoundSettings, { fault }: Context): void {
-  const { host, port } = exchange?.shadow ?? {};
+function checkShadow({ shadow }: SoundAccount, base: Path, { listeners }: SoundSettings, { fault }: Context): void {
+  const { host, port } = shadow ?? {};
   const own = listeners?.findIndex((listener) => listener !== undefined && isAt(listener, host, port)) ?? -1;
   if (own < 0) return;
   fault(
-    ['exchange', 'shadow', 'host'],
+    [...base, 'shadow', 'host'],
     `is this gateway: listeners[${own}] has that address and port`,
     'name another server',
   );
 }
 
-function checkPassword({ exchange }: SoundSettings, { fault, wasGiven, isWhole }: Context): void {
-  const path = ['exchange', 'smtp'];
-  const login = exchange?.smtp?.login;
+function checkPassword(login: string | undefined, path: Path, { fault, wasGiven, isWhole }: Context): void {
   const given = (key: string): boolean => wasGiven([...path, key]);
   if (given('password') && given('passwordFile')) {
     fault([...path, 'passwordFile'], 'is given, and password too', 'remove one of the two');

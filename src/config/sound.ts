@@ -4,6 +4,8 @@ import type { Sound } from './reader.ts';
 import type { Settings } from './settings.ts';
 
 export type SoundSettings = NonNullable<Sound<Settings>>;
+/** `exchange`, or one of `routes`. */
+export type SoundAccount = NonNullable<SoundSettings['exchange']>;
 export type SoundListener = NonNullable<NonNullable<SoundSettings['listeners']>[number]>;
 
 export interface Context {

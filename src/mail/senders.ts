@@ -21,6 +21,8 @@ export interface SenderRule {
   readonly user?: string;
   readonly networks?: readonly string[];
   readonly mailbox: string;
+  /** Name of the way out; absent: the first there is. */
+  readonly route?: string;
   readonly header: 'keep' | 'rewrite' | 'reject';
   /** Display name, with `rewrite`. */
   readonly name?: string;
@@ -33,9 +35,11 @@ export interface SenderRules {
   readonly rules: readonly SenderRule[];
 }
 
-export type Sending =
-  | { readonly mailbox: string; readonly from: 'keep' }
-  | { readonly mailbox: string; readonly from: 'rewrite'; readonly name?: string };
+export type Sending = {
+  readonly mailbox: string;
+  /** Name of the way out; absent: the first there is. */
+  readonly route?: string;
+} & ({ readonly from: 'keep' } | { readonly from: 'rewrite'; readonly name?: string });
 
 export interface SenderFacts {
   readonly client: Client;
@@ -72,14 +76,15 @@ function condition({ from, envelope, listener, user, networks }: SenderRule): (f
 }
 
 function decision(
-  { mailbox, header, name }: Pick<SenderRule, 'mailbox' | 'header' | 'name'>,
+  { mailbox, route, header, name }: Pick<SenderRule, 'mailbox' | 'route' | 'header' | 'name'>,
   rule: string,
 ): (facts: SenderFacts) => Sending | Reply {
+  const by = { mailbox, ...(route !== undefined && { route }) };
   switch (header) {
     case 'keep':
-      return () => ({ mailbox, from: 'keep' });
+      return () => ({ ...by, from: 'keep' });
     case 'rewrite':
-      return () => ({ mailbox, from: 'rewrite', ...(name !== undefined && { name }) });
+      return () => ({ ...by, from: 'rewrite', ...(name !== undefined && { name }) });
     case 'reject':
       return ({ from, reversePath }) => ({
         refusal: 'sender',

@@ -9,6 +9,8 @@ export interface Arrival {
   readonly origin: Origin;
   /** The mailbox that sends it. */
   readonly mailbox: string;
+  /** Name of the way out; absent: the first there is. */
+  readonly route?: string;
   /** Message-ID with its angle brackets. */
   readonly messageId: string;
   /** Octets of the header block as written to the draft, the empty line that ends it included. */

@@ -14,6 +14,8 @@ export type Reach = 'message' | 'mailbox' | 'transport';
 
 /** Code of a fault in our own configuration (RFC 3463 section 3.4): the route is held, mail is kept, the operator is told. */
 export const MISCONFIGURED = '4.3.5' satisfies TransientCode;
+/** Cause of the hold of a route that has mail and no transport. */
+export const NO_ROUTE = 'NoSuchRoute';
 
 interface Evidence {
   /** Stable word for logs and metrics: a ResponseCode, `HTTP 503`, `ECONNREFUSED`. Never holds an address. */

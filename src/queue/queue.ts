@@ -15,7 +15,7 @@ import { isExpired, waitAfter } from '../mail/schedule.ts';
 import type { Spool } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { Apart, Delayed, DeliveryStatus } from '../mail/status.ts';
-import { MISCONFIGURED, unreachable } from '../mail/status.ts';
+import { MISCONFIGURED, NO_ROUTE, unreachable } from '../mail/status.ts';
 import type { SetTimer } from '../mail/timer.ts';
 import type { Journal, Outgoing, Transport } from '../mail/transport.ts';
 import type { AttemptResult } from './attempt.ts';
@@ -126,9 +126,12 @@ class DeliveryQueue implements Queue {
   /** In the order in which they are served; a lane that was served goes to the end. */
   readonly #lanes = new Map<string, LaneState>();
   readonly #holds = new Map<string, RouteHold>();
+  /** Routes that have mail and no transport; since when (steady). */
+  readonly #missing = new Map<string, number>();
   readonly #running = new Map<AbortController, Promise<void>>();
-  /** Attempts under way plus slots asked for in claims. */
+  /** Attempts under way plus slots asked for in claims; and by route. */
   #taken = 0;
+  readonly #takenBy = new Map<string, number>();
   #turning = false;
   #again = false;
   #stale = true;
@@ -227,6 +230,18 @@ class DeliveryQueue implements Queue {
     return lane.behind && this.#options.catchUp !== 'parallel' ? 1 : lane.pace.slots;
   }
 
+  /** A route leaves a slot to each of the others: one whose server does not answer must not hold them up. */
+  #room(route: string): number {
+    const { concurrency } = this.#options;
+    const most = Math.max(1, concurrency - Math.max(0, this.#holds.size - 1));
+    return Math.min(concurrency - this.#taken, most - (this.#takenBy.get(route) ?? 0));
+  }
+
+  #take(route: string, slots: number): void {
+    this.#taken += slots;
+    this.#takenBy.set(route, (this.#takenBy.get(route) ?? 0) + slots);
+  }
+
   #free(lane: LaneState): number {
     return Math.min(lane.pace.free(this.#steady()), this.#slots(lane) - lane.pace.inFlight);
   }
@@ -273,6 +288,7 @@ class DeliveryQueue implements Queue {
       if (isFirst) lane.behind = true;
       withWork.add(lane);
     }
+    this.#tellMissing(new Set(lanes.map(({ route }) => route)));
     for (const [name, lane] of this.#lanes) {
       if (withWork.has(lane) || before.get(lane) !== lane.arrivals || lane.claiming) continue;
       lane.due = Infinity;
@@ -281,15 +297,32 @@ class DeliveryQueue implements Queue {
     }
   }
 
+  /** What was accepted for a route that the configuration no longer has is not left without a word. */
+  #tellMissing(withWork: ReadonlySet<string>): void {
+    const { report } = this.#options;
+    const steady = this.#steady();
+    for (const route of withWork) {
+      if (this.#holds.has(route) || this.#missing.has(route)) continue;
+      this.#missing.set(route, steady);
+      const reason = `The configuration has no route ${route}, but mail waits for it: put it back into routes and start the gateway anew, or give the mail to another (queue list --route ${route}, then queue move with the ids and --route)`;
+      const until = this.#now() + LONGEST_SLEEP;
+      report({ event: 'route.held', route, cause: NO_ROUTE, reason, misconfigured: true, until });
+    }
+    for (const [route, since] of this.#missing) {
+      if (withWork.has(route)) continue;
+      this.#missing.delete(route);
+      report({ event: 'route.released', route, seconds: (steady - since) / 1000 });
+    }
+  }
+
   #serve(): void {
     const now = this.#now();
     const steady = this.#steady();
     for (const [name, lane] of this.#inOrder()) {
-      const room = this.#options.concurrency - this.#taken;
-      if (room <= 0) return;
+      if (this.#taken >= this.#options.concurrency) return;
       const hold = this.#holds.get(lane.route);
       if (hold === undefined || lane.claiming || lane.due > now) continue;
-      const limit = Math.min(room, this.#free(lane), hold.allows(steady, lane.mailbox));
+      const limit = Math.min(this.#room(lane.route), this.#free(lane), hold.allows(steady, lane.mailbox));
       if (limit <= 0) continue;
       this.#lanes.delete(name);
       this.#lanes.set(name, lane);
@@ -311,7 +344,7 @@ class DeliveryQueue implements Queue {
     const probe = hold.started();
     const arrivals = lane.arrivals;
     lane.claiming = true;
-    this.#taken += limit;
+    this.#take(lane.route, limit);
     let items: readonly QueueItem[] = [];
     try {
       items = await this.#options.spool.claim(lane, { now, limit, leaseUntil: now + this.#lease });
@@ -324,7 +357,7 @@ class DeliveryQueue implements Queue {
       this.#storeTrouble(error);
     } finally {
       lane.claiming = false;
-      this.#taken -= limit;
+      this.#take(lane.route, -limit);
     }
     // Whatever began to hold the lane back while the claim was under way holds these items back too.
     const isHeld = this.#stopping || (!probe && hold.held !== undefined);
@@ -357,7 +390,7 @@ class DeliveryQueue implements Queue {
     for (const lane of lanes) {
       if (lane.due === Infinity || lane.claiming) continue;
       // A lane without a free slot is woken by the end of an attempt.
-      if (lane.pace.inFlight >= this.#slots(lane)) continue;
+      if (lane.pace.inFlight >= this.#slots(lane) || this.#room(lane.route) <= 0) continue;
       const probe = this.#holds.get(lane.route)?.nextProbe(lane.mailbox) ?? Infinity;
       wait = Math.min(wait, Math.max(lane.due - now, lane.pace.nextFree(steady) - steady, probe - steady));
     }
@@ -377,12 +410,12 @@ class DeliveryQueue implements Queue {
 
   #begin(lane: LaneState, hold: RouteHold, item: QueueItem, probe: boolean): void {
     const controller = new AbortController();
-    this.#taken++;
+    this.#take(lane.route, 1);
     lane.pace.started(this.#steady());
     const done = this.#try(lane, hold, item, controller)
       .catch((error: unknown) => this.#bug(lane, item, error))
       .finally(() => {
-        this.#taken--;
+        this.#take(lane.route, -1);
         lane.pace.ended();
         if (probe) hold.probeEnded();
         this.#running.delete(controller);

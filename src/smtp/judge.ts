@@ -33,6 +33,8 @@ export interface Judged {
   readonly envelope: Envelope;
   /** The mailbox that sends. */
   readonly mailbox: string;
+  /** Name of the way out; absent: the first there is. */
+  readonly route?: string;
   readonly repairs: readonly string[];
 }
 
@@ -57,7 +59,8 @@ export async function judgeHeader(header: readonly HeaderField[], options: Judge
       : settleAuthors(completed.filter((field) => !isEmptyFrom(field)));
   if (sending.from === 'rewrite') repairs.push('rewrote From');
   else if (!joinHeader(fields).equals(joinHeader(completed))) repairs.push('wrote From or Sender anew');
-  return { fields, parsed, envelope, mailbox: sending.mailbox, repairs };
+  const { mailbox, route } = sending;
+  return { fields, parsed, envelope, mailbox, ...(route === undefined ? {} : { route }), repairs };
 }
 
 function refuseLoops(fields: readonly HeaderField[], maxHops: number): void {

@@ -238,6 +238,7 @@ class Message {
     const block = joinHeader(repaired.fields);
     this.#written = {
       mailbox: judged.mailbox,
+      ...(judged.route === undefined ? {} : { route: judged.route }),
       messageId: repaired.messageId,
       headerSize: block.length,
       ...(importanceOf(repaired.fields) === 'high' ? { isImportant: true } : {}),

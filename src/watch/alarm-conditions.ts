@@ -7,7 +7,7 @@
  */
 import type { Event, EventName } from '../mail/event.ts';
 import type { Room, SpoolStats } from '../mail/spool.ts';
-import { MISCONFIGURED } from '../mail/status.ts';
+import { MISCONFIGURED, NO_ROUTE } from '../mail/status.ts';
 import type { HeldRoute, LastParked, RefusedAccount, Words } from './alarm-words.ts';
 import * as words from './alarm-words.ts';
 
@@ -23,12 +23,18 @@ export interface Condition extends Words {
   readonly since: number;
 }
 
+export interface CredentialEnd {
+  readonly kind: 'secret' | 'certificate';
+  /** Epoch milliseconds. */
+  readonly expiresAt: number;
+}
+
 export interface ConditionOptions {
   /** Milliseconds. */
   readonly oldestAfter: number;
   readonly expiresWithin: number;
-  /** That of the app registration, where its end is known; epoch milliseconds. */
-  readonly credential?: { readonly kind: 'secret' | 'certificate'; readonly expiresAt: number };
+  /** Those of app registrations whose end is known, by account. */
+  readonly credentials?: ReadonlyMap<string, CredentialEnd>;
 }
 
 /** Milliseconds. */
@@ -56,7 +62,7 @@ export class Conditions {
   readonly #changed = new Map<string, { readonly cause: string; readonly since: number }>();
   readonly #accounts = new Map<string, RefusedAccount>();
   readonly #certificates = new Map<string, { readonly subject: string; readonly expiresAt: number }>();
-  #credential: ConditionOptions['credential'];
+  readonly #credentials: Map<string, CredentialEnd>;
   #trouble: { readonly trouble: string; readonly detail: string; readonly since: number } | undefined;
   #full: { readonly reason: string; readonly since: number } | undefined;
   #parked: { readonly count: number; readonly since: number; readonly last?: LastParked } | undefined;
@@ -64,7 +70,7 @@ export class Conditions {
 
   constructor(options: ConditionOptions) {
     this.#options = options;
-    this.#credential = options.credential;
+    this.#credentials = new Map(options.credentials);
   }
 
   /** @returns whether it concerns any condition */
@@ -109,25 +115,24 @@ export class Conditions {
       return lasts ? [condition(words.routeHeld(route), route.since, route.route)] : [];
     }
     if (route.forToken) return [];
-    const said = CLOSED.has(route.cause) ? words.ewsClosed(route) : words.misconfigured(route);
-    return [condition(said, route.since, route.route)];
+    const say = CLOSED.has(route.cause)
+      ? words.ewsClosed
+      : route.cause === NO_ROUTE
+        ? words.routeMissing
+        : words.misconfigured;
+    return [condition(say(route), route.since, route.route)];
   }
 
   #ofDates({ wall }: Moment): readonly Condition[] {
     const { expiresWithin } = this.#options;
-    const credential = this.#credential;
     const soon = (expiresAt: number): boolean => expiresAt - wall < expiresWithin;
     const since = (expiresAt: number): number => Math.min(wall, expiresAt - expiresWithin);
     return [
-      ...(credential === undefined || !soon(credential.expiresAt)
-        ? []
-        : [
-            condition(
-              words.credentialExpiring(credential.kind, credential.expiresAt, wall),
-              since(credential.expiresAt),
-              'exchange',
-            ),
-          ]),
+      ...[...this.#credentials]
+        .filter(([, { expiresAt }]) => soon(expiresAt))
+        .map(([account, { kind, expiresAt }]) =>
+          condition(words.credentialExpiring(account, kind, expiresAt, wall), since(expiresAt), account),
+        ),
       ...[...this.#certificates]
         .filter(([, { expiresAt }]) => soon(expiresAt))
         .map(([listener, { subject, expiresAt }]) =>
@@ -204,9 +209,10 @@ export class Conditions {
       });
     },
     'token.acquired': ({ account }) => void this.#accounts.delete(account),
-    'credential.loaded': ({ expiresAt }) => {
-      const { credential } = this.#options;
-      this.#credential = credential && expiresAt !== undefined ? { ...credential, expiresAt } : undefined;
+    'credential.loaded': ({ account, expiresAt }) => {
+      const kind = this.#options.credentials?.get(account)?.kind;
+      if (kind === undefined || expiresAt === undefined) this.#credentials.delete(account);
+      else this.#credentials.set(account, { kind, expiresAt });
     },
     'certificate.loaded': ({ listener, subject, expiresAt }) =>
       void this.#certificates.set(listener, { subject, expiresAt }),

@@ -45,6 +45,15 @@ export function misconfigured({ route, cause, reason, since }: HeldRoute): Words
   };
 }
 
+export function routeMissing({ route, reason, since }: HeldRoute): Words {
+  return {
+    reason: 'misconfigured',
+    severity: 'critical',
+    title: `Mail waits for route ${route}, which the configuration does not have`,
+    text: [`Nothing is sent on it since ${moment(since)}; the other routes go on. ${KEPT}`, reason],
+  };
+}
+
 export function ewsClosed({ route, cause, reason, since }: HeldRoute): Words {
   return {
     reason: 'ewsClosed',
@@ -88,18 +97,27 @@ export function credentials({ account, cause, advice, validUntil, since }: Refus
 }
 
 /** The credential of the app registration. */
-export function credentialExpiring(kind: 'secret' | 'certificate', expiresAt: number, now: number): Words {
-  const what = kind === 'secret' ? 'client secret' : 'certificate of the app registration';
+export function credentialExpiring(
+  account: string,
+  kind: 'secret' | 'certificate',
+  expiresAt: number,
+  now: number,
+): Words {
+  const of = account === FIRST ? '' : ` of route ${account}`;
+  const what = `${kind === 'secret' ? 'client secret' : 'certificate of the app registration'}${of}`;
   const after = 'After that no access token is given, and nothing can be sent.';
   const todo =
     kind === 'secret'
-      ? 'Make a new secret in the app registration (Certificates & secrets), put its Value into the configuration (exchange.clientSecret) and its end into exchange.expires, and start the gateway anew. The old one stays good meanwhile.'
-      : 'Make a new certificate, upload it to the app registration (Certificates & secrets), put its files in the place of those of exchange.certificate, and send SIGHUP or start the gateway anew. The old one stays good meanwhile.';
+      ? `Make a new secret in the app registration (Certificates & secrets), put its Value into the configuration (${setting(account, 'clientSecret')}) and its end into ${setting(account, 'expires')}, and start the gateway anew. The old one stays good meanwhile.`
+      : `Make a new certificate, upload it to the app registration (Certificates & secrets), put its files in the place of those of ${setting(account, 'certificate')}, and send SIGHUP or start the gateway anew. The old one stays good meanwhile.`;
   return {
     reason: kind === 'secret' ? 'secretExpiring' : 'appCertificateExpiring',
     severity: expiresAt > now ? 'warning' : 'critical',
     title: `The ${what} ${ends(expiresAt, now)}`,
-    text: [`It ${ends(expiresAt, now)}${kind === 'secret' ? ' by exchange.expires' : ''}. ${after}`, todo],
+    text: [
+      `It ${ends(expiresAt, now)}${kind === 'secret' ? ` by ${setting(account, 'expires')}` : ''}. ${after}`,
+      todo,
+    ],
   };
 }
 
@@ -134,7 +152,7 @@ export function changedOver(route: string, cause: string, since: number): Words 
     title: 'Mail goes out by Microsoft Graph from now on, not by EWS',
     text: [
       `Exchange has closed EWS to this gateway (${cause}) at ${moment(since)}; route ${route} has changed over and goes on. Nothing was lost, nothing has to be done at once.`,
-      `If EWS was closed by mistake: open it to the application again, and set exchange.returnToEws or delete ${route}.transport.json beside the spool; then start the gateway anew. Else set exchange.transport to graph and forget it.`,
+      `If EWS was closed by mistake: open it to the application again, and set ${setting(route, 'returnToEws')} or delete ${route}.transport.json beside the spool; then start the gateway anew. Else set ${setting(route, 'transport')} to graph and forget it.`,
       'The differences in what arrives are in docs/transports.md.',
     ],
   };
@@ -185,6 +203,13 @@ export function spoolFull(reason: string): Words {
       'Free disk space (spool.minFree), get the queue moving if something holds it up, or raise spool.maxItems.',
     ],
   };
+}
+
+/** The route of the section `exchange` of the configuration; the others stand in its list `routes`. */
+const FIRST = 'exchange';
+
+function setting(route: string, key: string): string {
+  return route === FIRST ? `exchange.${key}` : `${key} of the entry ${route} in routes`;
 }
 
 /** To the second, UTC. */

@@ -35,7 +35,6 @@ describe('the command line', () => {
     [['move', '01k9'], {}, 'needs --mailbox'],
     [['move'], { mailbox: 'a@b.c' }, 'Which?'],
     [['move', '01k9'], { mailbox: 'nobody' }, 'takes an e-mail address'],
-    [['move', '01k9'], { route: 'moon' }, 'There is no route "moon"'],
     [['export', '01k9'], {}, 'needs --to'],
     [['export'], { to: '-' }, 'takes one id'],
     [['check', '01k9'], {}, 'takes no ids'],

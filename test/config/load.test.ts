@@ -61,7 +61,9 @@ function windows(text: string): string {
 
 describe('a configuration', () => {
   it('needs little, and has a default for the rest', async () => {
-    expect(await load(textOf())).toEqual({
+    const { routes, ...config } = await load(textOf());
+    expect(routes).toEqual([{ name: 'exchange', setting: 'exchange', exchange: config.exchange }]);
+    expect(config).toEqual({
       hostname: 'gateway.test',
       listeners: [
         {
@@ -275,8 +277,89 @@ spool: { parkedRetention: 90d, parkedSize: 1GiB }`,
     expect(three.credential.kind === 'account' && three.credential.password.reveal()).toBe(MARK);
   });
 
+  it('has further ways out, each like exchange', async () => {
+    const ids = 'tenantId: subsidiary.com, clientId: 99999999-7777-8888-9999-000000000000';
+    here.write('subsidiary', `${MARK}-subsidiary`);
+    const text = textOf({
+      exchange: '  expires: 2027-01-31',
+      more: `
+routes:
+  - { name: subsidiary, ${ids}, clientSecretFile: subsidiary, cloud: china, transport: graph, proxy: none }
+  - { name: Hall-2, cloud: onPremises, ewsUrl: "https://hall/EWS/Exchange.asmx", username: svc, password: ${MARK} }
+  - { name: relay, ${ids}, clientSecret: x, transport: smtp, smtp: { host: relay, login: none }, twoStep: { above: 1MB } }`,
+    });
+    const { routes, exchange } = await load(
+      text.replace(
+        /^senders:.*$/m,
+        `
+senders:
+  mailbox: notifications@contoso.com
+  rules:
+    - { from: "@subsidiary.com", mailbox: relay@subsidiary.com, route: subsidiary }
+    - { from: "@contoso.com", route: exchange }
+    - { user: x }
+users: [{ name: x, passwordHash: "${HASH}" }]`,
+      ),
+      { https_proxy: 'proxy:3128' },
+    );
+    expect(routes.map(({ name, setting }) => [name, setting])).toEqual([
+      ['exchange', 'exchange'],
+      ['subsidiary', 'routes[0]'],
+      ['Hall-2', 'routes[1]'],
+      ['relay', 'routes[2]'],
+    ]);
+    const [first, subsidiary, hall, relay] = routes.map((route) => route.exchange);
+    expect(first).toBe(exchange);
+    expect(first).toMatchObject({
+      expires: Date.UTC(2027, 0, 31),
+      proxy: { httpsProxy: expect.any(Secret) as unknown },
+    });
+    expect(subsidiary).toEqual({
+      ...(await load(textOf())).exchange,
+      cloud: 'china',
+      transport: 'graph',
+      tenantId: 'subsidiary.com',
+      clientId: '99999999-7777-8888-9999-000000000000',
+      credential: { kind: 'secret', secret: expect.any(Secret) as unknown, file: join(here.folder, 'subsidiary') },
+      ewsUrl: 'https://partner.outlook.cn/EWS/Exchange.asmx',
+      authority: 'https://login.partner.microsoftonline.cn/subsidiary.com',
+      scope: 'https://partner.outlook.cn/.default',
+      graphUrl: 'https://microsoftgraph.chinacloudapi.cn/v1.0',
+      graphScope: 'https://microsoftgraph.chinacloudapi.cn/.default',
+    });
+    expect(subsidiary?.credential.kind === 'secret' && subsidiary.credential.secret.reveal()).toBe(
+      `${MARK}-subsidiary`,
+    );
+    expect(hall?.credential).toMatchObject({ kind: 'account', username: 'svc', login: 'ntlm' });
+    expect(relay).toMatchObject({
+      transport: 'smtp',
+      smtp: { host: 'relay', port: 587 },
+      twoStep: { above: 1_000_000 },
+    });
+  });
+
+  it('names the right setting when a file of a further account cannot be read any more', async () => {
+    const file = here.write('no-pem', MARK);
+    const credentials: readonly CredentialConfig[] = [
+      { kind: 'secret', secret: new Secret(MARK), file: `${file}-not` },
+      { kind: 'account', login: 'ntlm', username: 'x', domain: '', password: new Secret(MARK), file: `${file}-not` },
+      {
+        kind: 'certificate',
+        certificate: '',
+        privateKey: new Secret(''),
+        files: { certFile: file, keyFile: `${file}-not` },
+      },
+    ];
+    const told = await Promise.all(credentials.map((one) => rereadCredential(one, 'routes[1]')));
+    expect(told.map((one) => (one?.ok === false ? one.problem : ''))).toEqual([
+      'routes[1].clientSecretFile there is no such file',
+      'routes[1].passwordFile there is no such file',
+      expect.stringMatching(/^routes\[1\]\.certificate\.certFile /),
+    ]);
+  });
+
   it('reads the files of a credential anew', async () => {
-    const again = async (credential: CredentialConfig) => await rereadCredential(credential);
+    const again = async (credential: CredentialConfig) => await rereadCredential(credential, 'exchange');
     const { exchange } = await load(textOf());
     expect(await again(exchange.credential)).toBeUndefined();
     const file = here.write('again', 'first\n');

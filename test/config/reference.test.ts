@@ -10,11 +10,12 @@ import type { Tree } from '../../src/config/document.ts';
 import { loadConfig, renderFaults } from '../../src/config/load.ts';
 import { jsonSchema } from '../../src/config/settings.ts';
 import { makePems, MARK, place } from './place.ts';
-import { everySetting, keysOf, renderReference } from './reference.ts';
+import { documentedSettings, everySetting, isRepeated, keysOf, renderReference } from './reference.ts';
 
 const root = join(import.meta.dirname, '../..');
 const sample = readFileSync(join(root, 'config.yaml'), 'utf8');
-const paths = everySetting().map((setting) => setting.path);
+const whole = new Set(everySetting().map((setting) => setting.path));
+const paths = documentedSettings().map((setting) => setting.path);
 
 /** A setting that is commented out has no single space after its #; prose has. */
 const COMMENTED = /^( *)#(?! \S)(.*)$/;
@@ -42,6 +43,7 @@ describe('config.yaml', () => {
       'PROXY_PASSWORD',
       'TLS_KEY_PASSPHRASE',
       'EXCHANGE_KEY_PASSPHRASE',
+      'SUBSIDIARY_CLIENT_SECRET',
     ].map((name) => [name, MARK]),
   );
   environment['AZURE_FEDERATED_TOKEN_FILE'] = 'secret';
@@ -112,7 +114,7 @@ describe('config.yaml', () => {
   });
 
   it('has every setting there is, and no other', () => {
-    const keys = keysOf(rootOf(uncommented(uncommented(sample))));
+    const keys = keysOf(rootOf(uncommented(uncommented(sample)))).filter((key) => !isRepeated(key, whole));
     expect([...new Set(keys)].toSorted()).toEqual([...paths].toSorted());
   });
 
@@ -144,9 +146,11 @@ describe('config.yaml', () => {
     const [first] = sample.split('#- name: submission');
     const text = `${first}${sample.slice(sample.indexOf('# Who may log in'))}`;
     const shown = valuesOf(rootOf(uncommented(text)));
-    const defaults = everySetting().filter(({ fallback, shape }) => fallback !== undefined && shape.kind !== 'section');
+    const defaults = documentedSettings().filter(
+      ({ fallback, shape }) => fallback !== undefined && shape.kind !== 'section',
+    );
     // Of these, there are examples only.
-    const examples = /^(users|clients|senders\.rules|alarms\.to)\b/;
+    const examples = /^(users|clients|routes|senders\.rules|alarms\.to)\b/;
     const compared = defaults.filter(({ path }) => shown.has(path) && !examples.test(path));
     expect(compared.length).toBeGreaterThan(45);
     for (const { path, fallback } of compared) expect([path, shown.get(path)]).toEqual([path, String(fallback)]);
@@ -194,6 +198,12 @@ describe('docs/configuration.md', () => {
     const documented = [...generated.matchAll(/^(?:\| `([\w.[\]]+)` \||### (\w\S*?)(?:\[\])?$)/gm)];
     const names = documented.map(([, value, group]) => value ?? group);
     expect(names.toSorted()).toEqual([...paths].toSorted());
+  });
+
+  it('leaves out what routes have of exchange, and that is all of it', () => {
+    const below = (name: string): string[] =>
+      [...whole].flatMap((path) => (path.startsWith(name) ? [path.slice(name.length)] : []));
+    expect(below('routes[].').toSorted()).toEqual(['name', ...below('exchange.')].toSorted());
   });
 
   it('describes the settings as the program does', async () => {

@@ -20,6 +20,18 @@ export function everySetting(setting: Setting = ROOT, path = ''): Listed[] {
   });
 }
 
+/** What routes have of `exchange` is described there once. */
+export function isRepeated(path: string, all: ReadonlySet<string>): boolean {
+  return path.startsWith('routes[].') && all.has(path.replace('routes[].', 'exchange.'));
+}
+
+/** Those that the reference shows. */
+export function documentedSettings(): Listed[] {
+  const all = everySetting();
+  const paths = new Set(all.map(({ path }) => path));
+  return all.filter(({ path }) => !isRepeated(path, paths));
+}
+
 /** The settings that a text has, in the same form. */
 export function keysOf(tree: Tree, path = ''): string[] {
   if (tree.kind === 'map') {
@@ -52,7 +64,7 @@ function table(settings: readonly Listed[]): string {
 }
 
 export function renderReference(): string {
-  const all = everySetting();
+  const all = documentedSettings();
   const groups = all.filter(isGroup).map((group) => {
     const prefix = group.shape.kind === 'list' ? `${group.path}[]` : group.path;
     const members = all.filter((setting) => groupOf(setting.path) === prefix && !isGroup(setting));

@@ -141,6 +141,13 @@ describe('several rules', () => {
     expect(map(await facts(message))).toEqual(sending);
   });
 
+  it.each(['keep', 'rewrite'] as const)('one that names a way out chooses it, with %s', async (header) => {
+    const by = { mailbox: 'relay@subsidiary.com', route: 'subsidiary' };
+    const routed = senderMap({ ...DEFAULT, rules: [{ from: '@subsidiary.com', ...by, header }] });
+    expect(routed(await facts({ from: 'a@subsidiary.com' }))).toEqual({ ...by, from: header });
+    expect(routed(await facts({ from: 'a@contoso.com' }))).toEqual(MISS);
+  });
+
   it('a rejecting one says which it is', async () => {
     expect(map(await facts({ from: 'CEO <ceo@contoso.com>', user: 'scanner' }))).toEqual({
       refusal: 'sender',

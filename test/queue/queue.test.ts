@@ -1017,3 +1017,94 @@ describe('recipients for whom an attempt ended otherwise', () => {
     expect(spool.items.size).toBe(2);
   });
 });
+
+describe('several routes', () => {
+  const MAILBOX = 'relay@contoso.com';
+  let other: FakeTransport;
+
+  beforeEach(() => {
+    other = new FakeTransport();
+  });
+
+  function buildBoth(options: Partial<QueueOptions> = {}): void {
+    build({ ...options, transports: new Map(Object.entries({ exchange: transport, subsidiary: other })) });
+    queue.start();
+  }
+
+  async function arriveAt(route: string, mailbox = MAILBOX): Promise<QueueItem> {
+    const item = await spool.inject({ ...entry(mailbox), route });
+    queue.arrived(item);
+    return item;
+  }
+
+  it('a mailbox of the same name is another one on each: holds, pace and turns are its own', async () => {
+    buildBoth({ pace: { concurrency: 1, perMinute: 2 } });
+    transport.answer = () => delayed('mailbox', { retryAfter: 50_000 });
+    for (let n = 0; n < 3; n++) for (const route of ['exchange', 'subsidiary']) await arriveAt(route);
+    await pass(1_000);
+    expect([transport.sent.length, other.sent.length]).toEqual([1, 2]);
+    expect(named('lane.held').map(({ route, mailbox }) => [route, mailbox])).toEqual([['exchange', MAILBOX]]);
+    transport.answer = () => relayed;
+    await pass(60_000);
+    expect([transport.sent.length, other.sent.length]).toEqual([3, 3]);
+  });
+
+  it('one that is down holds nothing of the other', async () => {
+    buildBoth();
+    transport.answer = () => delayed('transport');
+    const waiting = await arriveAt('exchange');
+    await pass(1_000);
+    const items = [await arriveAt('subsidiary'), await arriveAt('subsidiary', 'second@contoso.com')];
+    await pass(1_000);
+    expect(items.map(state)).toEqual(['relayed', 'relayed']);
+    expect(state(waiting)).toBe('queued');
+    expect(named('route.held').map(({ route }) => route)).toContain('exchange');
+    expect(named('route.held').map(({ route }) => route)).not.toContain('subsidiary');
+  });
+
+  it.each([
+    [4, 3],
+    [1, 1],
+  ])('one that does not answer takes of %i slots %i, and leaves the rest to the other', async (concurrency, most) => {
+    buildBoth({ concurrency });
+    transport.seconds = 300;
+    for (let n = 0; n < 10; n++) await arriveAt('exchange', `m${n}@contoso.com`);
+    await pass(1_000);
+    expect(transport.inFlight).toBe(most);
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    const item = await arriveAt('subsidiary');
+    await pass(10_000);
+    expect(state(item)).toBe(concurrency > most ? 'relayed' : 'queued');
+    expect(timers.mock.calls.length).toBeLessThan(20);
+    timers.mockRestore();
+    await pass(4_000_000);
+    expect([transport.sent.length, other.sent.length]).toEqual([10, 1]);
+  });
+
+  it('a message that is moved goes out by the other', async () => {
+    buildBoth();
+    transport.answer = () => delayed('transport');
+    const item = await arriveAt('exchange');
+    await pass(1_000);
+    const moved = spool.items.get(item.id);
+    if (moved === undefined) throw new Error('lost');
+    moved.route = 'subsidiary';
+    queue.arrived(moved);
+    await pass(1_000);
+    expect([state(item), other.sent.length]).toEqual(['relayed', 1]);
+  });
+
+  it('one that the configuration has no more: told once, and over when its mail is gone', async () => {
+    await spool.inject({ ...entry(), route: 'former' });
+    const item = await spool.inject({ ...entry(), route: 'former' });
+    buildBoth();
+    await pass(200_000);
+    expect(named('route.held')).toMatchObject([{ route: 'former', cause: 'NoSuchRoute', misconfigured: true }]);
+    expect(named('route.held')[0]?.reason).toContain('queue list --route former');
+    expect([state(item), named('bug')]).toEqual(['queued', []]);
+    for (const one of spool.items.values()) one.route = 'subsidiary';
+    await pass(60_000);
+    expect(named('route.released')).toMatchObject([{ route: 'former' }]);
+    expect(other.sent.length).toBe(2);
+  });
+});

@@ -271,9 +271,9 @@ describe('the sender', () => {
   it('of Asterisk goes out by the mailbox of its rule, and can be answered', async () => {
     const { draft } = await taken(
       `From: "Asterisk PBX" <asterisk@pbx.local>\r\nSender: root@pbx.local\r\n${DATE}\r\nx\r\n`,
-      { judge: () => ({ mailbox: 'PBX@contoso.com', from: 'rewrite', name: 'Voicemail' }) },
+      { judge: () => ({ mailbox: 'PBX@contoso.com', route: 'pbx', from: 'rewrite', name: 'Voicemail' }) },
     );
-    expect(draft.arrival).toMatchObject({ mailbox: 'PBX@contoso.com', from: ['PBX@contoso.com'] });
+    expect(draft.arrival).toMatchObject({ mailbox: 'PBX@contoso.com', route: 'pbx', from: ['PBX@contoso.com'] });
     const header = await parseHeader(splitHeader(Buffer.from(draft.header, 'latin1')));
     expect(header.from).toEqual([{ name: 'Voicemail', address: 'PBX@contoso.com' }]);
     expect(header.replyTo).toEqual([{ name: 'Asterisk PBX', address: 'asterisk@pbx.local' }]);

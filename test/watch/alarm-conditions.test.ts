@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ALARM_REASONS } from '../../src/mail/alarm.ts';
 import type { Event } from '../../src/mail/event.ts';
 import type { Room, SpoolStats } from '../../src/mail/spool.ts';
-import type { Condition, ConditionOptions } from '../../src/watch/alarm-conditions.ts';
+import type { Condition, ConditionOptions, CredentialEnd } from '../../src/watch/alarm-conditions.ts';
 import { Conditions } from '../../src/watch/alarm-conditions.ts';
 import { ALL_EVENTS, EVENTS, NOW } from './events.ts';
 
@@ -27,6 +27,8 @@ interface Step {
   readonly stats?: SpoolStats;
   readonly room?: Room;
 }
+
+const credential = (end: CredentialEnd): Partial<ConditionOptions> => ({ credentials: new Map([['exchange', end]]) });
 
 /** What stands at `at` after the steps. */
 function after(steps: readonly Step[], at = 0, more: Partial<ConditionOptions> = {}): readonly Condition[] {
@@ -153,42 +155,57 @@ describe('what stands', () => {
       HOUR,
       ['routeHeld:exchange'],
     ],
-    ['a client secret with 15 days', [], 0, [], { credential: { kind: 'secret', expiresAt: NOW + 15 * DAY } }],
+    ['a client secret with 15 days', [], 0, [], credential({ kind: 'secret', expiresAt: NOW + 15 * DAY })],
     [
       'a client secret with 14 days, later',
       [],
       DAY + 1,
       ['secretExpiring:exchange'],
-      { credential: { kind: 'secret', expiresAt: NOW + 15 * DAY } },
+      credential({ kind: 'secret', expiresAt: NOW + 15 * DAY }),
     ],
     [
       "the app's own certificate, expired",
       [],
       0,
       ['appCertificateExpiring:exchange'],
-      { credential: { kind: 'certificate', expiresAt: NOW - DAY } },
+      credential({ kind: 'certificate', expiresAt: NOW - DAY }),
     ],
     [
       "the app's own certificate, renewed in the middle of the work",
       [event({ event: 'credential.loaded', account: 'exchange', expiresAt: NOW + 90 * DAY })],
       0,
       [],
-      { credential: { kind: 'certificate', expiresAt: NOW - DAY } },
+      credential({ kind: 'certificate', expiresAt: NOW - DAY }),
     ],
     [
       'the same, and the new one ends soon too',
       [event({ event: 'credential.loaded', account: 'exchange', expiresAt: NOW + 15 * DAY })],
       2 * DAY,
       ['appCertificateExpiring:exchange'],
-      { credential: { kind: 'certificate', expiresAt: NOW - DAY } },
+      credential({ kind: 'certificate', expiresAt: NOW - DAY }),
     ],
     [
       'a client secret that was replaced: when the new one ends is not known',
       [event({ event: 'credential.loaded', account: 'exchange' })],
       0,
       [],
-      { credential: { kind: 'secret', expiresAt: NOW + DAY } },
+      credential({ kind: 'secret', expiresAt: NOW + DAY }),
     ],
+    [
+      'the credentials of several accounts, one of them renewed',
+      [event({ event: 'credential.loaded', account: 'third', expiresAt: NOW + 90 * DAY })],
+      0,
+      ['secretExpiring:exchange', 'appCertificateExpiring:second'],
+      {
+        credentials: new Map<string, CredentialEnd>([
+          ['exchange', { kind: 'secret', expiresAt: NOW + DAY }],
+          ['second', { kind: 'certificate', expiresAt: NOW + DAY }],
+          ['third', { kind: 'certificate', expiresAt: NOW + DAY }],
+          ['fourth', { kind: 'secret', expiresAt: NOW + 90 * DAY }],
+        ]),
+      },
+    ],
+    ['a route that is not configured', [event(held('NoSuchRoute', true))], 0, ['misconfigured:exchange']],
     ['a certificate with 15 days', [event(certificate(15))], 0, []],
     ['a certificate with 13 days', [event(certificate(13))], 0, ['certificateExpiring:lan']],
     ['a certificate that was renewed', [event(certificate(13)), event(certificate(90))], 0, []],
@@ -228,13 +245,13 @@ describe('what stands', () => {
         { stats: { ...parked(1), oldest: NOW - DAY } },
       ],
       5 * MINUTE,
-      { credential: { kind: 'secret', expiresAt: NOW } },
+      credential({ kind: 'secret', expiresAt: NOW }),
     );
     const others = [
       ...after([event(held('HTTP 401', true))]),
       ...after([event(held('HTTP 403', true))]),
       ...after([event(trouble)]),
-      ...after([], 0, { credential: { kind: 'certificate', expiresAt: NOW } }),
+      ...after([], 0, credential({ kind: 'certificate', expiresAt: NOW })),
     ];
     expect(new Set([...all, ...others].map(({ reason }) => reason))).toEqual(new Set(ALARM_REASONS));
   });
@@ -281,11 +298,29 @@ describe('the words', () => {
     );
   });
 
+  it('of a further account name it and where its settings stand', () => {
+    const end = (kind: CredentialEnd['kind']): Partial<ConditionOptions> => ({
+      credentials: new Map([['subsidiary', { kind, expiresAt: NOW + DAY }]]),
+    });
+    const secret = only(after([], 0, end('secret')));
+    expect(secret.title).toBe('The client secret of route subsidiary expires on 2026-11-25');
+    expect(secret.text.join(' ')).toContain('expires of the entry subsidiary in routes');
+    const certified = only(after([], 0, end('certificate')));
+    expect(certified.title).toContain('certificate of the app registration of route subsidiary');
+    expect(certified.text.join(' ')).toContain('certificate of the entry subsidiary in routes');
+  });
+
+  it('of a route that is not configured say what to do', () => {
+    const one = only(after([event(held('NoSuchRoute', true, 'put it back'))]));
+    expect(one.title).toBe('Mail waits for route exchange, which the configuration does not have');
+    expect(one.text).toContain('put it back');
+  });
+
   it.each([
     [1, 'warning', 'The client secret expires on 2026-11-25'],
     [-1, 'critical', 'The client secret expired on 2026-11-23'],
   ] as const)('of a client secret with %i days', (days, severity, title) => {
-    const one = only(after([], 0, { credential: { kind: 'secret', expiresAt: NOW + days * DAY } }));
+    const one = only(after([], 0, credential({ kind: 'secret', expiresAt: NOW + days * DAY })));
     expect([one.severity, one.title]).toEqual([severity, title]);
     expect(one.text.join(' ')).toContain('exchange.expires');
   });
