@@ -254,7 +254,7 @@ describe('parked mail', () => {
       // The message is refused, its bounce too: that one is parked.
       const alarm = await notice('raised', 'mailParked');
       expect(alarm.title).toBe('1 message given up, waiting for an operator');
-      expect(alarm.text).toContain('its sender was not told');
+      expect(alarm.text).toContain('its sender could not be told');
       await notice('repeated', 'mailParked');
       const paged = await until(
         'the page',
