@@ -10,6 +10,7 @@ import { asStartError } from './assembly/start-error.ts';
 import type { WayOut } from './assembly/way-out.ts';
 import { accountsOf, openWayOut } from './assembly/way-out.ts';
 import type { Config } from './config/config.ts';
+import { DEFAULT_ROUTE } from './config/routes.ts';
 import { openControl } from './console/control.ts';
 import { operations } from './console/operations.ts';
 import { createConsole } from './console/server.ts';
@@ -124,10 +125,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     // transports
     const outs = new Map<string, WayOut>();
-    const {
-      hostname,
-      spool: { sqlite },
-    } = config;
+    const { hostname } = config;
+    const { sqlite } = config.spool;
     for (const route of config.routes) {
       const out = await openWayOut({ ...options, ...route, hostname, spool: sqlite, report });
       undo.push(() => out.close());
@@ -167,7 +166,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     undo.push(async () => clearInterval(purge));
 
     // sources
-    const inject = injectInto(opened, queue, routes[0] ?? '', report);
+    const inject = injectInto(opened, queue, report);
     const shared = { ...rulesOf(config), inject, report };
     const sources: Source[] = [];
     const certificates: CertificateSource[] = [];
@@ -259,11 +258,8 @@ async function unwind(undo: (() => Promise<unknown>)[]): Promise<void> {
   }
 }
 
-/**
- * Makes what a source brings durable as an item of its route, tells it, and wakes the queue.
- * @param usual the route of what names none
- */
-function injectInto(spool: Spool, queue: Queue, usual: string, report: Report): Inject {
+/** Makes what a source brings durable as an item of its route, tells it, and wakes the queue. */
+function injectInto(spool: Spool, queue: Queue, report: Report): Inject {
   return {
     room: (size) => spool.room(size),
     begin() {
@@ -278,7 +274,7 @@ function injectInto(spool: Spool, queue: Queue, usual: string, report: Report): 
             envelope,
             origin,
             mailbox,
-            route = usual,
+            route = DEFAULT_ROUTE,
             messageId,
             headerSize,
             isImportant = false,

@@ -12,7 +12,7 @@ import { createGunzip, createInflate } from 'node:zlib';
 import { Agent, buildConnector, type Dispatcher } from 'undici';
 import { codeOf, ConnectError, describe, HttpFailure, type HttpStage } from './failure.ts';
 import { watchOffered, type OfferedCertificate } from '../tls/offered.ts';
-import { chooseProxy, openTunnel, type ProxyOptions } from './proxy.ts';
+import { ARE_YOU_THERE, chooseProxy, openTunnel, type ProxyOptions } from './proxy.ts';
 
 export { HttpFailure, type HttpStage } from './failure.ts';
 
@@ -23,6 +23,8 @@ export interface HttpOptions extends ProxyOptions {
   readonly connectTimeout?: number;
   /** Milliseconds from the last octet sent (or taken by the peer) to the answer's header, default 60,000. */
   readonly headersTimeout?: number;
+  /** Milliseconds in which the peer must take a further piece of a streamed body, default 30,000. */
+  readonly uploadTimeout?: number;
   /** Milliseconds between two pieces of an answer, default 60,000. */
   readonly bodyTimeout?: number;
   /** Connections per server, default 64; further requests wait. */
@@ -87,6 +89,7 @@ export interface HttpWithLanes extends Http {
 
 type Connector = buildConnector.connector;
 
+const UPLOAD_TIMEOUT = 30_000;
 /** Milliseconds that a connection which has logged in may idle; below the two minutes of IIS. */
 const LANE_IDLE = 90_000;
 
@@ -95,6 +98,7 @@ export function createHttp(options: HttpOptions = {}): HttpWithLanes {
   const connect = connectorOf(options, true);
   // A TLS session that is resumed does not show the certificate, to which a login may have to be bound.
   const connectLane = connectorOf(options, false);
+  const { uploadTimeout = UPLOAD_TIMEOUT } = options;
   const settings = {
     // One request at a time per connection, HTTP/1.1 only: what was handed to the socket is then known exactly.
     allowH2: false,
@@ -106,9 +110,9 @@ export function createHttp(options: HttpOptions = {}): HttpWithLanes {
   const agent = new Agent({ ...settings, connect });
   const lanes = new Set<Lane>();
   return {
-    request: (request) => new Promise((resolve, reject) => dispatch(agent, request, resolve, reject)),
+    request: (request) => new Promise((resolve, reject) => dispatch(agent, uploadTimeout, request, resolve, reject)),
     lane() {
-      const lane = openLane(settings, connectLane, () => lanes.delete(lane));
+      const lane = openLane(settings, uploadTimeout, connectLane, () => lanes.delete(lane));
       lanes.add(lane);
       return lane;
     },
@@ -119,7 +123,7 @@ export function createHttp(options: HttpOptions = {}): HttpWithLanes {
   };
 }
 
-function openLane(settings: Agent.Options, connect: Connector, onEnd: () => void): Lane {
+function openLane(settings: Agent.Options, uploadTimeout: number, connect: Connector, onEnd: () => void): Lane {
   let socket: Socket | undefined;
   let certificate: Buffer | undefined;
   let state: 'new' | 'used' | 'ended' = 'new';
@@ -144,7 +148,7 @@ function openLane(settings: Agent.Options, connect: Connector, onEnd: () => void
   };
   const agent = new Agent({ ...settings, connect: once, connections: 1, keepAliveTimeout: LANE_IDLE });
   return {
-    request: (request) => new Promise((resolve, reject) => dispatch(agent, request, resolve, reject)),
+    request: (request) => new Promise((resolve, reject) => dispatch(agent, uploadTimeout, request, resolve, reject)),
     isOpen: () => state === 'new' || (state === 'used' && socket?.destroyed !== true),
     certificate: () => certificate,
     close() {
@@ -156,6 +160,7 @@ function openLane(settings: Agent.Options, connect: Connector, onEnd: () => void
 
 function dispatch(
   agent: Agent,
+  uploadTimeout: number,
   request: HttpRequest,
   resolve: (response: HttpResponse) => void,
   reject: (error: unknown) => void,
@@ -170,6 +175,7 @@ function dispatch(
   const fail = (error: unknown): void => {
     if (ended) return;
     signal?.removeEventListener('abort', onAbort);
+    clearTimeout(stalled);
     // The caller's own error comes through as it is.
     ended =
       readerError !== undefined && error === readerError.error ? (error as Error) : describe(error, stage, url.host);
@@ -177,6 +183,12 @@ function dispatch(
     else reject(ended);
   };
   let readerError: { readonly error: unknown } | undefined;
+  let stalled: NodeJS.Timeout | undefined;
+  const stall = (): void => {
+    const seconds = Math.round(uploadTimeout / 1000);
+    fail(new HttpFailure('sending', 'ETIMEDOUT', `${url.host} took nothing more of the request for ${seconds} s`));
+    controller?.abort(ended ?? new Error('stalled'));
+  };
   const onAbort = (): void => {
     fail(new HttpFailure(stage, 'ABORTED', `the request to ${url.host} was given up`, { cause: signal?.reason }));
     controller?.abort(ended ?? new Error('given up'));
@@ -192,7 +204,13 @@ function dispatch(
     else {
       headers['content-length'] = String(request.body.length);
       body = exactly(request.body, {
-        last: () => void (stage = stage === 'sending' ? 'sent' : stage),
+        offered: () => {
+          if (ended === undefined && answer === undefined) stalled = setTimeout(stall, uploadTimeout);
+        },
+        taken: () => clearTimeout(stalled),
+        last: () => {
+          stage = stage === 'sending' ? 'sent' : stage;
+        },
         failed: (error) => void (readerError = { error }),
       });
     }
@@ -218,6 +236,7 @@ function dispatch(
       onResponseStart(given, status, fields) {
         if (status < 200 || ended) return;
         stage = 'receiving';
+        clearTimeout(stalled);
         answer = new Readable({
           read: () => given.resume(),
           destroy: (error, done) => {
@@ -247,7 +266,12 @@ function dispatch(
 /** Yields the last chunk only when the reader is through and the length is right: a server never gets a whole request of a broken body. */
 async function* exactly(
   body: StreamedBody,
-  tell: { readonly last: () => void; readonly failed: (error: unknown) => void },
+  tell: {
+    readonly offered: () => void;
+    readonly taken: () => void;
+    readonly last: () => void;
+    readonly failed: (error: unknown) => void;
+  },
 ): AsyncGenerator<Uint8Array> {
   let held: Uint8Array | undefined;
   let total = 0;
@@ -256,7 +280,11 @@ async function* exactly(
       if (chunk.length === 0) continue;
       total += chunk.length;
       if (total > body.length) throw new Error(`a request body of ${body.length} octets was announced and more came`);
-      if (held) yield held;
+      if (held) {
+        tell.offered();
+        yield held;
+        tell.taken();
+      }
       held = chunk;
     }
     if (total !== body.length)
@@ -329,6 +357,7 @@ function connectorOf(options: HttpOptions, resumes: boolean): Connector {
     buildConnector({
       timeout,
       allowH2: false,
+      keepAliveInitialDelay: ARE_YOU_THERE,
       ...(resumes ? {} : { maxCachedSessions: 0 }),
       ...tls,
       ...(secureContext ? { secureContext } : {}),

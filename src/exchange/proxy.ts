@@ -9,6 +9,12 @@ import { type SecureContext, TLSSocket } from 'node:tls';
 import { watchOffered, type OfferedCertificate } from '../tls/offered.ts';
 import { codeOf, ConnectError } from './failure.ts';
 
+/**
+ * Milliseconds without a word after which TCP asks whether the peer is there, then once a second: one that has gone
+ * without a word is found out some ten seconds later, not when the answer is overdue or the next request is lost on it.
+ */
+export const ARE_YOU_THERE = 5_000;
+
 export interface ProxyOptions {
   /** URL (http or https) of a proxy for everything, with an optional login. Wins over the next two. */
   readonly proxy?: string;
@@ -96,6 +102,7 @@ export function openTunnel(wanted: Tunnel, done: (error: ConnectError | null, so
       return fail(`PROXY_${answer.statusCode}`);
     }
     if (head.length > 0) socket.unshift(head);
+    (socket as Socket).setKeepAlive(true, ARE_YOU_THERE);
     tell(null, socket as Socket);
   });
   request.end();

@@ -191,13 +191,16 @@ function tlsOptions({ ca, minTls }: SessionOptions): ConnectionOptions {
   };
 }
 
+/** A server that has gone without a word is found out some ten seconds later (TCP asks once a second then). */
+const ARE_YOU_THERE = { keepAlive: true, keepAliveInitialDelay: 5_000 };
+
 function connected(options: SessionOptions, signal: AbortSignal): Promise<Socket | SmtpTrouble> {
   const { host, port, tls, timeouts } = options;
   return new Promise((resolve) => {
     const isImplicit = tls === 'implicit';
     const socket = isImplicit
-      ? connectTls({ ...tlsOptions(options), host, port, ...serverName(host) })
-      : connectPlain({ host, port });
+      ? connectTls({ ...tlsOptions(options), host, port, ...serverName(host), ...ARE_YOU_THERE })
+      : connectPlain({ host, port, ...ARE_YOU_THERE });
     const offered = socket instanceof TLSSocket ? watchOffered(socket) : () => undefined;
     let isReached = false;
     const settle = (result: Socket | SmtpTrouble): void => {

@@ -38,6 +38,13 @@ describe('the spool of a configuration', () => {
     });
   });
 
+  it('is told with the names of the ways out, as far as they can be read', async () => {
+    expect(await load(NEEDED + SECRETS)).toMatchObject({ routes: ['exchange'] });
+    const routes =
+      'routes: [{ name: one, clientSecret: "${SECRET}" }, { name: a b }, { clientSecret: x }, { name: two }]';
+    expect(await load(`${NEEDED}${SECRETS}${routes}\n`)).toMatchObject({ routes: ['exchange', 'one', 'two'] });
+  });
+
   it('is where the gateway puts it by itself', async () => {
     expect(await load(NEEDED + SECRETS)).toMatchObject({ spool: { sqlite: join(place, 'data/spool.db') } });
   });

@@ -309,6 +309,35 @@ describe('giving up', () => {
   });
 });
 
+describe('a peer that is there no more', () => {
+  it('is found out when it takes nothing more of an upload, long before the answer is overdue', async () => {
+    const stuck = await peer((socket) => after(socket, 0, () => socket.pause()));
+    const http = client({ headersTimeout: 60_000, uploadTimeout: 500 });
+    expect(await failureOf(ask(http, stuck, streamed(64 * MB)))).toMatchObject({ stage: 'sending', code: 'ETIMEDOUT' });
+  });
+
+  it('is not suspected while the reader of our own body is slow', async () => {
+    const fine = await peer((socket) => {
+      let seen = 0;
+      socket.on('data', (data: Buffer) => {
+        seen += data.length;
+        if (seen > 300_000) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+      });
+    });
+    const http = client({ headersTimeout: 5_000, uploadTimeout: 300 });
+    const body = {
+      length: 300_000,
+      async *open() {
+        for (let piece = 0; piece < 3; piece++) {
+          await new Promise((wake) => setTimeout(wake, 400));
+          yield Buffer.alloc(100_000);
+        }
+      },
+    };
+    expect((await ask(http, fine, body)).status).toBe(200);
+  });
+});
+
 describe('bodies', () => {
   it('streams exactly what was announced', async () => {
     const content = randomBytes(3 * MB + 17);
