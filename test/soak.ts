@@ -89,10 +89,12 @@ const complain = (what: string, detail: string): void => void (wrong.has(what) |
 const numberOf = (messageId: string): number => Number(/^<(\d+)@soak\.test>$/.exec(messageId)?.[1] ?? -1);
 let calmSince = Infinity;
 
-function end(what: string, messageId: string): void {
+const of = (what: string, number: number): number => became.get(what)?.[number] ?? 0;
+
+function end(what: string, messageId: string, by = 1): void {
   const number = numberOf(messageId);
   const seen = became.get(what);
-  if (number >= 0 && seen !== undefined) seen[number] = (seen[number] ?? 0) + 1;
+  if (number >= 0 && seen !== undefined) seen[number] = (seen[number] ?? 0) + by;
 }
 
 function report(event: Event): void {
@@ -106,6 +108,8 @@ function report(event: Event): void {
     case 'delivery.bounced':
       return end('bounced', event.messageId);
     case 'item.parked':
+      // Its notice could not be delivered: it is parked instead.
+      if (of('bounced', numberOf(event.messageId)) > 0) end('bounced', event.messageId, -1);
       return end('parked', event.messageId);
     case 'delivery.delayed':
     case 'delivery.unknown':
@@ -326,7 +330,6 @@ for (const messageId of arrivals) {
   const number = numberOf(messageId);
   if (number >= 0) copies[number] = (copies[number] ?? 0) + 1;
 }
-const of = (what: string, number: number): number => became.get(what)?.[number] ?? 0;
 for (let number = 0; number < accepted; number++) {
   const ends = of('relayed', number) + of('bounced', number) + of('parked', number);
   if (ends !== 1) complain('a message that did not end exactly once', `${number}: ${ends} times`);

@@ -123,6 +123,8 @@ const STATES = {
   dropped: 'ended without being delivered',
 } as const satisfies Record<QueueItem['state'], string>;
 
+const UNTOLD = 'given up, and the notice to its sender is under way; the body is kept until it is delivered';
+
 /** What happened, as somebody would tell it. */
 export function storyText({ item, history, header }: Story): readonly string[] {
   const { envelope, origin } = item;
@@ -132,7 +134,8 @@ export function storyText({ item, history, header }: Story): readonly string[] {
   const facts: (readonly [string, string | undefined])[] = [
     ['id', item.id],
     ['message', item.message === item.id ? undefined : item.message],
-    ['state', `${item.state}: ${STATES[item.state]}`],
+    ['state', `${item.state}: ${item.untold === true ? UNTOLD : STATES[item.state]}`],
+    ['notice for', item.tells],
     ['damaged', item.damaged],
     [
       'in doubt',
@@ -171,7 +174,8 @@ const HAPPENED = {
   delayed: 'The attempt failed for now',
   unknown: 'The attempt got no clear answer: it may or may not have gone through',
   parked: 'Parked, to wait for an operator',
-  bounced: 'Given up, and its sender was told',
+  bounced: 'Given up, and a notice to its sender was made',
+  told: 'The notice was delivered: the body is gone',
   warned: 'Its sender was told that it is late',
   released: 'Put back before anything was sent',
   held: 'Held by an operator',

@@ -70,7 +70,8 @@ const HEADER_LIMIT = 256 * 1024;
 const TEXT_LIMIT = 1_000;
 const PEOPLE_LIMIT = 20;
 const SHOWN: ReadonlySet<string> = new Set(['subject', 'from', 'to']);
-const WITH_BODY: ReadonlySet<QueueItem['state']> = new Set(['queued', 'sending', 'parked']);
+const WAITING: ReadonlySet<QueueItem['state']> = new Set(['queued', 'sending', 'parked']);
+const hasBody = ({ state, untold }: QueueItem): boolean => untold === true || WAITING.has(state);
 
 export function operations({ spool, report, arrived = () => undefined }: OperationsOptions): Operations {
   return {
@@ -79,13 +80,13 @@ export function operations({ spool, report, arrived = () => undefined }: Operati
       const item = await spool.get(id);
       if (item === undefined) return undefined;
       const history = await spool.history(id);
-      const header = WITH_BODY.has(item.state) ? await headerOf(spool, item) : undefined;
+      const header = hasBody(item) ? await headerOf(spool, item) : undefined;
       return { item, history, ...(header === undefined ? {} : { header }) };
     },
     async read(id, by) {
       const item = await spool.get(id);
       if (item === undefined) return 'absent';
-      if (!WITH_BODY.has(item.state)) return 'gone';
+      if (!hasBody(item)) return 'gone';
       report({ event: 'item.exported', ...factsOf(item), by });
       return { size: item.size, octets: spool.open(item.message) };
     },
@@ -131,7 +132,12 @@ async function actOn(
     }
     case 'drop': {
       const outcome = await spool.drop(id, 'no longer wanted', by);
-      if (outcome === 'done') report({ event: 'item.dropped', ...facts, why: 'operator', size: item.size });
+      if (outcome !== 'done') return outcome;
+      report({ event: 'item.dropped', ...facts, why: 'operator', size: item.size });
+      // What waited for a notice has ended with it.
+      const told = item.tells === undefined ? undefined : await spool.get(item.tells);
+      if (told?.state === 'dropped')
+        report({ event: 'item.dropped', ...factsOf(told), by, why: 'operator', size: told.size });
       return outcome;
     }
     default:

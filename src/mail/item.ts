@@ -8,7 +8,8 @@ export type SpoolId = string;
 /**
  * queued: due at `due`. sending: leased to a running attempt. parked: waits for the operator, body kept.
  * relayed: done, body gone, history kept for the retention time. bounced: given up, and its sender told by a bounce that is
- * an item of its own; body gone, history kept. dropped: ended by the operator.
+ * an item of its own; the body is kept until that is delivered (`untold`), the history for the retention time. dropped:
+ * ended by the operator, or with a notice that could not be delivered.
  */
 export type ItemState = 'queued' | 'sending' | 'parked' | 'relayed' | 'bounced' | 'dropped';
 export const ITEM_STATES = [
@@ -61,6 +62,10 @@ export interface QueueItem extends NewItem {
   /** An earlier attempt may have gone through: verify before sending again. */
   readonly doubtful: boolean;
   readonly lastStatus?: DeliveryStatus;
+  /** It is the notice to the sender of that item, which waits for it. */
+  readonly tells?: SpoolId;
+  /** Bounced, but its notice is not delivered yet: it has not ended, and its body is kept. */
+  readonly untold?: true;
   /** What of its row cannot be read, in words: its envelope or origin is a stand-in then, and it is never sent. */
   readonly damaged?: string;
 }
@@ -80,6 +85,8 @@ export interface HistoryEntry {
     | 'unknown'
     | 'parked'
     | 'bounced'
+    /** Its notice was delivered. */
+    | 'told'
     | 'warned'
     | 'released'
     | 'held'

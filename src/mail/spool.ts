@@ -29,8 +29,8 @@ export class SpoolError extends Error {
 export type Room = { readonly ok: true } | { readonly ok: false; readonly reason: string };
 
 /**
- * What a message of our own tells about an item that is being sent. `bounced` ends that item, its body goes; `warned` is
- * a line of its history.
+ * What a message of our own tells about an item that is being sent. `bounced` gives that item up: it waits, with its body,
+ * for the message that tells (its first item), and ends when that is delivered. `warned` is a line of its history.
  */
 export interface Told {
   readonly id: SpoolId;
@@ -106,7 +106,7 @@ export type Operated =
   | 'done'
   | 'absent' // there is no such item
   | 'sending' // an attempt is under way: ask again when it is over
-  | 'ended'; // relayed, bounced or dropped
+  | 'ended'; // relayed, bounced (also while its notice is under way: that can be ordered about) or dropped
 
 export interface CheckResult {
   /** Items looked at: all that have not ended. */
@@ -133,8 +133,9 @@ export interface Spool {
   /**
    * Takes up to `limit` due items of one lane in order of due time, then arrival: state sending, attempts + 1, leased
    * until `leaseUntil` (epoch milliseconds). Those that go first (decided when they came to exist) go before the others,
-   * but after three of them in a row one of the others has its turn. A damaged one is set aside instead (parked, with the
-   * event item.parked), a doubtful one only when its row is unreadable: that one is looked for first.
+   * but after three of them in a row one of the others has its turn. A damaged one is set aside instead (parked, or for a
+   * notice what it tells of, with the event item.parked), a doubtful one only when its row is unreadable: that one is
+   * looked for first.
    */
   claim(
     lane: LaneKey,
@@ -149,9 +150,15 @@ export interface Spool {
     id: SpoolId,
     next: { readonly due?: number; readonly doubtful: boolean; readonly status: DeliveryStatus },
   ): Promise<void>;
-  /** sending -> parked: body kept. */
-  park(id: SpoolId, status: DeliveryStatus): Promise<void>;
-  /** sending -> relayed: history kept; the body goes with the last item that needed it. */
+  /**
+   * sending -> parked: body kept. A notice that a bounced item waits for ends instead (dropped), and that item is parked
+   * with its own status, whose reason also says why its sender could not be told. @returns that item, else undefined
+   */
+  park(id: SpoolId, status: DeliveryStatus): Promise<QueueItem | undefined>;
+  /**
+   * sending -> relayed: history kept; the body goes with the last item that needed it. With a notice, the bounced item
+   * that waits for it ends, and its body goes too.
+   */
   finish(id: SpoolId, status: DeliveryStatus): Promise<void>;
   /**
    * Takes recipients out of an item that is being sent, each part into an item of its own over the same body, being sent
@@ -175,6 +182,7 @@ export interface Spool {
   /**
    * Ends parked items, oldest first: those parked before `before` (epoch milliseconds), then as many as it takes until
    * those left, each counted with its message's octets, are at most `size`. Their bodies go; their histories say why.
+   * What waits for a notice that is ended so (held by an operator) is parked, with the event item.parked.
    */
   dropParked(limits: { readonly before: number; readonly size: number }): Promise<readonly DroppedItem[]>;
   /** Finishes what was begun and lets go of the store. Idempotent. */
@@ -199,7 +207,10 @@ export interface OperatedSpool extends Spool {
    * @throws TypeError for names that hold a line break
    */
   move(id: SpoolId, to: Partial<LaneKey>, by?: string): Promise<Operated | 'doubtful'>;
-  /** parked or queued -> dropped, and the body goes with the last item that needed it. `detail` says why, for the history. */
+  /**
+   * parked or queued -> dropped, and the body goes with the last item that needed it. `detail` says why, for the history.
+   * With a notice, the bounced item that waits for it is dropped too.
+   */
   drop(id: SpoolId, detail: string, by?: string): Promise<Operated>;
   /**
    * Reads the whole store beside the running work, which takes as long as the disk needs. What is damaged and queued is

@@ -696,6 +696,7 @@ class DeliveryQueue implements Queue {
 
   /** Its sender is told and it ends, or it is parked. */
   async #giveUp(item: QueueItem, status: DeliveryStatus, why: string): Promise<void> {
+    if (item.tells !== undefined) return this.#park(item, status, why);
     const notice = await this.#options.bouncer?.bounce(item, status, why === EXPIRED);
     if (notice?.told === true) {
       this.#options.report({ event: 'delivery.bounced', ...this.#toldOf(item, status, notice), why });
@@ -723,17 +724,18 @@ class DeliveryQueue implements Queue {
     return { id, messageId, route, mailbox, status, to, recipients, notice: notice.item.id } as const;
   }
 
+  /** Of a notice, what it tells of is parked: that is what an operator has to see to. */
   async #park(item: QueueItem, status: DeliveryStatus, why: string): Promise<void> {
-    if (!(await this.#write(() => this.#options.spool.park(item.id, status)))) return;
-    this.#options.report({
-      event: 'item.parked',
-      id: item.id,
-      messageId: item.messageId,
-      route: item.route,
-      mailbox: item.mailbox,
-      why,
-      status,
+    const { spool, report } = this.#options;
+    const noted = item.tells === undefined ? status : { ...status, reason: `${why}: ${status.reason ?? status.text}` };
+    let told: QueueItem | undefined;
+    const isWritten = await this.#write(async () => {
+      told = await spool.park(item.id, noted);
     });
+    if (!isWritten) return;
+    const { id, messageId, route, mailbox, lastStatus = noted } = told ?? { ...item, lastStatus: noted };
+    const reason = told === undefined ? why : `its sender could not be told: notice ${item.id}: ${why}`;
+    report({ event: 'item.parked', id, messageId, route, mailbox, why: reason, status: lastStatus });
   }
 
   // --- a store in trouble ----------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ class Checker {
              SELECT id FROM (SELECT id FROM item INDEXED BY item_state WHERE state = 'sending' AND id > ?1 ORDER BY id LIMIT ${AT_ONCE})
              UNION ALL
              SELECT id FROM (SELECT id FROM item INDEXED BY item_state WHERE state = 'parked' AND id > ?1 ORDER BY id LIMIT ${AT_ONCE})
+             UNION ALL
+             SELECT id FROM (SELECT id FROM item INDEXED BY item_untold WHERE state = 'bounced' AND ended IS NULL AND id > ?1 ORDER BY id LIMIT ${AT_ONCE})
            ) ORDER BY id LIMIT ${AT_ONCE}`,
         )
         .all(after),

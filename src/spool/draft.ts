@@ -98,7 +98,10 @@ export class SqliteDraft implements Draft {
     };
     try {
       const isDone = await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer]);
-      return isDone === true ? items.map((item, index) => queued(item, index, order)) : undefined;
+      if (isDone !== true) return undefined;
+      const [first, ...others] = items.map((item, index) => queued(item, index, order));
+      const tells = telling.told?.what === 'bounced' ? { tells: telling.told.id } : {};
+      return first === undefined ? [] : [{ ...first, ...tells }, ...others];
     } catch (error) {
       this.#failure = error;
       this.#isOver = false;

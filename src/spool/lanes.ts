@@ -8,6 +8,7 @@ import type { Lane } from '../mail/spool.ts';
 import type { Bodies } from './bodies.ts';
 import { damagedStatus } from './damage.ts';
 import type { Database, Row } from './database.ts';
+import type { Notices } from './notices.ts';
 import { laneKey } from './protocol.ts';
 import type { Aside, OrderTo } from './protocol.ts';
 import { itemOf } from './rows.ts';
@@ -25,6 +26,7 @@ const dueIn = (first: 0 | 1): string =>
 export class Lanes {
   readonly #data: Database;
   readonly #bodies: Bodies;
+  readonly #notices: Notices;
   /** By lane: items whose rows were met in lost pages. */
   readonly #unreadable = new Map<string, Set<string>>();
   readonly #aside: Aside[] = [];
@@ -33,9 +35,10 @@ export class Lanes {
   /** By lane: preferred items claimed in a row while others waited. */
   readonly #inARow = new Map<string, number>();
 
-  constructor(data: Database, bodies: Bodies) {
+  constructor(data: Database, bodies: Bodies, notices: Notices) {
     this.#data = data;
     this.#bodies = bodies;
+    this.#notices = notices;
   }
 
   /** A loose scan: one step of the index for each lane, however many items it has. */
@@ -130,13 +133,19 @@ export class Lanes {
     return this.#damageMet;
   }
 
-  /** Parks what is queued and could not be sent as it was accepted. @returns whether it was */
+  /** Parks what is queued and could not be sent as it was accepted, or what such a notice tells of. @returns whether it was */
   #setAside(item: QueueItem, now: number, found?: string): boolean {
     // What may have gone through already is looked for first; that takes no body.
     const why = item.damaged ?? (item.doubtful ? undefined : (this.#bodies.damage(item) ?? found));
     if (why === undefined) return false;
-    const { id, messageId, route, mailbox } = item;
+    const { id, tells } = item;
     const status = damagedStatus(why);
+    const told =
+      tells === undefined ? undefined : this.#notices.failed({ id, tells }, status.reason ?? why, now, status);
+    if (told !== undefined) {
+      this.noteAside(told, `its sender could not be told: notice ${id} is damaged`);
+      return true;
+    }
     this.#data.run(
       `UPDATE item SET state = 'parked', parked = ?, status = ? WHERE id = ?`,
       now,
@@ -144,8 +153,13 @@ export class Lanes {
       id,
     );
     this.#data.remember(id, now, 'parked', status);
-    this.#aside.push({ id, messageId, route, mailbox, status });
+    this.noteAside({ ...item, lastStatus: status }, 'damaged');
     return true;
+  }
+
+  /** Was parked without anybody asking for it: an event tells. */
+  noteAside({ id, messageId, route, mailbox, lastStatus: status }: QueueItem, why: string): void {
+    if (status !== undefined) this.#aside.push({ id, messageId, route, mailbox, status, why });
   }
 
   setAsideAll({ damaged, whole, now }: OrderTo<'setAside'>): void {

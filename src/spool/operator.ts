@@ -2,21 +2,24 @@
 import type { Operated } from '../mail/spool.ts';
 import type { Bodies } from './bodies.ts';
 import type { Database, Row } from './database.ts';
+import type { Notices } from './notices.ts';
 import { laneKey, laneName } from './protocol.ts';
 import type { OrderTo } from './protocol.ts';
 
 export class Operator {
   readonly #data: Database;
   readonly #bodies: Bodies;
+  readonly #notices: Notices;
 
-  constructor(data: Database, bodies: Bodies) {
+  constructor(data: Database, bodies: Bodies, notices: Notices) {
     this.#data = data;
     this.#bodies = bodies;
+    this.#notices = notices;
   }
 
   /** What an operator's order may change, or why it may not. */
   #operable(id: string): Exclude<Operated, 'done'> | Row {
-    const row = this.#data.row('SELECT state, doubtful, lane FROM item WHERE id = ?', id);
+    const row = this.#data.row('SELECT state, doubtful, lane, tells FROM item WHERE id = ?', id);
     if (row === undefined) return 'absent';
     if (row['state'] === 'sending') return 'sending';
     return row['state'] === 'queued' || row['state'] === 'parked' ? row : 'ended';
@@ -62,6 +65,8 @@ export class Operator {
     this.#data.run(`UPDATE item SET state = 'dropped', ended = ? WHERE id = ?`, now, id);
     this.#data.remember(id, now, 'dropped', undefined, asked(by, detail));
     this.#bodies.notNeeded(id);
+    const { tells } = row;
+    if (typeof tells === 'string') this.#notices.dropped({ id, tells }, asked(by, detail) ?? '', now);
     return 'done';
   }
 }

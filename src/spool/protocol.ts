@@ -2,7 +2,7 @@
 import type { HistoryEntry, ItemState, ArrivingItem, LaneKey, QueueItem, SpoolId } from '../mail/item.ts';
 import type { First } from '../mail/precedence.ts';
 import type { CheckResult, ListFilter, SpoolTrouble, Told } from '../mail/spool.ts';
-import type { DeliveryStatus, Failed } from '../mail/status.ts';
+import type { DeliveryStatus } from '../mail/status.ts';
 
 export interface Chunk {
   readonly number: number;
@@ -105,11 +105,12 @@ export interface Trouble {
   readonly message: string;
 }
 
-/** An item that was set aside because it is damaged. */
+/** An item that was parked without an order for it: it is damaged, or its notice was ended. */
 export interface Aside extends LaneKey {
   readonly id: SpoolId;
   readonly messageId: string;
-  readonly status: Failed;
+  readonly status: DeliveryStatus;
+  readonly why: string;
 }
 
 /** A part of a list: `next` is where to go on. */
@@ -121,7 +122,13 @@ export interface Page {
 export type Reply = { readonly number: number; readonly value: unknown } | ({ readonly number: number } & Trouble);
 
 export type FromWorker =
-  | { readonly kind: 'open'; readonly waiting: number; readonly recovered: number; readonly swept: number }
+  | {
+      readonly kind: 'open';
+      readonly waiting: number;
+      readonly recovered: number;
+      readonly swept: number;
+      readonly aside: readonly Aside[];
+    }
   | ({ readonly kind: 'refused' } & Trouble)
   /** The replies of one transaction. */
   | {

@@ -57,6 +57,8 @@ export function itemOf(row: Row): QueueItem {
     envelope: envelope ?? { reversePath: '', recipients: [] },
     origin: origin ?? { source: 'gateway', name: '', peer: '' },
     ...(status === undefined ? {} : { lastStatus: status }),
+    ...(typeof row['tells'] === 'string' ? { tells: row['tells'] } : {}),
+    ...(row['state'] === 'bounced' && row['ended'] === null ? { untold: true as const } : {}),
     ...(damaged === undefined ? {} : { damaged }),
   };
 }

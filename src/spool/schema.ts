@@ -1,10 +1,15 @@
 /** The tables of the SQLite engine. docs/spool.md explains them; a change raises VERSION and adds a migration. */
 
-export const VERSION = 3;
+export const VERSION = 4;
 
 const INDEXES = `CREATE INDEX item_due ON item (lane, first, due, id) WHERE state = 'queued';
 CREATE INDEX item_state ON item (state, id, arrived);
 CREATE INDEX item_parked ON item (parked, id, size) WHERE state = 'parked';
+`;
+
+/** Of the items that have a notice under way, and of those notices: few, so that both are small. */
+const LINKS = `CREATE INDEX item_tells ON item (tells) WHERE tells IS NOT NULL;
+CREATE INDEX item_untold ON item (id) WHERE state = 'bounced' AND ended IS NULL;
 `;
 
 /** From the version of that number to the next. */
@@ -17,6 +22,10 @@ UPDATE item SET parked = coalesce((SELECT max(at) FROM history WHERE history.ite
 DROP INDEX item_due;
 DROP INDEX item_state;
 ${INDEXES}`,
+  // Bounced items of an older file have ended, and their bodies are gone: their notices tell of nothing that waits.
+  3: `
+ALTER TABLE item ADD COLUMN tells TEXT;
+${LINKS}`,
 };
 
 export const SCHEMA = `
@@ -49,9 +58,11 @@ CREATE TABLE item (
   -- 1: goes before those of its lane that have 0
   first INTEGER NOT NULL DEFAULT 0,
   -- since when it is parked
-  parked INTEGER
+  parked INTEGER,
+  -- of a notice: the bounced item that waits for it; NULL once it has ended
+  tells TEXT
 ) WITHOUT ROWID;
-${INDEXES}CREATE INDEX item_ended ON item (ended) WHERE ended IS NOT NULL;
+${INDEXES}${LINKS}CREATE INDEX item_ended ON item (ended) WHERE ended IS NOT NULL;
 
 CREATE TABLE history (item TEXT NOT NULL, at INTEGER NOT NULL, what TEXT NOT NULL, detail TEXT, status TEXT);
 CREATE INDEX history_item ON history (item);

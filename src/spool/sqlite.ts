@@ -93,6 +93,7 @@ export async function openSqliteSpool(options: SqliteOptions): Promise<OperatedS
     swept: first.swept,
     seconds: (performance.now() - started) / 1000,
   });
+  for (const one of first.aside) report({ event: 'item.parked', ...one });
   return spool;
 }
 
@@ -258,8 +259,9 @@ class SqliteSpool implements OperatedSpool {
     await this.#ask({ do: 'defer', id, now: this.#clock(), ...next });
   }
 
-  async park(id: SpoolId, status: DeliveryStatus): Promise<void> {
-    await this.#ask({ do: 'end', id, state: 'parked', status, now: this.#clock() });
+  async park(id: SpoolId, status: DeliveryStatus): Promise<QueueItem | undefined> {
+    const order = { do: 'end', id, state: 'parked', status, now: this.#clock() } as const;
+    return (await this.#ask(order)) as QueueItem | undefined;
   }
 
   async finish(id: SpoolId, status: DeliveryStatus): Promise<void> {
@@ -501,7 +503,7 @@ class SqliteSpool implements OperatedSpool {
   #hear(message: FromWorker): void {
     if (message.kind !== 'replies') return;
     this.#items = message.waiting;
-    for (const one of message.aside) this.#report({ event: 'item.parked', ...one, why: 'damaged' });
+    for (const one of message.aside) this.#report({ event: 'item.parked', ...one });
     if (message.damage !== undefined) this.#inTrouble(new SpoolError('damaged', message.damage));
     for (const reply of message.replies) {
       const waiting = this.#waiting.get(reply.number);

@@ -1,6 +1,6 @@
 /** What each order does to the database; bodies, lanes, lists and operator's orders have a class each. Throws what SQLite throws. */
 import type { DatabaseSync } from 'node:sqlite';
-import type { ArrivingItem } from '../mail/item.ts';
+import type { ArrivingItem, QueueItem, SpoolId } from '../mail/item.ts';
 import { goesFirst } from '../mail/precedence.ts';
 import type { First } from '../mail/precedence.ts';
 import type { DroppedItem, Told } from '../mail/spool.ts';
@@ -9,6 +9,7 @@ import { Bodies } from './bodies.ts';
 import { Database } from './database.ts';
 import { Lanes } from './lanes.ts';
 import { Listing } from './listing.ts';
+import { Notices } from './notices.ts';
 import { Operator } from './operator.ts';
 import { itemId, laneName } from './protocol.ts';
 import type { Order, OrderTo, WorkerData } from './protocol.ts';
@@ -26,15 +27,17 @@ export class Store {
   readonly #data: Database;
   readonly #bodies: Bodies;
   readonly #listing: Listing;
+  readonly #notices: Notices;
   readonly #operator: Operator;
   readonly #first: readonly First[];
 
   constructor(db: DatabaseSync, first: readonly First[]) {
     this.#data = new Database(db);
     this.#bodies = new Bodies(this.#data);
-    this.lanes = new Lanes(this.#data, this.#bodies);
+    this.#notices = new Notices(this.#data, this.#bodies);
+    this.lanes = new Lanes(this.#data, this.#bodies, this.#notices);
     this.#listing = new Listing(this.#data);
-    this.#operator = new Operator(this.#data, this.#bodies);
+    this.#operator = new Operator(this.#data, this.#bodies, this.#notices);
     this.#first = first;
   }
 
@@ -56,7 +59,10 @@ export class Store {
     return this.#bodies.tidy();
   }
 
-  /** After a crash: attempts that were under way are in doubt, drafts that were never committed are swept. */
+  /**
+   * After a crash: attempts that were under way are in doubt, drafts that were never committed are swept. What waits for a
+   * notice that is not there, which no crash leaves, is parked.
+   */
   recover({ now, verifyAfter }: WorkerData): { recovered: number; swept: number } {
     const orphans = this.#data.rows('SELECT id FROM item WHERE state = ?', 'sending');
     for (const { id } of orphans) this.#data.remember(String(id), now, 'recovered');
@@ -71,6 +77,8 @@ export class Store {
       now,
       verifyAfter,
     );
+    for (const item of this.#notices.missing(now))
+      this.lanes.noteAside(item, 'its sender could not be told: the notice is gone from the spool');
     let swept = 0;
     for (let at = ''; ;) {
       const row = this.#data.row('SELECT min(message) AS message FROM chunk WHERE message > ?', at);
@@ -177,14 +185,25 @@ export class Store {
     }
     if (chunk !== undefined) this.#bodies.write(message, chunk);
     this.#data.run('INSERT INTO message (id, size, users) VALUES (?, ?, ?)', message, size, items.length);
-    for (const [index, item] of items.entries()) this.#add(item, itemId(message, index), message, size, now);
+    const tells = told?.what === 'bounced' ? told.id : null;
+    for (const [index, item] of items.entries())
+      this.#add(item, itemId(message, index), { message, size, tells: index === 0 ? tells : null, now });
     return true;
   }
 
-  #add(item: ArrivingItem, id: string, message: string, size: number, now: number): void {
+  #add(
+    item: ArrivingItem,
+    id: SpoolId,
+    {
+      message,
+      size,
+      tells,
+      now,
+    }: Pick<OrderTo<'commit'>, 'message' | 'size' | 'now'> & { readonly tells: SpoolId | null },
+  ): void {
     const { envelope, origin, messageId, headerSize } = item;
     this.#data.run(
-      `INSERT INTO item (id, message, lane, state, due, arrived, size, header_size, message_id, envelope, origin, first) VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO item (id, message, lane, state, due, arrived, size, header_size, message_id, envelope, origin, first, tells) VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       id,
       message,
       laneName(item),
@@ -196,6 +215,7 @@ export class Store {
       JSON.stringify(envelope),
       JSON.stringify(origin),
       goesFirst({ ...item, size }, this.#first) ? 1 : 0,
+      tells,
     );
     this.#data.remember(id, now, 'accepted', undefined, item.repairs?.length ? item.repairs.join('; ') : undefined);
   }
@@ -211,19 +231,37 @@ export class Store {
     if (changed === 1) this.#data.remember(id, now, status.outcome === 'unknown' ? 'unknown' : 'delayed', status);
   }
 
-  #end({ id, state, status, now }: OrderTo<'end'>): void {
+  /** @returns what was parked in the place of a notice */
+  #end(order: OrderTo<'end'>): QueueItem | undefined {
+    if (this.#endAlone(order)) return undefined;
+    const { id, state, status, now } = order;
+    const row = this.#data.row(`SELECT tells FROM item WHERE id = ? AND state = 'sending' AND tells IS NOT NULL`, id);
+    if (row === undefined) return undefined;
+    const notice = { id, tells: String(row['tells']) };
+    if (state === 'relayed') this.#notices.delivered(notice, now);
+    else {
+      const parked = this.#notices.failed(notice, status.reason ?? status.text, now, status);
+      if (parked !== undefined) return parked;
+    }
+    this.#endAlone(order);
+    return undefined;
+  }
+
+  /** @returns false: it is no longer being sent, or a notice that something waits for; which costs the others no question */
+  #endAlone({ id, state, status, now }: OrderTo<'end'>): boolean {
     const ended = state === 'relayed' ? now : null;
     const changed = this.#data.run(
-      `UPDATE item SET state = ?, lease = NULL, ended = ?, parked = ?, status = ? WHERE id = ? AND state = 'sending'`,
+      `UPDATE item SET state = ?, lease = NULL, ended = ?, parked = ?, status = ? WHERE id = ? AND state = 'sending' AND tells IS NULL`,
       state,
       ended,
       state === 'parked' ? now : null,
       JSON.stringify(status),
       id,
     );
-    if (changed !== 1) return;
+    if (changed !== 1) return false;
     this.#data.remember(id, now, state, status);
     if (state === 'relayed') this.#bodies.notNeeded(id);
+    return true;
   }
 
   /** @returns false: the item is no longer being sent */
@@ -232,13 +270,12 @@ export class Store {
       return false;
     this.#data.remember(id, now, what, status, detail);
     if (what === 'warned') return true;
+    // It has not ended: its body goes when the notice is delivered.
     this.#data.run(
-      `UPDATE item SET state = 'bounced', lease = NULL, ended = ?, status = ? WHERE id = ?`,
-      now,
+      `UPDATE item SET state = 'bounced', lease = NULL, status = ? WHERE id = ?`,
       JSON.stringify(status),
       id,
     );
-    this.#bodies.notNeeded(id);
     return true;
   }
 
@@ -253,12 +290,19 @@ export class Store {
       const why = parkedAt < before ? 'age' : 'size';
       const item = itemOf(row);
       left -= item.size;
-      this.#data.run(`UPDATE item SET state = 'dropped', ended = ? WHERE id = ?`, now, item.id);
-      this.#data.remember(item.id, now, 'dropped', undefined, DROPPED[why]);
-      this.#bodies.notNeeded(item.id);
+      this.#dropOne(item, DROPPED[why], now);
       dropped.push({ item: { ...item, state: 'dropped' }, why, parkedAt });
     }
     return dropped;
+  }
+
+  #dropOne({ id, tells }: QueueItem, why: string, now: number): void {
+    const told = tells === undefined ? undefined : this.#notices.failed({ id, tells }, `it was held, and ${why}`, now);
+    if (told !== undefined)
+      return this.lanes.noteAside(told, `its sender could not be told: notice ${id} was held, and ${why}`);
+    this.#data.run(`UPDATE item SET state = 'dropped', ended = ? WHERE id = ?`, now, id);
+    this.#data.remember(id, now, 'dropped', undefined, why);
+    this.#bodies.notNeeded(id);
   }
 
   #purge(before: number, limit: number): number {

@@ -166,7 +166,7 @@ function serve(port: MessagePort, data: WorkerData): void {
     }
     return waiting;
   };
-  tell({ kind: 'open', ...figures, waiting: count() });
+  tell({ kind: 'open', ...figures, waiting: count(), aside: store.lanes.found().aside });
 
   let tidying: NodeJS.Immediate | undefined;
   const tidy = (): void => {

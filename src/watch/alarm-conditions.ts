@@ -50,7 +50,7 @@ interface Route extends HeldRoute {
   readonly forToken: boolean;
 }
 /** Mailboxes that have an alarm each. */
-const MAILBOXES_NAMED = 10;
+const MAILBOXES_NAMED = 20;
 
 interface Mailbox extends HeldRoute {
   readonly mailbox: string;

@@ -251,10 +251,10 @@ describe('parked mail', () => {
       sandbox.fault({ when: { operation: 'CreateItem' }, does: { responseCode: 'ErrorInvalidRecipients' } });
       const process = await start({ to });
       await send(process);
-      // The message is refused, its bounce too: that one is parked.
+      // The message is refused, its bounce too: so it is parked.
       const alarm = await notice('raised', 'mailParked');
       expect(alarm.title).toBe('1 message set aside, waiting for an operator');
-      expect(alarm.text).toContain('its sender was not told');
+      expect(alarm.text).toContain('its sender could not be told');
       await notice('repeated', 'mailParked');
       const paged = await until(
         'the page',

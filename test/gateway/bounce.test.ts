@@ -1,12 +1,15 @@
 /** Notices to senders from outside: the real process, a real SMTP session, and what then lies in the mailboxes of the sandbox. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { simpleParser } from 'mailparser';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Delivered, Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { configText } from './config-text.ts';
 import type { Folder } from './process.ts';
-import { folder, GatewayProcess } from './process.ts';
+import { folder, GatewayProcess, root } from './process.ts';
 import { RawSmtp } from './raw-smtp.ts';
 
 const SENDING = 'notifications@contoso.com';
@@ -53,6 +56,13 @@ const refuseOnce = (): void => sandbox.fault({ when: { operation: 'CreateItem', 
 
 async function delivered(process: GatewayProcess, notice: unknown): Promise<void> {
   await process.line(({ event, id }) => event === 'delivery.relayed' && id === notice);
+}
+
+/** The operator's command. */
+async function queue(...words: readonly string[]): Promise<string> {
+  const args = [join(root, 'src/main.ts'), 'queue', ...words, '--config', join(place.path, 'config.yaml')];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { encoding: 'latin1', maxBuffer: 2 ** 24 });
+  return stdout;
 }
 
 async function queueItems(process: GatewayProcess, state: string): Promise<number> {
@@ -157,16 +167,56 @@ describe('a message that Exchange refuses for good', () => {
     expect(sandbox.arrived()).toHaveLength(0);
   });
 
-  it('leads to no second bounce when the bounce is refused too: that is parked', async () => {
-    const process = await gateway();
+  it('is kept until its bounce is delivered, and parked whole when that is refused too', async () => {
+    const running = await gateway();
     sandbox.fault({ when: { operation: 'CreateItem' }, does: refusal });
-    await smtp.send(SENDER, ['bob@contoso.com'], mail());
-    const bounced = await process.event('delivery.bounced');
-    const parked = await process.event('item.parked');
-    expect(parked['id']).toBe(bounced['notice']);
-    await pause(300);
-    expect(process.lines.filter(({ event }) => event === 'delivery.bounced')).toHaveLength(1);
+    const body = Array.from({ length: 12_000 }, (_, n) => `line ${n} of a body over several chunks`).join('\r\n');
+    const sent = mail('Date: Tue, 24 Nov 2026 03:00:00 +0000\r\n', body);
+    const reply = await smtp.send(SENDER, ['bob@contoso.com'], sent);
+    const bounced = await running.event('delivery.bounced');
+    const parked = await running.event('item.parked');
+    const id = String(parked['id']);
+    const notice = String(bounced['notice']);
+    expect(reply).toContain(id);
+    expect(bounced['id']).toBe(id);
+    expect(parked['why']).toBe(`its sender could not be told: notice ${notice}: refused for good`);
+    expect(parked).toMatchObject({ messageId: '<fax.12@pbx.test>', code: '5.1.3' });
+    const exported = await queue('export', id, '--to', '-');
+    expect(exported.startsWith('Received: ')).toBe(true);
+    expect(exported.slice(exported.indexOf('From: '))).toBe(sent);
+    expect(JSON.parse(await queue('list', '--json'))).toMatchObject([{ id, state: 'parked' }]);
+    expect(JSON.parse(await queue('show', '--json', notice))).toMatchObject({ state: 'dropped' });
+    expect(running.lines.filter(({ event }) => event === 'delivery.bounced')).toHaveLength(1);
     expect(sandbox.arrived()).toHaveLength(0);
+
+    // Tried again, it is refused again, and this time its sender hears of it.
+    sandbox.clearFaults();
+    sandbox.fault({ when: { operation: 'CreateItem', count: 1 }, does: refusal });
+    await queue('retry', id);
+    const again = await running.line(({ event, notice: of }) => event === 'delivery.bounced' && of !== notice);
+    await delivered(running, again['notice']);
+    expect(inbox(SENDER)).toHaveLength(1);
+    await expect(queue('export', id, '--to', '-')).rejects.toThrow('its body is gone');
+    const { state, history } = JSON.parse(await queue('show', '--json', id)) as Record<'state' | 'history', unknown>;
+    const lines = (history as readonly { readonly what: string }[]).map(({ what }) => what);
+    expect(state).toBe('bounced');
+    expect(lines).toEqual(['accepted', 'attempted', 'bounced', 'parked', 'retried', 'attempted', 'bounced', 'told']);
+  });
+
+  it('can be read while its bounce waits, and ends with it when an operator drops that', async () => {
+    const running = await gateway('retry: { intervals: [1h] }');
+    refuseOnce();
+    sandbox.fault({ when: { operation: 'CreateItem' }, does: trouble });
+    await smtp.send(SENDER, ['bob@contoso.com'], mail());
+    const { id, notice } = (await running.event('delivery.bounced')) as Record<string, unknown>;
+    await running.line(({ event, id: of }) => event === 'delivery.delayed' && of === notice);
+    expect(await queue('show', String(id))).toContain('the notice to its sender is under way');
+    expect(await queue('export', String(id), '--to', '-')).toContain('the body');
+    await queue('drop', String(notice));
+    const dropped = running.lines.filter(({ event }) => event === 'item.dropped').map(({ id: of }) => of);
+    expect(dropped).toEqual([notice, id]);
+    expect(await queue('show', String(id))).toMatch(new RegExp(`with the notice to its sender, ${String(notice)}`));
+    await expect(queue('export', String(id), '--to', '-')).rejects.toThrow('its body is gone');
   });
 });
 
@@ -225,12 +275,12 @@ describe('a kill -9 while senders are being told', () => {
     }
     const last = await gateway(pacing);
     const deadline = Date.now() + 20_000;
-    while ((await queueItems(last, 'bounced')) < ids.length && Date.now() < deadline) await pause(100);
-    // Each bounce is refused in its turn and parked: one for each message, and none for a bounce.
+    // Each bounce is refused in its turn, and its message parked: one for each message, and none for a bounce.
     while ((await queueItems(last, 'parked')) < ids.length && Date.now() < deadline) await pause(100);
     tell(last);
-    expect(await queueItems(last, 'bounced')).toBe(ids.length);
     expect(await queueItems(last, 'parked')).toBe(ids.length);
+    expect(await queueItems(last, 'dropped')).toBe(ids.length);
+    expect(await queueItems(last, 'bounced')).toBe(0);
     expect(new Set(told).size).toBe(told.length);
   });
 });

@@ -7,6 +7,7 @@ export interface ItemRow {
   readonly id: string;
   readonly state: string;
   readonly doubtful: number;
+  readonly ended: number | null;
   /** Message-ID */
   readonly message_id: string;
   readonly origin: string;
@@ -35,6 +36,7 @@ export function balance(
   const notices = items.filter(({ origin }) => (JSON.parse(origin) as { source: string }).source === 'gateway');
   const noticeIds = new Set(notices.map(({ id }) => id));
   const byId = new Map(items.map((item) => [item.message_id, item]));
+  const noticeById = new Map(notices.map((notice) => [notice.id, notice]));
   const mail = new Map(items.filter(({ id }) => !noticeIds.has(id)).map((item) => [item.message_id, item]));
   const ids = [...acknowledged.keys()];
   const copies = (id: string): number => arrivals.get(id)?.length ?? 0;
@@ -42,19 +44,22 @@ export function balance(
   /** Attempts of which nobody knows what came of them. */
   const unclear = (id: string): number =>
     (history.get(byId.get(id)?.id ?? '') ?? []).filter(({ what }) => what === 'unknown' || what === 'recovered').length;
-  const toldBy = (id: string): number =>
-    (history.get(mail.get(id)?.id ?? '') ?? []).filter(
-      ({ what, detail }) => what === 'bounced' && noticeIds.has(detail?.split(' ').at(-1) ?? ''),
-    ).length;
+  const noticesOf = (id: string): readonly ItemRow[] =>
+    (history.get(mail.get(id)?.id ?? '') ?? []).flatMap(({ what, detail }) =>
+      what === 'bounced' ? (noticeById.get(detail?.split(' ').at(-1) ?? '') ?? []) : [],
+    );
+  const isTold = ({ state, message_id: id }: ItemRow): boolean => state === 'relayed' && copies(id) > 0;
+  /** Given up, and a notice made: parked since if that could not be delivered. */
+  const given = [...mail.keys()].filter((id) => noticesOf(id).length > 0);
   const parked = ids.filter(is('parked'));
   const inDoubt = parked.filter((id) => mail.get(id)?.doubtful === 1);
   const doubled = [...arrivals.keys()].filter((id) => copies(id) > 1);
-  const bounced = [...mail.values()].filter(({ state }) => state === 'bounced').length;
   const rows = {
     'acknowledged with 250': ids.length,
     '= delivered': ids.filter(is('relayed')).length,
     '+ bounced': ids.filter(is('bounced')).length,
     '+ parked': parked.length,
+    '  parked, since the notice failed': parked.filter((id) => given.includes(id)).length,
     '  parked in doubt': inDoubt.length,
     '  parked in doubt, and did arrive': inDoubt.filter((id) => copies(id) > 0).length,
     'not acknowledged, yet kept': [...mail.keys()].filter((id) => !acknowledged.has(id)).length,
@@ -64,14 +69,20 @@ export function balance(
   };
   const wrong = {
     'lost: not in the spool': ids.filter((id) => !mail.has(id)),
-    'still waiting at the end': ids.filter((id) => is('queued')(id) || is('sending')(id)),
+    'still waiting at the end': [...mail.keys()].filter(
+      (id) => is('queued')(id) || is('sending')(id) || (is('bounced')(id) && mail.get(id)?.ended === null),
+    ),
     'lost: said to be delivered, did not arrive': ids.filter((id) => is('relayed')(id) && copies(id) === 0),
     'bounced, yet it arrived': [...arrivals.keys()].filter(is('bounced')),
-    'bounced without exactly one notice': [...mail.keys()].filter((id) => is('bounced')(id) && toldBy(id) !== 1),
-    'notices of nothing': notices.length === bounced ? [] : [`${notices.length} notices for ${bounced}`],
-    'notices neither delivered nor parked': notices
-      .filter(({ state, message_id: id }) => state !== 'parked' && !(state === 'relayed' && copies(id) > 0))
-      .map(({ message_id: id }) => id),
+    'bounced without exactly one notice': [...mail.keys()].filter(
+      (id) => (is('bounced')(id) || given.includes(id)) && noticesOf(id).length !== 1,
+    ),
+    'bounced, and its notice did not arrive': given.filter((id) => is('bounced')(id) && !noticesOf(id).every(isTold)),
+    'given up, its notice failed, and not parked': given.filter(
+      (id) =>
+        !noticesOf(id).every(isTold) && !(is('parked')(id) && noticesOf(id).every(({ state }) => state === 'dropped')),
+    ),
+    'notices of nothing': notices.length === given.length ? [] : [`${notices.length} notices for ${given.length}`],
     'parked without doubt, yet it arrived': parked.filter((id) => !inDoubt.includes(id) && copies(id) > 0),
     'arrived, and nobody sent it': [...arrivals.keys()].filter((id) => !byId.has(id)),
     'body changed': ids.filter((id) => arrivals.get(id)?.some((body) => body !== acknowledged.get(id))),

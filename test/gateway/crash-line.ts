@@ -200,7 +200,7 @@ spool: { sqlite: ${this.#place.path}/spool.db }
   }
 
   books(): Books {
-    const items = this.#rows<ItemRow>('SELECT id, state, doubtful, message_id, origin FROM item');
+    const items = this.#rows<ItemRow>('SELECT id, state, doubtful, ended, message_id, origin FROM item');
     const history = Map.groupBy(
       this.#rows<HistoryRow>('SELECT item, what, detail, status FROM history ORDER BY rowid'),
       ({ item }) => item,

@@ -4,7 +4,7 @@ import type { Envelope } from '../../src/mail/envelope.ts';
 import type { Event } from '../../src/mail/event.ts';
 import type { NewItem, QueueItem } from '../../src/mail/item.ts';
 import { SpoolError } from '../../src/mail/spool.ts';
-import type { Delayed, DeliveryStatus, Failed, Relayed } from '../../src/mail/status.ts';
+import type { Delayed, DeliveryStatus, Failed, Relayed, Verification } from '../../src/mail/status.ts';
 import type { BounceOptions, Notice } from '../../src/queue/bounce.ts';
 import { createBouncer } from '../../src/queue/bounce.ts';
 import type { Queue } from '../../src/queue/queue.ts';
@@ -222,6 +222,8 @@ describe('the queue', () => {
   let queue: Queue;
   let events: Event[];
   let answer: (item: QueueItem) => DeliveryStatus;
+  let answerToNotice: () => DeliveryStatus;
+  let verdict: Verification;
   let sent: string[];
 
   beforeEach(() => {
@@ -233,6 +235,8 @@ describe('the queue', () => {
     events = [];
     sent = [];
     answer = () => failed;
+    answerToNotice = () => relayed;
+    verdict = { outcome: 'absent' };
     queue = createQueue({
       spool,
       transports: new Map([
@@ -242,9 +246,9 @@ describe('the queue', () => {
             name: 'fake',
             deliver: async ({ item }) => {
               sent.push(item.id);
-              return item.origin.source === 'gateway' ? relayed : answer(item);
+              return item.origin.source === 'gateway' ? answerToNotice() : answer(item);
             },
-            verify: async () => ({ outcome: 'absent' }),
+            verify: async () => verdict,
             close: async () => {},
           },
         ],
@@ -283,7 +287,68 @@ describe('the queue', () => {
     await vi.advanceTimersByTimeAsync(1_000);
     expect(names()).toEqual(['delivery.failed', 'delivery.bounced', 'delivery.relayed']);
     expect(states()).toEqual(['bounced', 'relayed']);
-    expect((await spool.history(item.id)).map(({ what }) => what)).toEqual(['accepted', 'attempted', 'bounced']);
+    expect((await spool.history(item.id)).map(({ what }) => what)).toEqual([
+      'accepted',
+      'attempted',
+      'bounced',
+      'told',
+    ]);
+    await expect(textOf(spool, item)).rejects.toThrow('has no body');
+  });
+
+  it.each([
+    ['is refused for good', (): DeliveryStatus => failed, 0, ['delivery.failed'], 'refused for good'],
+    ['expires', (): DeliveryStatus => later, 30, [], 'within the time that giveUpAfter allows'],
+    [
+      'meets an unknown error again and again',
+      (): DeliveryStatus => ({ ...later, capped: true }),
+      12,
+      [],
+      '8 attempts',
+    ],
+  ])('parks the message itself when its bounce %s', async (_, notice, hours, more, why) => {
+    answerToNotice = notice;
+    const item = await arrive();
+    await vi.advanceTimersByTimeAsync(hours * HOUR + 1_000);
+    const once = names().filter((name) => name !== 'delivery.delayed');
+    expect(once).toEqual(['delivery.failed', 'delivery.bounced', ...more, 'item.parked']);
+    expect(states()).toEqual(['parked', 'dropped']);
+    const untold = expect.stringMatching(`its sender could not be told: .*${why}`) as string;
+    expect(events.findLast(({ event }) => event === 'item.parked')).toMatchObject({
+      id: item.id,
+      messageId: '<m@contoso.com>',
+      why: untold,
+      status: { ...failed, reason: untold },
+    });
+    expect(await textOf(spool, item)).toContain('body');
+    // An operator has it tried again: it is bounced again, and this time the sender hears of it.
+    answerToNotice = () => relayed;
+    const parked = spool.items.get(item.id);
+    if (parked !== undefined) Object.assign(parked, { state: 'queued', due: Date.now() });
+    queue.arrived(item);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(states()).toEqual(['bounced', 'dropped', 'relayed']);
+  });
+
+  it('parks the message when it is in doubt whether a bounce that was refused had arrived', async () => {
+    let tries = 0;
+    answerToNotice = () =>
+      tries++ === 0 ? { outcome: 'unknown', code: '4.4.2', cause: 'ECONNRESET', text: 'no answer' } : failed;
+    verdict = { outcome: 'unknowable', reason: 'no copy is kept' };
+    await arrive();
+    await vi.advanceTimersByTimeAsync(HOUR);
+    expect(states()).toEqual(['parked', 'dropped']);
+    expect(events.findLast(({ event }) => event === 'item.parked')).toMatchObject({
+      why: expect.stringContaining('an earlier attempt may have delivered it') as string,
+    });
+  });
+
+  it('parks a warning that is refused, not what it warns of', async () => {
+    answer = () => later;
+    answerToNotice = () => failed;
+    await arrive();
+    await vi.advanceTimersByTimeAsync(4.5 * HOUR);
+    expect(states()).toEqual(['queued', 'parked']);
   });
 
   it('parks what nobody may be told of, and says why', async () => {

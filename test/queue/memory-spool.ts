@@ -48,7 +48,10 @@ export class MemorySpool implements Spool {
       commit,
       commitTelling: async (entries, told) => {
         await this.#disk();
-        return this.#tell(told) ? await commit(entries) : undefined;
+        if (!this.#tell(told)) return undefined;
+        const made = await commit(entries);
+        if (told.what === 'warned') return made;
+        return made.map((item, index) => (index > 0 ? item : this.#change(item.id, { tells: told.id })));
       },
       abort: async () => undefined,
     };
@@ -146,18 +149,39 @@ export class MemorySpool implements Spool {
     this.#remember(id, { what: next.status.outcome === 'unknown' ? 'unknown' : 'delayed', status: next.status });
   }
 
-  async park(id: SpoolId, status: DeliveryStatus): Promise<void> {
-    const item = await this.#sending(id);
-    item.state = 'parked';
-    item.lastStatus = status;
-    this.#remember(id, { what: 'parked', status });
+  async park(id: SpoolId, status: DeliveryStatus): Promise<QueueItem | undefined> {
+    const { tells } = await this.#sending(id);
+    if (tells === undefined) {
+      this.#change(id, { state: 'parked', lastStatus: status });
+      this.#remember(id, { what: 'parked', status });
+      return undefined;
+    }
+    this.#change(id, { state: 'dropped', lastStatus: status }, 'tells');
+    this.#remember(id, { what: 'dropped', status });
+    const told = this.items.get(tells)?.lastStatus ?? status;
+    const reason = `its sender could not be told: ${status.reason ?? status.text}`;
+    const parked = this.#change(tells, { state: 'parked', lastStatus: { ...told, reason } }, 'untold');
+    this.#remember(tells, { what: 'parked', status: { ...told, reason } });
+    return parked;
+  }
+
+  #change(id: SpoolId, more: Partial<QueueItem>, without?: 'tells' | 'untold'): QueueItem {
+    const item = this.items.get(id);
+    if (item === undefined) throw new Error(`there is no item ${id}`);
+    Object.assign(item, more);
+    if (without !== undefined) delete item[without];
+    return { ...item };
   }
 
   async finish(id: SpoolId, status: DeliveryStatus): Promise<void> {
     const item = await this.#sending(id);
-    item.state = 'relayed';
-    item.lastStatus = status;
+    const { tells } = item;
+    this.#change(id, { state: 'relayed', lastStatus: status }, 'tells');
     this.#remember(id, { what: 'relayed', status });
+    if (tells === undefined) return;
+    const { message } = this.#change(tells, {}, 'untold');
+    this.#remember(tells, { what: 'told' });
+    this.#bodies.delete(message);
   }
 
   async split(
@@ -229,8 +253,7 @@ export class MemorySpool implements Spool {
     if (item?.state !== 'sending') return false;
     this.#remember(id, { what, status, ...(detail === undefined ? {} : { detail }) });
     if (what === 'warned') return true;
-    item.state = 'bounced';
-    item.lastStatus = status;
+    this.#change(id, { state: 'bounced', lastStatus: status, untold: true });
     return true;
   }
 

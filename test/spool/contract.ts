@@ -489,31 +489,196 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
 
     describe('a message that tells about another', () => {
       const told = { what: 'bounced', status: failed, detail: 'told anna@contoso.com' } as const;
-
-      it('comes to exist as the other ends', async () => {
-        await first('refused');
-        const [item] = await spool.claim(lane, claim);
+      const state = async (id: string): Promise<string | undefined> => (await spool.get(id))?.state;
+      const last = async (id: string): Promise<unknown> => (await spool.history(id)).at(-1);
+      const kept = async (id: string): Promise<string> => (await get(spool, id)).toString();
+      /** One that was refused, and the notice to its sender, which waits. */
+      const bounce = async (body: Uint8Array | string = 'refused'): Promise<{ id: string; notice: string }> => {
+        const { id } = await first(body);
+        await spool.claim(lane, claim);
+        return { id, notice: await tell(id) };
+      };
+      const tell = async (id: string): Promise<string> => {
         const draft = spool.begin();
         await draft.write(Buffer.from('the bounce'));
-        const [bounce] = (await draft.commitTelling([entry('a@contoso.com')], { ...told, id: item?.id ?? '' })) ?? [];
-        expect(await spool.get(item?.id ?? '')).toMatchObject({ state: 'bounced', lastStatus: failed });
-        expect((await spool.history(item?.id ?? '')).at(-1)).toMatchObject({
-          what: 'bounced',
-          detail: 'told anna@contoso.com',
-        });
-        expect((await get(spool, bounce?.id ?? '')).toString()).toBe('the bounce');
-        await expect(get(spool, item?.id ?? '')).rejects.toThrow(SpoolError);
-        expect((await spool.stats()).items).toMatchObject({ queued: 1, sending: 0, bounced: 1 });
+        const [notice] = (await draft.commitTelling([entry('a@contoso.com')], { ...told, id })) ?? [];
+        expect(notice).toMatchObject({ tells: id });
+        return notice?.id ?? '';
+      };
+      const send = async (): Promise<readonly QueueItem[]> => spool.claim(lane, claim);
+
+      it('comes to exist as the other is given up, which keeps its body', async () => {
+        const { id, notice } = await bounce();
+        expect(await spool.get(id)).toMatchObject({ state: 'bounced', untold: true, lastStatus: failed });
+        expect(await last(id)).toMatchObject({ what: 'bounced', detail: 'told anna@contoso.com' });
+        expect(await spool.get(notice)).toMatchObject({ state: 'queued', tells: id });
+        expect(await kept(notice)).toBe('the bounce');
+        expect(await kept(id)).toBe('refused');
+        expect(await spool.stats()).toMatchObject({ items: { queued: 1, sending: 0, bounced: 1 }, bytes: 17 });
+        expect(await spool.purge(T0 + 1_000_000)).toBe(0);
       });
 
-      it('leaves the item as it is for a warning', async () => {
+      it('ends the other when it is delivered, with its body', async () => {
+        const { id, notice } = await bounce(randomBytes(600_000));
+        expect(await send()).toMatchObject([{ id: notice, tells: id }]);
+        await spool.finish(notice, relayed);
+        expect(await state(notice)).toBe('relayed');
+        expect(await state(id)).toBe('bounced');
+        expect(await spool.get(id)).not.toHaveProperty('untold');
+        expect(await spool.get(notice)).not.toHaveProperty('tells');
+        expect(await last(id)).toMatchObject({ what: 'told', detail: `by ${notice}` });
+        await expect(kept(id)).rejects.toThrow(SpoolError);
+        expect((await spool.stats()).bytes).toBe(0);
+        expect(await spool.purge(T0 + 1_000_000)).toBe(2);
+      });
+
+      it('leaves a body that another item needs', async () => {
+        const [one, other] = await put(spool, 'shared', [entry(), entry('b@contoso.com')]);
+        await spool.claim(lane, claim);
+        const notice = await tell(one?.id ?? '');
+        await send();
+        await spool.finish(notice, relayed);
+        expect(await kept(other?.message ?? '')).toBe('shared');
+      });
+
+      it.each([
+        ['refused for good', failed],
+        ['expired', delayed],
+        ['of unclear outcome', unknown],
+      ])('parks the other, whole, when it would be parked itself: %s', async (_, status) => {
+        const body = randomBytes(600_000);
+        const { id, notice } = await bounce(body);
+        await send();
+        under.setTime(T0 + 5_000);
+        const parked = await spool.park(notice, status);
+        const reason = expect.stringMatching(
+          new RegExp(`its sender could not be told: .*${notice}.*${status.text}`),
+        ) as string;
+        expect(parked).toMatchObject({ id, state: 'parked', lastStatus: { ...failed, reason } });
+        expect(parked).toEqual(await spool.get(id));
+        expect(parked).not.toHaveProperty('untold');
+        expect(await last(id)).toMatchObject({ what: 'parked', status: { ...failed, reason } });
+        expect((await get(spool, id)).equals(body)).toBe(true);
+        expect(await spool.get(notice)).toMatchObject({ state: 'dropped', lastStatus: status });
+        expect(await spool.get(notice)).not.toHaveProperty('tells');
+        expect(await last(notice)).toMatchObject({
+          what: 'dropped',
+          status,
+          detail: expect.stringContaining(id) as string,
+        });
+        await expect(kept(notice)).rejects.toThrow(SpoolError);
+        expect(await spool.stats()).toMatchObject({
+          items: { queued: 0, sending: 0, parked: 1, bounced: 0, dropped: 1 },
+          bytes: 600_000,
+        });
+        // It counts as parked from now on.
+        expect(await spool.dropParked({ before: T0 + 5_000, size: 600_000 })).toEqual([]);
+        expect(await spool.dropParked({ before: T0 + 5_001, size: Infinity })).toMatchObject([{ item: { id } }]);
+        expect((await spool.stats()).bytes).toBe(0);
+      });
+
+      it('may be made a second time for what an operator had tried again', async () => {
+        const { id, notice } = await bounce();
+        await send();
+        await spool.park(notice, failed);
+        expect(await spool.retry(id)).toBe('done');
+        expect(await send()).toMatchObject([{ id, attempts: 2 }]);
+        const second = await tell(id);
+        expect(await state(id)).toBe('bounced');
+        expect(await kept(id)).toBe('refused');
+        await send();
+        await spool.finish(second, relayed);
+        expect(await state(id)).toBe('bounced');
+        expect((await spool.stats()).bytes).toBe(0);
+      });
+
+      it('is held, moved and tried again by itself; the other waits', async () => {
+        const { id, notice } = await bounce();
+        expect(await spool.hold(notice)).toBe('done');
+        expect(await state(notice)).toBe('parked');
+        expect(await spool.get(id)).toMatchObject({ state: 'bounced', untold: true });
+        expect(await spool.move(notice, { mailbox: 'b@contoso.com' })).toBe('done');
+        expect(await spool.retry(notice)).toBe('done');
+        expect(await spool.claim({ ...lane, mailbox: 'b@contoso.com' }, claim)).toMatchObject([{ tells: id }]);
+        expect(await kept(id)).toBe('refused');
+      });
+
+      it('takes the other along when an operator drops it, held or not', async () => {
+        for (const isHeld of [false, true]) {
+          const { id, notice } = await bounce();
+          if (isHeld) await spool.hold(notice);
+          expect(await spool.drop(notice, 'no longer wanted', 'anna')).toBe('done');
+          expect(await state(notice)).toBe('dropped');
+          expect(await state(id)).toBe('dropped');
+          expect(await last(id)).toMatchObject({
+            what: 'dropped',
+            detail: expect.stringMatching(new RegExp(`${notice}.*no longer wanted; by anna`)) as string,
+          });
+          expect((await spool.stats()).bytes).toBe(0);
+        }
+        expect(await spool.purge(T0 + 1_000_000)).toBe(4);
+      });
+
+      it('parks the other when it was held and ends by age', async () => {
+        const { id, notice } = await bounce();
+        await spool.hold(notice);
+        under.setTime(T0 + 5_000);
+        expect(await spool.dropParked({ before: T0 + 1, size: Infinity })).toMatchObject([{ item: { id: notice } }]);
+        expect(await spool.get(id)).toMatchObject({
+          state: 'parked',
+          lastStatus: { reason: expect.stringContaining('spool.parkedRetention') as string },
+        });
+        expect(await kept(id)).toBe('refused');
+        expect(await state(notice)).toBe('dropped');
+      });
+
+      it('is what an operator deals with as long as it is under way, not the other', async () => {
+        const { id, notice } = await bounce();
+        expect(await spool.retry(id)).toBe('ended');
+        expect(await spool.hold(id)).toBe('ended');
+        expect(await spool.drop(id, 'unwanted')).toBe('ended');
+        expect(await state(notice)).toBe('queued');
+        expect(await kept(id)).toBe('refused');
+      });
+
+      it('is looked at with the other by the check', async () => {
+        await bounce();
+        expect(await spool.check()).toEqual({ checked: 2, damaged: [] });
+      });
+
+      it.each(['waits', 'is being sent', 'is held'])('survives a crash with the other while it %s', async (how) => {
+        const body = randomBytes(600_000);
+        const { id, notice } = await bounce(body);
+        if (how === 'is being sent') await send();
+        if (how === 'is held') await spool.hold(notice);
+        await under.crash();
+        spool = await under.reopen();
+        expect(await spool.get(notice)).toMatchObject({ tells: id, doubtful: how === 'is being sent' });
+        expect(await spool.get(id)).toMatchObject({ state: 'bounced', untold: true });
+        expect((await get(spool, id)).equals(body)).toBe(true);
+        await spool.retry(notice);
+        await spool.claim(lane, { ...claim, now: T0 + 1_000_000 });
+        await spool.park(notice, failed);
+        await under.crash();
+        spool = await under.reopen();
+        expect([await state(id), await state(notice)]).toEqual(['parked', 'dropped']);
+        expect((await get(spool, id)).equals(body)).toBe(true);
+      });
+
+      it('leaves the item as it is for a warning, and is parked itself', async () => {
         await first('slow');
         const [item] = await spool.claim(lane, claim);
         const draft = spool.begin();
-        await draft.commitTelling([entry('a@contoso.com')], { ...told, what: 'warned', id: item?.id ?? '' });
+        const warned = { ...told, what: 'warned', id: item?.id ?? '' } as const;
+        const [notice] = (await draft.commitTelling([entry('a@contoso.com')], warned)) ?? [];
+        expect(notice).not.toHaveProperty('tells');
         expect(await spool.get(item?.id ?? '')).toMatchObject({ state: 'sending' });
-        expect((await spool.history(item?.id ?? '')).at(-1)).toMatchObject({ what: 'warned' });
-        expect((await get(spool, item?.id ?? '')).toString()).toBe('slow');
+        expect(await last(item?.id ?? '')).toMatchObject({ what: 'warned' });
+        await send();
+        expect(await spool.park(notice?.id ?? '', failed)).toBeUndefined();
+        expect(await state(notice?.id ?? '')).toBe('parked');
+        expect(await spool.get(item?.id ?? '')).toMatchObject({ state: 'sending' });
+        expect(await kept(item?.id ?? '')).toBe('slow');
       });
 
       it('is nothing if the other is not being sent', async () => {
@@ -523,14 +688,6 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
         expect(await draft.commitTelling([entry('a@contoso.com')], { ...told, id: item.id })).toBeUndefined();
         expect((await spool.list({})).map(({ id, state }) => `${id} ${state}`)).toEqual([`${item.id} queued`]);
         expect((await spool.stats()).bytes).toBe(5);
-      });
-
-      it('goes after the time of retention as relayed items do', async () => {
-        await first('refused');
-        const [item] = await spool.claim(lane, claim);
-        await spool.begin().commitTelling([entry('a@contoso.com')], { ...told, id: item?.id ?? '' });
-        expect(await spool.purge(T0 + 1_000_000)).toBe(1);
-        expect(await spool.get(item?.id ?? '')).toBeUndefined();
       });
     });
 

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Event } from '../../src/mail/event.ts';
 import type { OperatedSpool } from '../../src/mail/spool.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
-import { entry, get, put, relayed, unknown } from './contract.ts';
+import { entry, failed, get, put, relayed, unknown } from './contract.ts';
 
 const PAGE = 8_192;
 const lane = { route: 'exchange', mailbox: 'a@contoso.com' };
@@ -120,6 +120,76 @@ describe('an item that is damaged', () => {
     expect([checked, damaged.map(({ id }) => id), store]).toEqual([4, ids.slice(0, 3), undefined]);
     expect(told('item.parked')).toMatchObject([{ id: ids[2] }]);
     expect((await spool.list({})).map(({ state }) => state)).toEqual(['sending', 'parked', 'parked', 'queued']);
+  });
+});
+
+describe('a notice and what it tells of', () => {
+  /** The one that was refused, and the notice to its sender, which waits. */
+  async function bounce(): Promise<{ id: string; notice: string }> {
+    const id = await add();
+    await claim();
+    const draft = spool.begin();
+    await draft.write(Buffer.from('the notice'));
+    const [notice] = (await draft.commitTelling([entry()], { id, what: 'bounced', status: failed })) ?? [];
+    return { id, notice: notice?.id ?? '' };
+  }
+  const restart = async (): Promise<void> => {
+    await spool.close();
+    spool = await openSqliteSpool({ path, report: (event) => events.push(event) });
+  };
+
+  it.each(['claim', 'check'])('a notice that is damaged: what it tells of is parked (%s)', async (how) => {
+    const { id, notice } = await bounce();
+    byHand(`DELETE FROM chunk WHERE message = '${notice}'`);
+    const met = how === 'claim' ? await claim() : (await spool.check()).damaged.map(({ id: one }) => one);
+    expect(met).toEqual(how === 'claim' ? [] : [notice]);
+    const reason = expect.stringMatching(
+      `its sender could not be told: notice ${notice}: .*its body has 0 of 10`,
+    ) as string;
+    expect(told('item.parked')).toMatchObject([
+      { id, why: `its sender could not be told: notice ${notice} is damaged`, status: { ...failed, reason } },
+    ]);
+    expect(await spool.get(id)).toMatchObject({ state: 'parked', lastStatus: { ...failed, reason } });
+    expect(await spool.get(notice)).toMatchObject({ state: 'dropped', lastStatus: { cause: 'damaged' } });
+    expect((await get(spool, id)).toString()).toBe('whole');
+    expect((await spool.check()).damaged).toEqual([]);
+  });
+
+  it('what it tells of is damaged: the check says so, the notice goes on, and a failed one parks what is left', async () => {
+    const { id, notice } = await bounce();
+    byHand(`DELETE FROM chunk WHERE message = '${id}'`);
+    expect(await spool.check()).toMatchObject({ checked: 2, damaged: [{ id, why: 'its body has 0 of 5 octets' }] });
+    expect(told('item.parked')).toEqual([]);
+    expect(await claim()).toEqual([notice]);
+    await spool.park(notice, failed);
+    expect(await spool.get(id)).toMatchObject({ state: 'parked' });
+    await spool.retry(id);
+    expect(await claim()).toEqual([]);
+    expect(told('item.parked')).toMatchObject([{ id, why: 'damaged' }]);
+  });
+
+  it('a notice that is gone from the file: what waits for it is parked at the next start', async () => {
+    const { id, notice } = await bounce();
+    const other = await bounce();
+    await restart();
+    expect(told('item.parked')).toEqual([]);
+    byHand(`DELETE FROM item WHERE id = '${notice}'`);
+    await restart();
+    expect(told('item.parked')).toMatchObject([
+      { id, ...lane, why: expect.stringContaining('gone from the spool') as string },
+    ]);
+    expect(await spool.get(id)).toMatchObject({ state: 'parked' });
+    expect((await get(spool, id)).toString()).toBe('whole');
+    expect(await spool.get(other.id)).toMatchObject({ state: 'bounced', untold: true });
+  });
+
+  it('an operator who holds a notice until it is too old: what it tells of is parked, with an event', async () => {
+    const { id, notice } = await bounce();
+    await spool.hold(notice);
+    await spool.dropParked({ before: Date.now() + 1_000, size: Infinity });
+    expect(told('item.parked')).toMatchObject([
+      { id, why: expect.stringMatching(`${notice} was held, and parked for longer than`) as string },
+    ]);
   });
 });
 

@@ -20,7 +20,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Event } from '../../src/mail/event.ts';
 import type { OperatedSpool, Spool } from '../../src/mail/spool.ts';
-import { SCHEMA } from '../../src/spool/schema.ts';
+import { MIGRATIONS, SCHEMA } from '../../src/spool/schema.ts';
 import type { SqliteOptions } from '../../src/spool/sqlite.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
 import { delayed, entry, failed, get, put, relayed, spoolContract, T0, unknown } from './contract.ts';
@@ -278,6 +278,19 @@ describe('opening', () => {
     expect(shape(path)).toEqual(shape(fresh));
   });
 
+  it('is brought up from version 3: a notice that was under way tells of nothing that waits, and is parked itself', async () => {
+    older(`${MIGRATIONS[2]} PRAGMA user_version = 3;
+      ${row('2', 'queued', T0).replace(`'{}', NULL)`, `'{"source":"gateway"}', NULL, 0, NULL)`)}
+      INSERT INTO item SELECT '1', '1', lane, 'bounced', due, arrived, 1, 0, NULL, NULL, ${T0}, 1, 1, '<m>', envelope, '{}', NULL, 0, NULL FROM item WHERE id = '2'`);
+    const spool = await open();
+    expect(await spool.get('1')).not.toHaveProperty('untold');
+    const [notice] = await spool.claim(entry(), { now: Date.now(), limit: 1, leaseUntil: Date.now() });
+    expect(notice).not.toHaveProperty('tells');
+    expect(await spool.park('2', failed)).toBeUndefined();
+    expect((await spool.stats()).items).toMatchObject({ parked: 1, bounced: 1, dropped: 0 });
+    expect(events.filter(({ event }) => event === 'item.parked')).toEqual([]);
+  });
+
   it('counts what a crash left', async () => {
     const script = `
       import { openSqliteSpool } from ${JSON.stringify(resolve('src/spool/sqlite.ts'))};
@@ -485,6 +498,15 @@ describe('plans', () => {
     expect(
       plan(`SELECT * FROM item INDEXED BY item_parked WHERE state = 'parked' ORDER BY parked, id LIMIT 3`),
     ).toMatch(/^SCAN item USING INDEX item_parked$/);
+    const untold = `state = 'bounced' AND ended IS NULL`;
+    expect(plan(`SELECT id FROM item INDEXED BY item_untold WHERE ${untold} AND id > 'x' ORDER BY id LIMIT 3`)).toMatch(
+      /^SEARCH item USING (COVERING )?INDEX item_untold \(id>\?\)$/,
+    );
+    expect(
+      plan(
+        `SELECT id FROM item INDEXED BY item_untold WHERE ${untold} AND NOT EXISTS (SELECT 1 FROM item AS notice INDEXED BY item_tells WHERE notice.tells = item.id)`,
+      ),
+    ).toMatch(/SCAN item USING (COVERING )?INDEX item_untold[^]*SEARCH notice USING COVERING INDEX item_tells/);
     expect(plan(`SELECT min(lane) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane > 'x'`)).toMatch(
       /SEARCH item USING COVERING INDEX item_due/,
     );

@@ -210,7 +210,7 @@ describe('what stands', () => {
       Array.from({ length: 300 }, (_, n) => event({ ...denied, mailbox: `m${n}@contoso.com` } as Event)),
       0,
       [
-        ...Array.from({ length: 10 }, (_, n) => `mailboxMisconfigured:exchange/m${n}@contoso.com`),
+        ...Array.from({ length: 20 }, (_, n) => `mailboxMisconfigured:exchange/m${n}@contoso.com`),
         'mailboxMisconfigured:more',
       ],
     ],
