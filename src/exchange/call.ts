@@ -220,6 +220,7 @@ export function withoutToken(failure: TokenFailure): Delayed {
     cause: failure.cause,
     text: 'The mail gateway cannot log in at the mail server at the moment',
     reason: failure.advice,
+    ...(isAborted ? {} : { ofAccount: true }),
     ...(failure.retryAfter === undefined ? {} : { retryAfter: failure.retryAfter }),
   };
 }

@@ -33,6 +33,7 @@ export type Meaning =
       readonly retryAfter?: number;
       readonly throttled?: boolean;
       readonly capped?: boolean;
+      readonly ofAccount?: true;
     } & Words)
   | ({ readonly outcome: 'failed'; readonly code: PermanentCode } & Words)
   /** The mail may have been sent. Only for an answer to a request that sends. */
@@ -57,6 +58,10 @@ export function delayed(code: TransientCode, reach: Reach, reason: string, optio
 export function misconfigured(reach: 'mailbox' | 'transport', reason: string): Meaning {
   const wait = reach === 'mailbox' ? { retryAfter: MAILBOX_PROBE } : {};
   return { outcome: 'delayed', code: MISCONFIGURED, reach, text: OURS, reason, ...wait };
+}
+/** The login that all mailboxes share is refused. */
+export function loginRefused(reason: string): Meaning {
+  return { outcome: 'delayed', code: MISCONFIGURED, reach: 'transport', ofAccount: true, text: OURS, reason };
 }
 export function failed(code: PermanentCode, text: string, reason: string): Meaning {
   return { outcome: 'failed', code, text, reason };
@@ -318,8 +323,7 @@ export const HTTP_STATUSES: readonly Row<number>[] = [
   ],
   [
     [401],
-    misconfigured(
-      'transport',
+    loginRefused(
       'Exchange refuses the token, a fresh one too. Check the permission full_access_as_app and its admin consent (or the RBAC assignment), and that cloud and tenantId are those of the mailboxes. Exchange also answers so when it wants fewer connections',
     ),
   ],

@@ -13,6 +13,7 @@ import {
   failed,
   isListed,
   meaningOfCode,
+  loginRefused,
   misconfigured,
   NO_USABLE_ANSWER,
   TOO_LARGE,
@@ -127,8 +128,7 @@ export const GRAPH_STATUSES: readonly Row<number>[] = [
   [[400], BUG],
   [
     [401],
-    misconfigured(
-      'transport',
+    loginRefused(
       'Graph refuses the token, a fresh one too. Check that the application has Mail.Send of Microsoft Graph with admin consent (or the RBAC role "Application Mail.Send"), and that cloud, graphUrl and tenantId are those of the mailboxes',
     ),
   ],

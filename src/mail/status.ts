@@ -63,6 +63,8 @@ export interface Delayed extends Evidence {
   readonly retryAfter?: number;
   /** The server wants fewer parallel requests: lower the concurrency of what `reach` names. */
   readonly throttled?: boolean;
+  /** It concerns the login, which all mailboxes of the route share: no mailbox is alone in it. Only with reach transport. */
+  readonly ofAccount?: true;
   /** An unknown or internal error: temporary, but only for a capped number of tries, then parked. */
   readonly capped?: boolean;
 }

@@ -18,6 +18,8 @@ export interface HoldCause {
   readonly cause: string;
   readonly reason: string;
   readonly misconfigured: boolean;
+  /** It is the login's, which all mailboxes share: none can be alone in it. */
+  readonly ofAccount?: boolean;
   /** The wait that the server asked for, milliseconds. */
   readonly retryAfter?: number;
 }
@@ -50,6 +52,7 @@ export class RouteHold {
 
   /** Somebody says that the configuration is right now: the next probe may start at once. */
   mended(now: number): void {
+    this.#alone.clear();
     if (this.#held?.why.misconfigured !== true) return;
     this.#held.until = Math.min(this.#held.until, now);
     this.#held.untriedUntil = Math.min(this.#held.untriedUntil, now);
@@ -88,7 +91,7 @@ export class RouteHold {
    * @returns true when the hold is new or its end has moved
    */
   hold(now: number, startedAt: number, mailbox: string, why: HoldCause): boolean {
-    this.#refused.add(mailbox);
+    if (why.ofAccount !== true) this.#refused.add(mailbox);
     const intervals = why.misconfigured ? MISCONFIGURATION : OUTAGE;
     if (this.#held !== undefined && startedAt <= this.#held.since) {
       if (why.retryAfter === undefined || now + why.retryAfter <= this.#held.until) return false;
@@ -110,8 +113,8 @@ export class RouteHold {
    */
   unanswered(now: number, startedAt: number, mailbox: string): boolean {
     if (this.#held === undefined) return false;
-    const { cause, reason, misconfigured } = this.#held.why;
-    return this.hold(now, startedAt, mailbox, { cause, reason, misconfigured });
+    const { cause, reason, misconfigured, ofAccount = false } = this.#held.why;
+    return this.hold(now, startedAt, mailbox, { cause, reason, misconfigured, ofAccount });
   }
 
   /**

@@ -27,6 +27,8 @@ export class Pace {
   #inFlight = 0;
   #streak = 0;
   #heldUntil = -Infinity;
+  /** What of the hold a person can end. */
+  #mendableUntil = -Infinity;
   #throttledAt = -Infinity;
   /** Since when the slots are as many as they are. */
   #changedAt = -Infinity;
@@ -113,12 +115,19 @@ export class Pace {
 
   /**
    * No attempt before `until`; an earlier hold is never shortened by a later one.
+   * @param mendable a person has to change something, and may say that it is done
    * @returns true when this is more than the confirmation of a hold
    */
-  hold(until: number): boolean {
+  hold(until: number, mendable = false): boolean {
     const moved = until >= this.#heldUntil + SAME_HOLD;
     this.#heldUntil = Math.max(this.#heldUntil, until);
+    if (mendable) this.#mendableUntil = this.#heldUntil;
     return moved;
+  }
+
+  /** Somebody says that what had to be changed is changed. A wait that the server told us goes on. */
+  mended(now: number): void {
+    if (this.#heldUntil === this.#mendableUntil) this.#heldUntil = Math.min(this.#heldUntil, now);
   }
 
   /** Time gives back what nothing uses; a wait that the server told us does not count. */

@@ -66,7 +66,7 @@ export interface Queue {
   start(): void;
   /** A message for this lane has become durable. */
   arrived(lane: LaneKey): void;
-  /** Somebody has mended the configuration, perhaps: routes that are held for it are tried at once. */
+  /** Somebody has mended the configuration, perhaps: routes and mailboxes that are held for it are tried at once. */
   mended(): void;
   /**
    * Starts nothing new and waits for what is under way; aborts it when `signal` does, and a second later waits for
@@ -176,7 +176,9 @@ class DeliveryQueue implements Queue {
   }
 
   mended(): void {
-    for (const hold of this.#holds.values()) hold.mended(this.#steady());
+    const steady = this.#steady();
+    for (const hold of this.#holds.values()) hold.mended(steady);
+    for (const { pace } of this.#lanes.values()) pace.mended(steady);
     this.#wake();
   }
 
@@ -552,7 +554,8 @@ class DeliveryQueue implements Queue {
   ): Promise<void> {
     const { spool, report } = this.#options;
     const now = this.#now();
-    const status = hold.isAlone(lane.mailbox) ? ofMailbox(told) : told;
+    const isOwn = hold.isAlone(lane.mailbox) && !(told.outcome === 'delayed' && told.ofAccount === true);
+    const status = isOwn ? ofMailbox(told) : told;
     switch (status.outcome) {
       case 'relayed':
         hold.gotThrough(lane.mailbox);
@@ -650,6 +653,7 @@ class DeliveryQueue implements Queue {
           cause: status.cause,
           reason: status.reason ?? status.text,
           misconfigured: status.code === MISCONFIGURED,
+          ofAccount: status.ofAccount === true,
           ...(status.retryAfter === undefined ? {} : { retryAfter: status.retryAfter }),
         };
         if (hold.hold(steady, startedAt, lane.mailbox, why)) this.#reportHeld(lane, hold);
@@ -660,7 +664,7 @@ class DeliveryQueue implements Queue {
         this.#answered(lane, hold, startedAt);
         // Throttling has its own way to go on: fewer at a time.
         if (status.throttled !== true) lane.behind = true;
-        if (lane.pace.hold(steady + wait)) {
+        if (lane.pace.hold(steady + wait, status.code === MISCONFIGURED)) {
           this.#options.report({
             event: 'lane.held',
             route: lane.route,

@@ -165,6 +165,7 @@ function withoutToken(failure: Extract<Awaited<ReturnType<TokenSource['get']>>, 
     cause: failure.cause,
     text: 'The mail gateway cannot log in at the mail server at the moment',
     reason: failure.advice,
+    ...(failure.cause === 'ABORTED' ? {} : { ofAccount: true as const }),
     ...(failure.retryAfter === undefined ? {} : { retryAfter: failure.retryAfter }),
   };
 }

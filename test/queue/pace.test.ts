@@ -11,6 +11,19 @@ function throttledAt(...times: readonly number[]): Pace {
   return pace;
 }
 
+describe('a hold', () => {
+  it('ends when a person says that what it is for is mended, unless the server told to wait longer', () => {
+    const pace = new Pace(unlimited);
+    pace.hold(5 * MINUTE, true);
+    pace.mended(1);
+    expect(pace.nextFree(1)).toBe(1);
+    pace.hold(5 * MINUTE, true);
+    pace.hold(6 * MINUTE);
+    pace.mended(2);
+    expect(pace.nextFree(2)).toBe(6 * MINUTE);
+  });
+});
+
 describe('throttling', () => {
   it('halves what may run at a time, down to one', () => {
     const pace = new Pace(unlimited);

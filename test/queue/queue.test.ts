@@ -694,6 +694,34 @@ describe('a trouble of the route that one mailbox alone has', () => {
     expect(named('route.held').length).toBe(length + 1);
   });
 
+  it('is not what a login is refused for: whoever meets that twice is not held by itself', async () => {
+    const answers = [false, false, true, false];
+    transport.answer = () =>
+      (answers.shift() ?? true) ? relayed : { ...misconfigured, cause: 'AADSTS7000222', ofAccount: true };
+    const [one, other] = [await arrive('a@contoso.com'), await arrive('b@contoso.com')];
+    await pass(100);
+    queue.mended();
+    await pass(100);
+    // One got through, and the other met the next refusal.
+    expect([state(one), state(other)].toSorted()).toEqual(['queued', 'relayed']);
+    queue.mended();
+    await pass(100);
+    expect([state(one), state(other)]).toEqual(['relayed', 'relayed']);
+    expect(named('lane.held')).toEqual([]);
+  });
+
+  it('and that a person says is mended is tried at once', async () => {
+    const stuck = await arrive('a@contoso.com');
+    await pass(100);
+    await arrive('b@contoso.com');
+    await pass(400_000);
+    expect([state(stuck), named('lane.held').length > 0]).toEqual(['queued', true]);
+    closed.clear();
+    queue.mended();
+    await pass(100);
+    expect(state(stuck)).toBe('relayed');
+  });
+
   it('a mailbox that was not tried yet is tried within a minute, however long the others have to wait', async () => {
     await arrive('a@contoso.com');
     await pass(2 * 3_600_000);
