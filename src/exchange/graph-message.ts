@@ -4,10 +4,8 @@
  */
 import type {
   AttachmentItem,
-  FileAttachment,
   Importance,
   InternetMessageHeader,
-  Message,
   Recipient,
   SingleValueLegacyExtendedProperty,
 } from '@microsoft/microsoft-graph-types';
@@ -20,6 +18,8 @@ import type { QueueItem } from '../mail/item.ts';
 import type { AttachedPart, BodyPart } from '../mail/mime.ts';
 import { decodeWords } from '../mail/mime.ts';
 import { MARK } from './ews.ts';
+import { exact } from './graph-json.ts';
+import type { FileBody, MessageBody } from './graph-json.ts';
 import { readProperties } from './properties.ts';
 
 /** Named properties as Graph writes them: type, set, name (learn.microsoft.com/graph/api/resources/extended-properties-overview). */
@@ -53,13 +53,13 @@ export interface MessageParts {
   readonly carryHeaders: readonly string[];
 }
 
-export async function messageJson({ item, fields, blind, body, carryHeaders }: MessageParts): Promise<Message> {
+export async function messageJson({ item, fields, blind, body, carryHeaders }: MessageParts): Promise<MessageBody> {
   const { from, sender, replyTo, to, cc, subject = '' } = await parseHeader(fields);
   const { importance, readReceipt, deliveryReceipt, internetHeaders = [] } = await readProperties(fields, carryHeaders);
   const named = new Set(internetHeaders.map(({ name }) => name.toLowerCase()));
   const [author] = recipients(from);
   const [submitter] = recipients(sender);
-  return {
+  return exact<MessageBody>()({
     subject: oneLine(subject).slice(0, MAX_SUBJECT),
     body:
       body.html === undefined
@@ -81,31 +81,31 @@ export async function messageJson({ item, fields, blind, body, carryHeaders }: M
       ...internetHeaders.map(({ name, value }) => ({ id: internetHeader(name), value })),
       ...threadProperties(fields),
     ],
-  };
+  });
 }
 
 /** `attached.size` in octets. @param contentBytes base64 */
-export function fileAttachment(attached: Attached, contentBytes: string): FileAttachment & { '@odata.type': string } {
+export function fileAttachment(attached: Attached, contentBytes: string): FileBody {
   const { name, type, contentId, isInline } = attached;
-  return {
+  return exact<FileBody>()({
     '@odata.type': '#microsoft.graph.fileAttachment',
     name,
     contentType: type,
     isInline,
     ...(contentId === undefined ? {} : { contentId }),
     contentBytes,
-  };
+  });
 }
 
 export function attachmentItem({ name, type, size, contentId, isInline }: Attached): AttachmentItem {
-  return {
+  return exact<AttachmentItem>()({
     attachmentType: 'file',
     name,
     contentType: type,
     size,
     isInline,
     ...(contentId === undefined ? {} : { contentId }),
-  };
+  });
 }
 
 export interface Attached {
@@ -158,7 +158,8 @@ function recipients(mailboxes: readonly Mailbox[]): Recipient[] {
     .filter(({ address }) => isSendable(address))
     .map(({ name, address }) => {
       const shown = oneLine(name);
-      return { emailAddress: { address: asciiAddress(address), ...(shown === '' ? {} : { name: shown }) } };
+      const emailAddress = { address: asciiAddress(address), ...(shown === '' ? {} : { name: shown }) };
+      return exact<Recipient>()({ emailAddress });
     });
 }
 

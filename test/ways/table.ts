@@ -24,6 +24,11 @@ function cell(outcome: Outcome | undefined): string {
   return 'refused' in outcome ? `refused (${outcome.refused})` : outcome.words;
 }
 
+/** Of what Exchange does not leave as it was handed it. */
+function handed(outcome: Outcome | undefined): string {
+  return outcome === 'kept' ? 'handed over →' : cell(outcome);
+}
+
 function line(cells: readonly string[]): string {
   return `| ${cells.join(' | ')} |`;
 }
@@ -34,7 +39,11 @@ export function renderTables(rows: Measured<Way>, sizes: Measured<SizeWay>): str
     `|${'---|'.repeat(names.length + 2)}`,
   ];
   const row = (one: Row): string =>
-    line([one.what, ...WAYS.map((way) => cell(rows.get(one)?.[way])), one.exchange ?? '']);
+    line([
+      one.what,
+      ...WAYS.map((way) => (one.isRemade && way !== 'smtp' ? handed : cell)(rows.get(one)?.[way])),
+      one.exchange ?? '',
+    ]);
   const size = (one: SizeRow): string =>
     line([one.what, ...SIZE_WAYS.map((way) => cell(sizes.get(one)?.[way])), one.exchange ?? '']);
   const groups = [...new Set(ROWS.map(({ group }) => group))];
