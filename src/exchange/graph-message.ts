@@ -60,7 +60,7 @@ export async function messageJson({ item, fields, blind, body, carryHeaders }: M
   const [author] = recipients(from);
   const [submitter] = recipients(sender);
   return exact<MessageBody>()({
-    subject: oneLine(subject).slice(0, MAX_SUBJECT),
+    subject: cut(oneLine(subject), MAX_SUBJECT),
     body:
       body.html === undefined
         ? { contentType: 'text', content: body.text ?? '' }
@@ -122,12 +122,23 @@ export interface Attached {
 export function attachedAs(part: AttachedPart, size: number, html: string, index: number): Attached {
   const { name = usualName(part.type, index), type, contentId } = part;
   return {
-    name: name.slice(0, MAX_NAME),
+    name: shortName(name),
     type,
     size,
     ...(contentId === undefined ? {} : { contentId }),
     isInline: contentId !== undefined && html.includes(`cid:${contentId}`),
   };
+}
+
+/** A name tells by its ending what opens it, so that stays. */
+function shortName(name: string): string {
+  const ending = /\.\w{1,10}$/.exec(name)?.[0] ?? '';
+  return name.length <= MAX_NAME ? name : cut(name, MAX_NAME - ending.length) + ending;
+}
+
+/** Not through the middle of a character that takes two places: its half is no text that JSON could carry. */
+function cut(text: string, characters: number): string {
+  return text.slice(0, characters).replace(/[\ud800-\udbff]$/, '');
 }
 
 const EXTENSIONS: Readonly<Record<string, string>> = {

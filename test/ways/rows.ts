@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import type { AddressObject } from 'mailparser';
 import { expect } from 'vitest';
 import { parseHeader } from '../../src/mail/addresses.ts';
+import { encodedWords } from '../../src/mail/display.ts';
 import { splitHeader } from '../../src/mail/header.ts';
 import { decodeWords } from '../../src/mail/mime.ts';
 import { bodyAt } from '../exchange/sandbox-site.ts';
@@ -93,7 +94,9 @@ const SIGNED_PART =
   '--s\r\nContent-Type: text/plain\r\n\r\nsigned  text \r\n--s\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\n' +
   'Content-Transfer-Encoding: base64\r\n\r\nMIIB\r\n--s--\r\n';
 const SEVEN = [1, 2, 3, 4, 5, 6, 7].map((n) => `x-own-${n}`);
-const LONG_SUBJECT = 'long subject '.repeat(25).trim();
+/** The 255th character is the first half of one that takes two. */
+const LONG_SUBJECT = `${'x'.repeat(254)}📠 more`;
+const LONG_NAME = 'n'.repeat(230);
 const TOO_LARGE_IN_A_DRAFT: Row['otherwise'] = { draft: { refused: '5.3.4' } };
 
 export const ROWS: readonly Row[] = [
@@ -205,9 +208,9 @@ export const ROWS: readonly Row[] = [
   {
     group: 'Header',
     what: 'Subject above 255 characters',
-    message: plain(`To: ${ANN}\r\nSubject: ${LONG_SUBJECT}\r\n`),
+    message: plain(`To: ${ANN}\r\nSubject: ${encodedWords(LONG_SUBJECT)}\r\n`),
     look: ({ mail }) => mail.subject,
-    otherwise: { draft: { as: LONG_SUBJECT.slice(0, 255).trim(), words: 'cut there' } },
+    otherwise: { draft: { as: 'x'.repeat(254), words: 'cut there' } },
     isRemade: true,
     exchange: 'EWS and Graph: stores 255 characters',
   },
@@ -363,6 +366,16 @@ export const ROWS: readonly Row[] = [
         'Content-Transfer-Encoding: base64\r\n\r\nUEsFBg==\r\n',
     ),
     look: files,
+  },
+  {
+    group: 'Text and attachments',
+    what: 'names of attachments above 200 characters',
+    message: mixed(
+      `Content-Type: application/pdf\r\nContent-Disposition: attachment; filename=${LONG_NAME}.pdf\r\n` +
+        'Content-Transfer-Encoding: base64\r\n\r\nJVBERg==\r\n',
+    ),
+    look: ({ mail }) => mail.attachments.map(({ filename }) => filename),
+    otherwise: { draft: { as: [`${'n'.repeat(196)}.pdf`], words: 'cut before their ending' } },
   },
   {
     group: 'Text and attachments',
