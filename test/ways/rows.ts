@@ -391,6 +391,34 @@ export const ROWS: readonly Row[] = [
   },
   {
     group: 'Text and attachments',
+    what: 'attached text files, also without a disposition',
+    message: mixed(
+      'Content-Type: text/plain; charset=iso-8859-1; name=a.txt\r\nContent-Disposition: attachment; filename=a.txt\r\n' +
+        'Content-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=DFe\r\n',
+      'Content-Type: text/csv; name=b.csv\r\nContent-Transfer-Encoding: base64\r\n\r\nYTtiO+Q=\r\n',
+    ),
+    look: files,
+  },
+  {
+    group: 'Text and attachments',
+    what: 'delivery reports (multipart/report)',
+    message: typed(
+      'multipart/report; report-type=delivery-status; boundary=r',
+      '--r\r\nContent-Type: text/plain\r\n\r\nfailed\r\n--r\r\nContent-Type: message/delivery-status\r\n\r\n' +
+        'Reporting-MTA: dns; a.test\r\n\r\nFinal-Recipient: rfc822; x@x.test\r\nAction: failed\r\nStatus: 5.1.1\r\n' +
+        '--r\r\nContent-Type: text/rfc822-headers\r\n\r\nSubject: x\r\n--r--\r\n',
+    ),
+    look: ({ mime }) => [...mime.toString('latin1').matchAll(/^Content-Type: ([\w/.-]+)/gim)].map(([, type]) => type),
+    otherwise: {
+      draft: {
+        as: ['multipart/mixed', 'text/plain', 'message/delivery-status', 'text/rfc822-headers'],
+        words: 'its parts as files',
+      },
+    },
+    exchange: 'not documented',
+  },
+  {
+    group: 'Text and attachments',
     what: 'calendar invitations',
     message: typed(
       'multipart/alternative; boundary=a',
