@@ -42,8 +42,9 @@ export async function certificateOf(
     certificate === undefined
       ? { generateIn: dirname(spool.sqlite), hostname }
       : {
-          certFile: certificate.certFile,
-          keyFile: certificate.keyFile,
+          ...('pfxFile' in certificate
+            ? { pfxFile: certificate.pfxFile }
+            : { certFile: certificate.certFile, keyFile: certificate.keyFile }),
           ...(certificate.passphrase === undefined ? {} : { passphrase: certificate.passphrase.reveal() }),
         };
   try {

@@ -3,6 +3,7 @@
  * had its fault reported and causes no second one. Never fails.
  */
 import { checkAccess } from './access.ts';
+import { checkCertificate } from './certificate.ts';
 import { checkAlarms } from './channels.ts';
 import { checkCredential } from './credential.ts';
 import type { Path } from './fault.ts';
@@ -15,6 +16,7 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   settings.listeners?.forEach((listener, index) => {
     if (listener === undefined) return;
     checkTls(listener, ['listeners', index], context);
+    checkCertificate(listener.certificate, ['listeners', index, 'certificate'], context);
     checkLogin(listener, ['listeners', index], context);
   });
   checkAccess(settings, context);
@@ -28,6 +30,7 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkRoutes(settings, context);
   for (const { account, path } of accountsIn(settings)) {
     checkCredential(account, path, context);
+    checkCertificate(account.certificate, [...path, 'certificate'], context);
     checkCarried(account, path, context);
     checkSubmission(account, path, settings, context);
     checkTransport(account, path, context);
@@ -42,7 +45,7 @@ function checkTls(listener: SoundListener, path: Path, { fault, wasGiven }: Cont
     fault(
       [...path, 'tls'],
       `is ${tls}, which needs a certificate`,
-      'add certificate with certFile and keyFile, or set tls: optional, for which one is made',
+      'add certificate with certFile and keyFile or pfxFile, or set tls: optional, for which one is made',
     );
   }
   if (tls === 'none' && hasCertificate) {

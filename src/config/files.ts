@@ -5,6 +5,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
 import { readCertificates, readPair, readPrivateKey } from '../tls/pair.ts';
+import type { PairOf } from '../tls/pair.ts';
+import { readPfx } from '../tls/pkcs12.ts';
 import { Secret } from './secret.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
@@ -73,10 +75,12 @@ export interface KeyPair {
   readonly privateKey: Secret;
 }
 
-export interface KeyPairFiles {
+/** Two of PEM, or one of PKCS #12. */
+export type KeyPairFiles = (PemFiles | { readonly pfxFile: string }) & { readonly passphrase?: Secret };
+
+interface PemFiles {
   readonly certFile: string;
   readonly keyFile: string;
-  readonly passphrase?: Secret;
 }
 
 /** A fault names the setting that it concerns. */
@@ -84,13 +88,35 @@ export type KeyPairRead =
   | { readonly ok: true; readonly pair: KeyPair }
   | {
       readonly ok: false;
-      readonly faults: readonly { file: 'certFile' | 'keyFile'; problem: string; hint?: string }[];
+      readonly faults: readonly { file: 'certFile' | 'keyFile' | 'pfxFile'; problem: string; hint?: string }[];
     };
 
 export async function readKeyPair(folder: string, files: KeyPairFiles, rsaOnly: boolean): Promise<KeyPairRead> {
+  const passphrase = files.passphrase?.reveal();
+  const isPfx = 'pfxFile' in files;
+  const read = isPfx
+    ? await readPfxFile(folder, files.pfxFile, passphrase)
+    : await readPemFiles(folder, files, passphrase);
+  if (!read.ok) return read;
+  if (rsaOnly && read.key.asymmetricKeyType !== 'rsa') {
+    const problem = `holds a key of type ${read.key.asymmetricKeyType}; Entra ID takes RSA keys only`;
+    const hint = 'make a certificate with an RSA key of 2048 bits or more';
+    return { ok: false, faults: [{ file: isPfx ? 'pfxFile' : 'keyFile', problem, hint }] };
+  }
+  return { ok: true, pair: { certificate: read.pair.cert, privateKey: new Secret(read.pair.key) } };
+}
+
+type Read = ({ readonly ok: true } & PairOf) | Extract<KeyPairRead, { ok: false }>;
+
+async function readPfxFile(folder: string, name: string, passphrase: string | undefined): Promise<Read> {
+  const content = await readNamed(folder, name);
+  const read = content.ok ? await readPfx(content.value, passphrase) : content;
+  return read.ok ? read : { ok: false, faults: [{ ...read, file: 'pfxFile' }] };
+}
+
+async function readPemFiles(folder: string, files: PemFiles, passphrase: string | undefined): Promise<Read> {
   const certFile = await readNamed(folder, files.certFile);
   const keyFile = await readNamed(folder, files.keyFile);
-  const passphrase = files.passphrase?.reveal();
   if (!certFile.ok || !keyFile.ok) {
     // One of them: the other may have a fault too, which is to be told at the same time.
     const certificate = certFile.ok ? readCertificates(certFile.value.toString('latin1')) : certFile;
@@ -103,12 +129,5 @@ export async function readKeyPair(folder: string, files: KeyPairFiles, rsaOnly: 
       ],
     };
   }
-  const read = readPair(certFile.value.toString('latin1'), keyFile.value.toString('latin1'), passphrase);
-  if (!read.ok) return read;
-  if (rsaOnly && read.key.asymmetricKeyType !== 'rsa') {
-    const problem = `holds a key of type ${read.key.asymmetricKeyType}; Entra ID takes RSA keys only`;
-    const hint = 'make a certificate with an RSA key of 2048 bits or more';
-    return { ok: false, faults: [{ file: 'keyFile', problem, hint }] };
-  }
-  return { ok: true, pair: { certificate: read.pair.cert, privateKey: new Secret(read.pair.key) } };
+  return readPair(certFile.value.toString('latin1'), keyFile.value.toString('latin1'), passphrase);
 }

@@ -61,9 +61,16 @@ export const patterns = (description: string, atLeast: number) =>
 
 export const certificate = (description: string) =>
   section(description, {
-    certFile: file('PEM file with the certificate, followed by the certificates of its issuers if there are any.'),
-    keyFile: file('PEM file with the private key of the certificate.'),
-    passphrase: optional(secret('Passphrase of the private key, if it is encrypted.')),
+    certFile: optional(
+      file(
+        'PEM file with the certificate, followed by the certificates of its issuers if there are any. Needs keyFile too.',
+      ),
+    ),
+    keyFile: optional(file('PEM file with the private key of the certificate.')),
+    pfxFile: optional(
+      file('PKCS #12 file (.pfx, .p12) with the certificate, its private key and its issuers, instead of the two.'),
+    ),
+    passphrase: optional(secret('Passphrase of the private key or the PKCS #12 file, if it has one.')),
     passphraseFile: optional(file('File with the passphrase, instead of passphrase.')),
   });
 

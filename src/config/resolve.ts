@@ -111,7 +111,7 @@ async function keyPairOf(
   path: Path,
   fault: Fault,
 ): Promise<(KeyPair & KeyPairFiles) | undefined> {
-  const { certFile, keyFile, passphrase: given, passphraseFile } = certificate ?? {};
+  const { certFile, keyFile, pfxFile, passphrase: given, passphraseFile } = certificate ?? {};
   let passphrase = given;
   if (passphraseFile !== undefined) {
     if (given !== undefined) {
@@ -124,16 +124,21 @@ async function keyPairOf(
     }
     passphrase = read.value;
   }
-  if (certFile === undefined || keyFile === undefined) return undefined;
-  const files = {
-    certFile: resolve(folder, certFile),
-    keyFile: resolve(folder, keyFile),
-    ...(passphrase && { passphrase }),
-  };
-  const read = await readKeyPair(folder, { ...files, certFile, keyFile }, path[0] !== 'listeners');
-  if (read.ok) return { ...read.pair, ...files };
+  const named =
+    pfxFile !== undefined
+      ? { pfxFile }
+      : certFile !== undefined && keyFile !== undefined
+        ? { certFile, keyFile }
+        : undefined;
+  if (named === undefined) return undefined;
+  const read = await readKeyPair(folder, { ...named, ...(passphrase && { passphrase }) }, path[0] !== 'listeners');
+  if (read.ok) return { ...read.pair, ...inFull(folder, named), ...(passphrase && { passphrase }) };
   for (const { file, problem, hint } of read.faults) fault([...path, file], problem, hint);
   return undefined;
+}
+
+function inFull<T extends Readonly<Record<string, string>>>(folder: string, files: T): T {
+  return Object.fromEntries(Object.entries(files).map(([key, name]) => [key, resolve(folder, name)])) as T;
 }
 
 /** As curl reads them: HTTP_PROXY in capitals does not count, because a web server could set it for a client. */

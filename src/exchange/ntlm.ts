@@ -22,6 +22,8 @@ const SIGNATURE = Buffer.from('NTLMSSP\0');
 /** MS-NLMP section 2.2.2.1. */
 const AV = { end: 0, flags: 6, timestamp: 7, targetName: 9, channelBindings: 10 } as const;
 const HAS_MIC = 2;
+/** Octets of the first message. */
+const NEGOTIATE = 40;
 /** Of the fixed part of the third message, with its MIC. */
 const HEADER = 88;
 const MIC_AT = 72;
@@ -43,13 +45,14 @@ export interface Pair {
 
 /** The first message: what this side can do. It holds neither name nor domain. */
 export function negotiateMessage(): Buffer {
-  const message = Buffer.alloc(32);
+  // With a version of zeros at its end (MS-NLMP section 2.2.1.1), without which some servers cannot read it.
+  const message = Buffer.alloc(NEGOTIATE);
   SIGNATURE.copy(message);
   message.writeUInt32LE(1, 8);
   message.writeUInt32LE(FLAGS >>> 0, 12);
   // Where domain and workstation would be.
-  message.writeUInt32LE(32, 20);
-  message.writeUInt32LE(32, 28);
+  message.writeUInt32LE(NEGOTIATE, 20);
+  message.writeUInt32LE(NEGOTIATE, 28);
   return message;
 }
 

@@ -465,13 +465,15 @@ class DeliveryQueue implements Queue {
     }
     if (lost) return;
     const seconds = (this.#steady() - startedAt) / 1000;
+    // One that chooses by itself may have changed over within the attempt.
+    const told = { ...facts, transport: transport.name, seconds };
     const { apart = [], ...status } = result.status;
     const parts = apart.length === 0 ? [] : await this.#split(item, status, apart);
     if (parts === undefined) return;
     const isRelayed = parts.length > 0 && status.outcome === 'relayed';
-    await this.#settle(lane, hold, item, { ...result, status }, startedAt, { ...facts, seconds }, isRelayed);
+    await this.#settle(lane, hold, item, { ...result, status }, startedAt, told, isRelayed);
     for (const { part, status } of parts) {
-      const own = { ...facts, id: part.id, seconds };
+      const own = { ...told, id: part.id };
       // An earlier doubt was about everybody: whoever was refused then is no longer among them.
       const settled = this.#settle(lane, hold, part, { status, doubtful: item.doubtful }, startedAt, own);
       await settled.catch((error: unknown) => this.#bug(lane, part, error));

@@ -12,16 +12,28 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { createSecureContext } from 'node:tls';
 import type { Report } from '../mail/event.ts';
-import type { PairRead } from '../tls/pair.ts';
+import type { Fault, PairRead } from '../tls/pair.ts';
 import { readPair } from '../tls/pair.ts';
 import { readText, writeSafely } from '../tls/pemfile.ts';
+import { readPfx } from '../tls/pkcs12.ts';
 import type { KeyPair } from '../tls/selfsigned.ts';
 import { makeCertificate } from '../tls/selfsigned.ts';
 
 export type CertificateFiles =
-  | { readonly certFile: string; readonly keyFile: string; readonly passphrase?: string }
+  | NamedFiles
   /** An existing folder, and the name the certificate is for. */
   | { readonly generateIn: string; readonly hostname: string };
+
+type NamedFiles = (PemFiles | { readonly pfxFile: string }) & { readonly passphrase?: string };
+
+interface PemFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+interface OurFiles extends PemFiles {
+  readonly hostname: string;
+}
 
 export interface CertificateOptions {
   readonly report: Report;
@@ -73,9 +85,9 @@ export async function certificateSource(
 type Usable = Extract<PairRead, { ok: true }>;
 
 class Watched implements CertificateSource {
-  readonly #files: { readonly certFile: string; readonly keyFile: string; readonly passphrase?: string };
+  readonly #files: NamedFiles;
   /** Set if the certificate is ours to make. */
-  readonly #hostname: string | undefined;
+  readonly #ours: OurFiles | undefined;
   readonly #options: CertificateOptions;
   readonly #now: () => number;
   readonly #takers: ((pair: KeyPair) => void)[] = [];
@@ -83,7 +95,7 @@ class Watched implements CertificateSource {
   #timer: NodeJS.Timeout | undefined;
   #usable: Usable | undefined;
   /** What was read last: files that are the same need no judgement again. */
-  #last: { readonly cert: string; readonly key: string; readonly read: FilesRead } | undefined;
+  #last: { readonly texts: readonly string[]; readonly read: FilesRead } | undefined;
   /** The failure told last. */
   #told: string | undefined;
   #warnedAt = -Infinity;
@@ -92,19 +104,19 @@ class Watched implements CertificateSource {
   #isLooking = false;
 
   constructor(files: CertificateFiles, options: CertificateOptions) {
-    const isOurs = 'generateIn' in files;
-    this.#hostname = isOurs ? files.hostname : undefined;
-    this.#files = isOurs
-      ? { certFile: join(files.generateIn, 'smtp-cert.pem'), keyFile: join(files.generateIn, 'smtp-key.pem') }
-      : files;
+    if ('generateIn' in files) {
+      const { generateIn, hostname } = files;
+      this.#files = { certFile: join(generateIn, 'smtp-cert.pem'), keyFile: join(generateIn, 'smtp-key.pem') };
+      this.#ours = { ...this.#files, hostname };
+    } else this.#files = files;
     this.#options = options;
     this.#now = options.now ?? Date.now;
   }
 
   async begin(): Promise<void> {
     let read = await this.#read();
-    const hostname = this.#hostname;
-    if (hostname !== undefined && !(read.ok && this.#isFresh(read))) read = await this.#make(hostname);
+    const ours = this.#ours;
+    if (ours !== undefined && !(read.ok && this.#isFresh(read))) read = await this.#make(ours);
     if (!read.ok) throw new Error(`Certificate of listener "${this.#options.listener}": ${read.reason}`);
     this.#use(read);
     this.#timer = setInterval(() => {
@@ -151,8 +163,8 @@ class Watched implements CertificateSource {
   async #decide(): Promise<void> {
     let read = await this.#settled();
     if (read === undefined) return;
-    const hostname = this.#hostname;
-    if (hostname !== undefined && (read.ok ? !this.#isFresh(read) : read.isMissing)) read = await this.#make(hostname);
+    const ours = this.#ours;
+    if (ours !== undefined && (read.ok ? !this.#isFresh(read) : read.isMissing)) read = await this.#make(ours);
     if (this.#closed.signal.aborted) return;
     if (!read.ok) this.#fail(read.reason);
     else if (!this.#isInUse(read) || this.#told !== undefined) this.#use(read);
@@ -184,26 +196,22 @@ class Watched implements CertificateSource {
   }
 
   async #read(): Promise<FilesRead> {
-    const { certFile, keyFile } = this.#files;
-    const cert = await readText(certFile);
-    const key = await readText(keyFile);
-    for (const file of [cert, key]) if (!file.ok) return file;
-    if (!cert.ok || !key.ok) return { ok: false, reason: 'unreadable', isMissing: false };
-    if (this.#last?.cert === cert.text && this.#last.key === key.text) return this.#last.read;
-    const read = this.#judged(cert.text, key.text);
-    this.#last = { cert: cert.text, key: key.text, read };
+    const files = this.#files;
+    const names = 'pfxFile' in files ? [files.pfxFile] : [files.certFile, files.keyFile];
+    const texts: string[] = [];
+    for (const name of names) {
+      const file = await readText(name);
+      if (!file.ok) return file;
+      texts.push(file.text);
+    }
+    if (this.#last?.texts.every((text, at) => text === texts[at]) === true) return this.#last.read;
+    const read = this.#judged(await pairIn(files, texts), names[0]);
+    this.#last = { texts, read };
     return read;
   }
 
-  #judged(cert: string, key: string): FilesRead {
-    const { certFile, passphrase } = this.#files;
-    const read = readPair(cert, key, passphrase);
-    if (!read.ok) {
-      const reasons = read.faults.map(
-        ({ file, problem, hint }) => `${this.#files[file]} ${problem}${hint === undefined ? '' : `; ${hint}`}`,
-      );
-      return { ok: false, reason: reasons.join(', and '), isMissing: false };
-    }
+  #judged(read: Usable | string, certFile: string | undefined): FilesRead {
+    if (typeof read === 'string') return { ok: false, reason: read, isMissing: false };
     try {
       const { minTls = '1.2' } = this.#options;
       const isOld = minTls === '1.0' || minTls === '1.1';
@@ -229,7 +237,7 @@ class Watched implements CertificateSource {
     this.#told = undefined;
     this.#warnedAt = -Infinity;
     const { listener, report } = this.#options;
-    report({ event: 'certificate.loaded', listener, ...facts(read), generated: this.#hostname !== undefined });
+    report({ event: 'certificate.loaded', listener, ...facts(read), generated: this.#ours !== undefined });
   }
 
   #fail(reason: string): void {
@@ -247,8 +255,7 @@ class Watched implements CertificateSource {
   }
 
   /** A new pair in its files. Listeners that share a folder share what one of them made. */
-  #make(hostname: string): Promise<FilesRead> {
-    const { certFile, keyFile } = this.#files;
+  #make({ hostname, certFile, keyFile }: OurFiles): Promise<FilesRead> {
     return oneAtATime(certFile, async () => {
       const there = await this.#read();
       if (there.ok && this.#isFresh(there)) return there;
@@ -271,6 +278,20 @@ class Watched implements CertificateSource {
 
 const defaultPause = (milliseconds: number, signal: AbortSignal): Promise<void> =>
   wait(milliseconds, undefined, { ref: false, signal });
+
+/** @returns what the files hold together, or why it cannot be used */
+async function pairIn(files: NamedFiles, [first = '', second = '']: readonly string[]): Promise<Usable | string> {
+  if ('pfxFile' in files) {
+    const read = await readPfx(Buffer.from(first, 'latin1'), files.passphrase);
+    return read.ok ? read : inWords(files.pfxFile, read);
+  }
+  const read = readPair(first, second, files.passphrase);
+  return read.ok ? read : read.faults.map((fault) => inWords(files[fault.file], fault)).join(', and ');
+}
+
+function inWords(file: string, { problem, hint }: Fault): string {
+  return `${file} ${problem}${hint === undefined ? '' : `; ${hint}`}`;
+}
 
 type FilesRead = Usable | { readonly ok: false; readonly reason: string; readonly isMissing: boolean };
 

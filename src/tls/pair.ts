@@ -26,8 +26,15 @@ export type CertificatesRead =
 
 export type PrivateKeyRead = { readonly ok: true; readonly key: KeyObject } | Fault;
 
+export interface PairOf {
+  /** The owner's certificate first, then those of its issuers. */
+  readonly pair: KeyPair;
+  readonly leaf: X509Certificate;
+  readonly key: KeyObject;
+}
+
 export type PairRead =
-  | { readonly ok: true; readonly pair: KeyPair; readonly leaf: X509Certificate; readonly key: KeyObject }
+  | ({ readonly ok: true } & PairOf)
   | { readonly ok: false; readonly faults: readonly (Fault & { readonly file: 'certFile' | 'keyFile' })[] };
 
 const CERTIFICATES = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
@@ -86,7 +93,7 @@ export function readPrivateKey(text: string, passphrase: string | undefined): Pr
       'holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)',
       CERTIFICATE.test(text)
         ? 'it holds a certificate; are certFile and keyFile swapped?'
-        : 'openssl pkcs12 -in FILE.pfx -nocerts -nodes makes one of a .pfx file',
+        : 'a .pfx file is named in pfxFile',
     );
   }
   const isEncrypted = text.includes('ENCRYPTED');
@@ -101,6 +108,6 @@ export function readPrivateKey(text: string, passphrase: string | undefined): Pr
   }
 }
 
-function bad(problem: string, hint?: string): Fault {
+export function bad(problem: string, hint?: string): Fault {
   return hint === undefined ? { ok: false, problem } : { ok: false, problem, hint };
 }

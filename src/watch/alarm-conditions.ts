@@ -49,6 +49,9 @@ interface Route extends HeldRoute {
   readonly misconfigured: boolean;
   readonly forToken: boolean;
 }
+/** Mailboxes that have an alarm each. */
+const MAILBOXES_NAMED = 10;
+
 interface Mailbox extends HeldRoute {
   readonly mailbox: string;
   readonly seen: number;
@@ -97,15 +100,26 @@ export class Conditions {
   current(at: Moment): readonly Condition[] {
     return [
       ...[...this.#routes.values()].flatMap((route) => this.#ofRoute(route, at)),
-      ...[...this.#mailboxes.values()]
-        .filter(({ seen }) => at.steady - seen < MAILBOX_FORGOTTEN)
-        .map((one) => condition(words.mailboxMisconfigured(one), one.since, `${one.route}/${one.mailbox}`)),
+      ...this.#ofMailboxes(at),
       ...[...this.#accounts.values()].map((one) => condition(words.credentials(one), one.since, one.account)),
       ...[...this.#changed].map(([route, { cause, since }]) =>
         condition(words.changedOver(route, cause, since), since, route),
       ),
       ...this.#ofDates(at),
       ...this.#ofSpool(at),
+    ];
+  }
+
+  /** The first ones each; a fault that hits hundreds is one alarm for the rest of them. */
+  #ofMailboxes({ steady }: Moment): readonly Condition[] {
+    const all = [...this.#mailboxes.values()].filter(({ seen }) => steady - seen < MAILBOX_FORGOTTEN);
+    const rest = all.slice(MAILBOXES_NAMED);
+    const since = Math.min(...rest.map((one) => one.since));
+    return [
+      ...all
+        .slice(0, MAILBOXES_NAMED)
+        .map((one) => condition(words.mailboxMisconfigured(one), one.since, `${one.route}/${one.mailbox}`)),
+      ...(rest.length === 0 ? [] : [condition(words.moreMailboxesMisconfigured(rest), since, 'more')]),
     ];
   }
 

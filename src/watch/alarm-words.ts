@@ -75,6 +75,21 @@ export function mailboxMisconfigured(about: HeldRoute & { readonly mailbox: stri
   };
 }
 
+/** Of those that have no alarm of their own. */
+export function moreMailboxesMisconfigured(all: readonly (HeldRoute & { readonly mailbox: string })[]): Words {
+  const [first] = all;
+  return {
+    reason: 'mailboxMisconfigured',
+    severity: 'critical',
+    title: `Exchange refuses to send as ${all.length} more of the mailboxes: a person has to mend it`,
+    text: [
+      `So many at once have one cause, most likely: a scope or a group that no longer holds them. Their mail waits; others go on. ${KEPT}`,
+      ...(first === undefined ? [] : [`One of them is ${first.mailbox} (${first.cause}).`, first.reason]),
+      'The log lines delivery.delayed with code 4.3.5 name each of them.',
+    ],
+  };
+}
+
 export interface RefusedAccount {
   readonly account: string;
   readonly cause: string;
@@ -168,9 +183,9 @@ export function mailParked(parked: number, last: LastParked | undefined): Words 
   return {
     reason: 'mailParked',
     severity: 'warning',
-    title: `${count(parked, 'message')} given up, waiting for an operator`,
+    title: `${count(parked, 'message')} set aside, waiting for an operator`,
     text: [
-      'No sender could be told, or it is not for the gateway to decide. What was given up is kept until somebody acts, at most for spool.parkedRetention and within spool.parkedSize.',
+      'Given up where no sender could be told or it is not for the gateway to decide, or held by queue hold. It is kept until somebody acts, at most for spool.parkedRetention and within spool.parkedSize.',
       ...(last === undefined
         ? []
         : [`The latest: ${last.why} (${last.cause}).${last.reason === undefined ? '' : ` ${last.reason}`}`]),

@@ -31,6 +31,8 @@ beforeAll(async () => {
   here.write('files/passphrase', `${pems.passphrase}\n`);
   here.write('files/damaged-cert.pem', damaged(pems.cert));
   here.write('files/damaged-key.pem', damaged(pems.key));
+  for (const name of ['curve.pfx', 'without-key.pfx'])
+    here.write(`files/${name}`, readFileSync(join(import.meta.dirname, '../tls/throw-away', name)));
   here.write('files/empty', '');
   here.write('files/secret', `${MARK}\n`);
   here.write('files/two-lines', `${MARK}\n${MARK}\n`);

@@ -1,5 +1,5 @@
 /** Good configurations, and what they become. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
@@ -695,6 +695,39 @@ describe('files that are named', () => {
     here.write('ec.pem', `${pems.ecKey}${pems.ecCert}`);
     const listeners = '[{ name: lan, port: 25, tls: implicit, certificate: { certFile: ec.pem, keyFile: ec.pem } }]';
     expect((await load(textOf({ listeners }))).listeners[0]?.certificate?.privateKey).toBeInstanceOf(Secret);
+  });
+
+  it('hold PKCS #12 for an app and a listener, with its issuers; it is read anew', async () => {
+    const folder = join(import.meta.dirname, '../tls/throw-away');
+    here.write('app.pfx', readFileSync(join(folder, 'aes-256.pfx')));
+    here.write('lan.pfx', readFileSync(join(folder, 'curve.pfx')));
+    here.write('passphrase', 'throw-away\n');
+    const config = await load(
+      textOf({
+        credential: 'certificate: { pfxFile: app.pfx, passphraseFile: passphrase }',
+        listeners:
+          '[{ name: lan, port: 25, tls: implicit, certificate: { pfxFile: lan.pfx, passphrase: throw-away } }]',
+      }),
+    );
+    const { credential } = config.exchange;
+    const listener = config.listeners[0]?.certificate;
+    expect(listener).toMatchObject({ pfxFile: join(here.folder, 'lan.pfx'), passphrase: expect.any(Secret) });
+    expect(credential).toMatchObject({ files: { pfxFile: join(here.folder, 'app.pfx') } });
+    for (const [pair, length] of [
+      [credential.kind === 'certificate' ? credential : undefined, 3] as const,
+      [listener, 1] as const,
+    ]) {
+      const key = createPrivateKey(pair?.privateKey.reveal() ?? '');
+      expect(new X509Certificate(pair?.certificate ?? '').checkPrivateKey(key)).toBe(true);
+      expect(pair?.certificate.match(/BEGIN CERTIFICATE/g)).toHaveLength(length);
+    }
+    here.write('app.pfx', readFileSync(join(folder, 'rc2-3des.pfx')));
+    expect(await rereadCredential(credential, 'exchange')).toEqual({ ok: true, value: credential });
+    here.write('app.pfx', readFileSync(join(folder, 'curve.pfx')));
+    expect(await rereadCredential(credential, 'exchange')).toMatchObject({
+      ok: false,
+      problem: 'exchange.certificate.pfxFile holds a key of type ec; Entra ID takes RSA keys only',
+    });
   });
 
   it('hold authorities', async () => {

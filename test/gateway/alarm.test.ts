@@ -253,7 +253,7 @@ describe('parked mail', () => {
       await send(process);
       // The message is refused, its bounce too: that one is parked.
       const alarm = await notice('raised', 'mailParked');
-      expect(alarm.title).toBe('1 message given up, waiting for an operator');
+      expect(alarm.title).toBe('1 message set aside, waiting for an operator');
       expect(alarm.text).toContain('its sender was not told');
       await notice('repeated', 'mailParked');
       const paged = await until(
@@ -264,7 +264,7 @@ describe('parked mail', () => {
       const mail = await until('the mail', () => mails[0]);
       expect(mail).toMatch(/^operator@contoso\.com\n/);
       expect(mail).toMatch(/^From: notifications@contoso\.com\r$/m);
-      expect(mail).toMatch(/^Subject: Alarm: 1 message given up, waiting for an operator\r?\n? \(gateway\.test\)\r$/m);
+      expect(mail).toMatch(/^Subject: Alarm: 1 message set aside, waiting for an operator\r?\n? \(gateway\.test\)\r$/m);
       expect(count(process.lines, 'alarm.failed')).toBe(0);
       await process.stop();
       posted = [];

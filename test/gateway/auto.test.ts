@@ -74,6 +74,9 @@ it(
     sandbox.openEws(true);
     await send(port, COUNT, 10);
     await vi.waitUntil(() => arrived() >= COUNT + 10, 60_000);
+    // What was sent by Graph is told so from the first message on.
+    const relayed = gateway.lines.filter(({ event }) => event === 'delivery.relayed');
+    for (const line of relayed.filter(({ cause }) => cause === 'HTTP 202')) expect(line['transport']).toBe('graph');
     const ids = sandbox.mailbox(READER).inbox.map(({ messageId }) => messageId);
     expect([ids.length, new Set(ids).size]).toEqual([COUNT + 10, COUNT + 10]);
 

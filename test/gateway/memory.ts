@@ -1,6 +1,7 @@
 /**
  * Memory and event loop while one large message passes: the peak of a process that relays 100 MB against one that
- * relays 1 MB. Linux only (reads /proc). Prints a table; exit code 1 if a limit is broken.
+ * relays 1 MB. Three times: the median of the peaks, and the shortest of the longest blocks, to which other work on the
+ * machine can only add. Linux only (reads /proc). Prints a table; exit code 1 if a limit is broken.
  * Usage: memory.ts [graph]; the way out is EWS otherwise.
  */
 import { spawn } from 'node:child_process';
@@ -36,15 +37,15 @@ interface Figures {
   readonly blocked: number;
 }
 
-async function relay(megabytes: number): Promise<Figures> {
+async function relay(megabytes: number, turn: number): Promise<Figures> {
   const config = place.write(
-    `config-${megabytes}.yaml`,
+    `config-${megabytes}-${turn}.yaml`,
     configText({
       ...(byGraph ? { exchange: `  transport: graph\n  graphUrl: ${sandbox.graphUrl}` } : {}),
       sandbox: { ...sandbox, ewsUrl: `http://127.0.0.1:${stubPort}/EWS/Exchange.asmx` },
       caFile,
       listeners: '[{ name: lan, address: 127.0.0.1, port: 0, tls: none, maxMessageSize: 150MB }]',
-      more: `spool: { sqlite: ${place.path}/spool-${megabytes}.db, minFree: 1MB }`,
+      more: `spool: { sqlite: ${place.path}/spool-${megabytes}-${turn}.db, minFree: 1MB }`,
     }),
   );
   const gateway = new GatewayProcess(config, { SECRET: sandbox.clientSecret });
@@ -76,8 +77,14 @@ async function relay(megabytes: number): Promise<Figures> {
   return { peak, blocked };
 }
 
-const small = await relay(1);
-const large = await relay(100);
+const turns: { readonly small: Figures; readonly large: Figures }[] = [];
+for (let turn = 0; turn < 3; turn++) turns.push({ small: await relay(1, turn), large: await relay(100, turn) });
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[1] ?? Number.NaN;
+const small = { peak: median(turns.map((turn) => turn.small.peak)) };
+const large = {
+  peak: median(turns.map((turn) => turn.large.peak)),
+  blocked: Math.min(...turns.map((turn) => turn.large.blocked)),
+};
 const rows: [string, number, string, boolean][] = [
   ['peak resident memory, 1 MB message (MB)', small.peak, '', true],
   ['peak resident memory, 100 MB message (MB)', large.peak, `< ${PEAK_LIMIT}`, large.peak < PEAK_LIMIT],

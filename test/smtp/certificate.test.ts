@@ -191,6 +191,38 @@ describe('the certificate of files', () => {
   });
 });
 
+describe('a PKCS #12 file', () => {
+  const pfx = (name: string): Buffer => readFileSync(join(import.meta.dirname, '../tls/throw-away', name));
+
+  it('is read, and replaced while running; what cannot be used leaves the one before', async () => {
+    writeFileSync(at('lan.pfx'), pfx('aes-256.pfx'));
+    const source = await opened({ pfxFile: at('lan.pfx'), passphrase: 'throw-away' });
+    expect(subject(source.current())).toBe('CN=leaf');
+    expect(source.current().cert.match(/BEGIN/g)).toHaveLength(3);
+    writeFileSync(at('lan.pfx'), pfx('aes-256.pfx').subarray(0, 1_000));
+    await source.reload();
+    writeFileSync(at('lan.pfx'), pfx('empty-passphrase.pfx'));
+    await source.reload();
+    expect(subject(source.current())).toBe('CN=leaf');
+    writeFileSync(at('lan.pfx'), pfx('curve.pfx'));
+    await source.reload();
+    expect(subject(source.current())).toBe('CN=curve');
+    expect(fits(source.current())).toBe(true);
+    expect(names()).toEqual([
+      'loaded CN=leaf',
+      'failed /lan.pfx is no PKCS #12 file (.pfx, .p12), or a damaged one',
+      'failed /lan.pfx cannot be opened; is the passphrase right?',
+      'loaded CN=curve',
+    ]);
+  });
+
+  it('prevents the start with a reason if it cannot be used', async () => {
+    await expect(opened({ pfxFile: at('lan.pfx') })).rejects.toThrow(/there is no file .*lan\.pfx/);
+    writeFileSync(at('lan.pfx'), pfx('curve.pfx'));
+    await expect(opened({ pfxFile: at('lan.pfx') })).rejects.toThrow(/lan\.pfx needs a passphrase; add passphrase/);
+  });
+});
+
 describe('a replacement caught half way leaves the old one in use, is told once, and is taken when it is whole', () => {
   const half = (text: string): string => text.slice(0, text.length / 2);
   it.each<[string, () => void, RegExp]>([

@@ -205,6 +205,15 @@ describe('what stands', () => {
         ]),
       },
     ],
+    [
+      'three hundred mailboxes that are refused: some each, the others together',
+      Array.from({ length: 300 }, (_, n) => event({ ...denied, mailbox: `m${n}@contoso.com` } as Event)),
+      0,
+      [
+        ...Array.from({ length: 10 }, (_, n) => `mailboxMisconfigured:exchange/m${n}@contoso.com`),
+        'mailboxMisconfigured:more',
+      ],
+    ],
     ['a route that is not configured', [event(held('NoSuchRoute', true))], 0, ['misconfigured:exchange']],
     ['a certificate with 15 days', [event(certificate(15))], 0, []],
     ['a certificate with 13 days', [event(certificate(13))], 0, ['certificateExpiring:lan']],
@@ -292,7 +301,7 @@ describe('the words', () => {
   it('of parked mail have the count, and the latest with why nobody was told', () => {
     const why = 'refused for good; its sender was not told: it is a message of the gateway itself';
     const { title, text } = only(after([{ stats: parked(4) }, event({ ...itemParked, why } as Event)]));
-    expect(title).toBe('5 messages given up, waiting for an operator');
+    expect(title).toBe('5 messages set aside, waiting for an operator');
     expect(text[1]).toBe(
       `The latest: ${why} (ErrorSendAsDenied). Give notifications@contoso.com Send As on ceo@contoso.com`,
     );

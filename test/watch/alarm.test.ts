@@ -114,11 +114,11 @@ describe('an alarm', () => {
     bench.report(parked);
     bench.stats = async () => ({ ...QUIET, items: { ...QUIET.items, parked: 2 } });
     await bench.look(MINUTE);
-    expect(bench.notices.map(({ title }) => title)).toEqual(['1 message given up, waiting for an operator']);
+    expect(bench.notices.map(({ title }) => title)).toEqual(['1 message set aside, waiting for an operator']);
     await bench.look(240 * MINUTE);
     expect(bench.notices.at(-1)).toMatchObject({
       notice: 'repeated',
-      title: '2 messages given up, waiting for an operator',
+      title: '2 messages set aside, waiting for an operator',
     });
     bench.stats = async () => QUIET;
     await bench.look(MINUTE);
