@@ -13,7 +13,8 @@ import { withoutAnswer, withoutToken } from './call.ts';
 import type { Trouble } from './call.ts';
 import { meaningOfGraph } from './graph-codes.ts';
 import { HttpFailure } from './http.ts';
-import type { Http, HttpRequest, HttpResponse } from './http.ts';
+import type { GraphJson } from './graph-json.ts';
+import type { Http, HttpRequest, HttpResponse, StreamedBody } from './http.ts';
 import { retryAfterOf } from './retry-after.ts';
 
 export interface GraphOptions {
@@ -37,7 +38,7 @@ export interface GraphRequest {
   readonly mailbox: string;
   /** Below it: `/sendMail`. */
   readonly path: string;
-  readonly body?: NonNullable<HttpRequest['body']>;
+  readonly body?: GraphJson | StreamedBody;
   /** Default application/json, where there is a body. */
   readonly contentType?: string;
   /** The one status that is success. */

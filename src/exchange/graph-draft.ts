@@ -14,6 +14,7 @@ import type { Outgoing } from '../mail/transport.ts';
 import { askGraph, graphCall } from './graph-call.ts';
 import type { GraphOptions, GraphResult } from './graph-call.ts';
 import { findInFolder } from './graph-find.ts';
+import { graphJson } from './graph-json.ts';
 import type { Attached } from './graph-message.ts';
 import { attachedAs, attachmentItem, fileAttachment, messageJson, READY_PROPERTY } from './graph-message.ts';
 import { upload } from './graph-upload.ts';
@@ -65,7 +66,8 @@ export async function sendByDraft(
   }
   const measured = await measure(message);
   if ('outcome' in measured) return measured;
-  const json = JSON.stringify(
+  const json = graphJson(
+    'message',
     await messageJson({ item, ...message, body: measured.body, carryHeaders: options.carryHeaders }),
   );
   if (Buffer.byteLength(json) > MAX_JSON) return textTooLarge();
@@ -95,7 +97,8 @@ export async function sendByDraft(
   }
 
   async function markReady(): Promise<Delayed | Failed | undefined> {
-    const body = JSON.stringify({ singleValueExtendedProperties: [{ id: READY_PROPERTY, value: item.id }] });
+    const ready = { singleValueExtendedProperties: [{ id: READY_PROPERTY, value: item.id }] };
+    const body = graphJson('message', ready);
     const marked = await askGraph(graph, { ...draft, method: 'PATCH', body, success: 200, signal });
     return marked.ok ? undefined : marked.status;
   }
@@ -169,7 +172,7 @@ async function attachWhole(
   content: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<Delayed | Failed | undefined> {
-  const body = JSON.stringify(fileAttachment(what, await inBase64(content)));
+  const body = graphJson('attachment', fileAttachment(what, await inBase64(content)));
   const made = await askGraph(graph, { ...under(draft, '/attachments'), method: 'POST', body, success: 201, signal });
   return made.ok ? undefined : made.status;
 }
@@ -184,7 +187,7 @@ async function attachBySession(
   const session = await askGraph(graph, {
     ...under(draft, '/attachments/createUploadSession'),
     method: 'POST',
-    body: JSON.stringify({ AttachmentItem: attachmentItem(what) }),
+    body: graphJson('uploadSession', { AttachmentItem: attachmentItem(what) }),
     success: 201,
     signal,
   });

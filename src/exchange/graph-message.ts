@@ -4,10 +4,8 @@
  */
 import type {
   AttachmentItem,
-  FileAttachment,
   Importance,
   InternetMessageHeader,
-  Message,
   Recipient,
   SingleValueLegacyExtendedProperty,
 } from '@microsoft/microsoft-graph-types';
@@ -20,6 +18,8 @@ import type { QueueItem } from '../mail/item.ts';
 import type { AttachedPart, BodyPart } from '../mail/mime.ts';
 import { decodeWords } from '../mail/mime.ts';
 import { MARK } from './ews.ts';
+import { exact } from './graph-json.ts';
+import type { FileBody, MessageBody } from './graph-json.ts';
 import { readProperties } from './properties.ts';
 
 /** Named properties as Graph writes them: type, set, name (learn.microsoft.com/graph/api/resources/extended-properties-overview). */
@@ -53,14 +53,14 @@ export interface MessageParts {
   readonly carryHeaders: readonly string[];
 }
 
-export async function messageJson({ item, fields, blind, body, carryHeaders }: MessageParts): Promise<Message> {
+export async function messageJson({ item, fields, blind, body, carryHeaders }: MessageParts): Promise<MessageBody> {
   const { from, sender, replyTo, to, cc, subject = '' } = await parseHeader(fields);
   const { importance, readReceipt, deliveryReceipt, internetHeaders = [] } = await readProperties(fields, carryHeaders);
   const named = new Set(internetHeaders.map(({ name }) => name.toLowerCase()));
   const [author] = recipients(from);
   const [submitter] = recipients(sender);
-  return {
-    subject: oneLine(subject).slice(0, MAX_SUBJECT),
+  return exact<MessageBody>()({
+    subject: cut(oneLine(subject), MAX_SUBJECT),
     body:
       body.html === undefined
         ? { contentType: 'text', content: body.text ?? '' }
@@ -81,31 +81,31 @@ export async function messageJson({ item, fields, blind, body, carryHeaders }: M
       ...internetHeaders.map(({ name, value }) => ({ id: internetHeader(name), value })),
       ...threadProperties(fields),
     ],
-  };
+  });
 }
 
 /** `attached.size` in octets. @param contentBytes base64 */
-export function fileAttachment(attached: Attached, contentBytes: string): FileAttachment & { '@odata.type': string } {
+export function fileAttachment(attached: Attached, contentBytes: string): FileBody {
   const { name, type, contentId, isInline } = attached;
-  return {
+  return exact<FileBody>()({
     '@odata.type': '#microsoft.graph.fileAttachment',
     name,
     contentType: type,
     isInline,
     ...(contentId === undefined ? {} : { contentId }),
     contentBytes,
-  };
+  });
 }
 
 export function attachmentItem({ name, type, size, contentId, isInline }: Attached): AttachmentItem {
-  return {
+  return exact<AttachmentItem>()({
     attachmentType: 'file',
     name,
     contentType: type,
     size,
     isInline,
     ...(contentId === undefined ? {} : { contentId }),
-  };
+  });
 }
 
 export interface Attached {
@@ -122,12 +122,23 @@ export interface Attached {
 export function attachedAs(part: AttachedPart, size: number, html: string, index: number): Attached {
   const { name = usualName(part.type, index), type, contentId } = part;
   return {
-    name: name.slice(0, MAX_NAME),
+    name: shortName(name),
     type,
     size,
     ...(contentId === undefined ? {} : { contentId }),
     isInline: contentId !== undefined && html.includes(`cid:${contentId}`),
   };
+}
+
+/** A name tells by its ending what opens it, so that stays. */
+function shortName(name: string): string {
+  const ending = /\.\w{1,10}$/.exec(name)?.[0] ?? '';
+  return name.length <= MAX_NAME ? name : cut(name, MAX_NAME - ending.length) + ending;
+}
+
+/** Not through the middle of a character that takes two places: its half is no text that JSON could carry. */
+function cut(text: string, characters: number): string {
+  return text.slice(0, characters).replace(/[\ud800-\udbff]$/, '');
 }
 
 const EXTENSIONS: Readonly<Record<string, string>> = {
@@ -158,7 +169,8 @@ function recipients(mailboxes: readonly Mailbox[]): Recipient[] {
     .filter(({ address }) => isSendable(address))
     .map(({ name, address }) => {
       const shown = oneLine(name);
-      return { emailAddress: { address: asciiAddress(address), ...(shown === '' ? {} : { name: shown }) } };
+      const emailAddress = { address: asciiAddress(address), ...(shown === '' ? {} : { name: shown }) };
+      return exact<Recipient>()({ emailAddress });
     });
 }
 

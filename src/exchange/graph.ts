@@ -28,6 +28,8 @@ import { graphCall } from './graph-call.ts';
 import { accepted, inBase64, isPermission, sealedTooLarge, sendByDraft } from './graph-draft.ts';
 import type { DraftOptions, ReadMessage } from './graph-draft.ts';
 import { findInFolder } from './graph-find.ts';
+import { graphJson } from './graph-json.ts';
+import type { GraphJson } from './graph-json.ts';
 import { foundSent, heldBack, refusedLook } from './looked.ts';
 import { attachedAs, fileAttachment, isSealed, MARK_FIELD, messageJson } from './graph-message.ts';
 import {
@@ -125,7 +127,7 @@ async function asJson(
   item: QueueItem,
   { fields, blind, open }: ReadMessage,
   maxRequest: number,
-): Promise<string | undefined> {
+): Promise<GraphJson | undefined> {
   const files: ((html: string) => ReturnType<typeof fileAttachment>)[] = [];
   let body: BodyPart = { kind: 'body' };
   try {
@@ -148,7 +150,7 @@ async function asJson(
     ...(await messageJson({ item, fields, blind, body, carryHeaders })),
     ...(files.length === 0 ? {} : { attachments: files.map((one) => one(html)) }),
   };
-  const json = JSON.stringify({ message, saveToSentItems: false });
+  const json = graphJson('sendMail', { message, saveToSentItems: false });
   return Buffer.byteLength(json) <= maxRequest ? json : undefined;
 }
 

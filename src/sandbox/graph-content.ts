@@ -111,6 +111,9 @@ export async function submissionOfJson(
   });
 }
 
+/** PidTagInternetReferences and PidTagInReplyToId (MS-OXCMAIL section 2.2.3.1.9). */
+const FIELDS_OF_TAGS: Readonly<Record<number, string>> = { 0x1039: 'References', 0x1042: 'In-Reply-To' };
+
 function mimeOf(message: Message, files: readonly FileAttachment[], extended: readonly ExtendedProperty[]): Buffer {
   const boundary = `sandbox-${randomUUID()}`;
   const list = (recipients: readonly Recipient[]): string =>
@@ -119,13 +122,16 @@ function mimeOf(message: Message, files: readonly FileAttachment[], extended: re
         renderMailbox({ name: emailAddress?.name ?? '', address: emailAddress?.address ?? '' }),
       )
       .join(', ');
-  const field = (name: string, value: string): HeaderField[] => (value === '' ? [] : [headerField(name, value)]);
+  const field = (name: string, value: string): HeaderField[] =>
+    name === '' || value === '' ? [] : [headerField(name, value)];
   const { body } = message;
   const named = extended.flatMap(({ path, values }) =>
     path['DistinguishedPropertySetId'] === 'InternetHeaders'
       ? field(path['PropertyName'] ?? '', inAscii(values[0] ?? ''))
-      : [],
+      : field(FIELDS_OF_TAGS[Number(path['PropertyTag'])] ?? '', values[0] ?? ''),
   );
+  // Whatever address was asked for: Exchange sends receipts to whom the message is from.
+  const receipts = list(message.from ? [message.from] : []);
   const header = joinHeader([
     ...field('Message-ID', message.internetMessageId ?? ''),
     ...field('From', list(message.from ? [message.from] : [])),
@@ -135,6 +141,9 @@ function mimeOf(message: Message, files: readonly FileAttachment[], extended: re
     ...field('Bcc', list(message.bccRecipients ?? [])),
     ...field('Reply-To', list(message.replyTo ?? [])),
     ...field('Subject', inAscii(message.subject ?? '')),
+    ...field('Importance', message.importance ?? ''),
+    ...field('Disposition-Notification-To', message.isReadReceiptRequested === true ? receipts : ''),
+    ...field('Return-Receipt-To', message.isDeliveryReceiptRequested === true ? receipts : ''),
     ...(message.internetMessageHeaders ?? []).flatMap(({ name, value }) => field(name ?? '', inAscii(value ?? ''))),
     ...named,
     headerField('MIME-Version', '1.0'),

@@ -13,7 +13,7 @@ import { dawdle, introduce, sendDressed } from './exchange.ts';
 import type { Faults, Misbehaviour } from './fault.ts';
 import { propertyPath, submissionOfBase64, submissionOfJson } from './graph-content.ts';
 import { Drafts, sliceOf } from './graph-drafts.ts';
-import { faultIn } from './graph-fields.ts';
+import { faultIn, MAX_ATTACHMENTS, MAX_RECIPIENTS } from './graph-fields.ts';
 import type { Claims, Identity } from './identity.ts';
 import type { Folder, Item, Mailboxes, MailboxView } from './mailboxes.ts';
 import { FOLDERS } from './mailboxes.ts';
@@ -247,12 +247,16 @@ async function act(call: Call, body: Buffer, drafts: Drafts, options: GraphHandl
     case 'addAttachment': {
       const file = jsonOf<FileAttachment>(body, 'attachment');
       if ('status' in file) return file;
+      if (draft.files.length === MAX_ATTACHMENTS) return tooMany('attachments', MAX_ATTACHMENTS);
+      if (Buffer.byteLength(file.contentBytes ?? '', 'base64') >= SESSION_FROM)
+        return failure(413, 'ErrorAttachmentSizeLimitExceeded', 'From 3 MB on an attachment wants an upload session.');
       draft.files.push(file);
       return json(201, { id: String(draft.files.length - 1), name: file.name });
     }
     case 'createUploadSession': {
       const wish = jsonOf<{ AttachmentItem: AttachmentItem }>(body, 'uploadSession');
       if ('status' in wish) return wish;
+      if (draft.files.length === MAX_ATTACHMENTS) return tooMany('attachments', MAX_ATTACHMENTS);
       const { size = 0 } = wish.AttachmentItem;
       if ((size ?? 0) < SESSION_FROM)
         return failure(400, 'ErrorAttachmentSizeShouldNotBeLessThanMinimumSize', 'Attachment size is too small.');
@@ -264,8 +268,8 @@ async function act(call: Call, body: Buffer, drafts: Drafts, options: GraphHandl
     case 'send': {
       const whole = draft.message ? await submissionOfJson(draft.message, draft.files) : draft.submission;
       if (whole instanceof EwsFault) return of(whole);
-      const fault = mailboxes.judge(address, whole);
-      if (fault) return of(fault);
+      const refused = refusal(mailboxes, address, whole);
+      if (refused) return refused;
       mailboxes.remove(address, item.id);
       drafts.byId.delete(item.id);
       mailboxes.send(address, whole, { address, folder: 'sentitems' }, item.id);
@@ -277,10 +281,22 @@ async function act(call: Call, body: Buffer, drafts: Drafts, options: GraphHandl
 }
 
 function sent(mailboxes: Mailboxes, address: string, submission: Submission, folder: Folder | undefined): Answer {
-  const fault = mailboxes.judge(address, submission);
-  if (fault) return of(fault);
+  const refused = refusal(mailboxes, address, submission);
+  if (refused) return refused;
   mailboxes.send(address, submission, folder === undefined ? undefined : { address, folder });
   return nothing(202);
+}
+
+function refusal(mailboxes: Mailboxes, address: string, submission: Submission): Answer | undefined {
+  const { to, cc, bcc } = submission;
+  if (to.length + cc.length + bcc.length > MAX_RECIPIENTS) return tooMany('recipients', MAX_RECIPIENTS);
+  const fault = mailboxes.judge(address, submission);
+  return fault && of(fault);
+}
+
+function tooMany(what: 'recipients' | 'attachments', most: number): Answer {
+  const code = what === 'recipients' ? 'ErrorInvalidRecipients' : 'ErrorInvalidRequest';
+  return failure(400, code, `A message has ${most} ${what} at most.`);
 }
 
 /** Filters: internetMessageId eq '...' and singleValueExtendedProperties/Any(ep: ep/id eq '...' and ep/value eq '...'). */

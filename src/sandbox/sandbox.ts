@@ -41,6 +41,8 @@ export interface SandboxOptions {
   readonly recipientProperties?: RecipientProperties;
   /** Octets, default 64 MiB. */
   readonly maxRequestSize?: number;
+  /** Octets that SMTP announces as SIZE and takes, default 35 MiB. */
+  readonly smtpSize?: number;
   /** Is told each request of the right shape, and each proper answer that is no SOAP fault. */
   readonly record?: (document: Buffer) => void;
   readonly now?: () => number;
@@ -142,6 +144,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     identity,
     audience: AUDIENCE,
     mailboxes,
+    ...(options.smtpSize === undefined ? {} : { size: options.smtpSize }),
     ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
   });
   const listener = createListener({

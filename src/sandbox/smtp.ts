@@ -25,6 +25,8 @@ export interface SmtpOptions {
   readonly identity: Identity;
   readonly audience: string;
   readonly mailboxes: Mailboxes;
+  /** Octets announced as SIZE, default 35 MiB; a message that has more is refused. */
+  readonly size?: number;
   /** Client id -> mailboxes that an application without the role SMTP.SendAsApp may send as. */
   readonly scopes?: Readonly<Record<string, readonly string[]>>;
 }
@@ -75,7 +77,7 @@ export function smtpSandbox(options: SmtpOptions): SmtpSandbox {
     async start() {
       if (running) return;
       const sockets = new Set<Socket>();
-      const server = createServer((socket) => {
+      const server = createServer({ noDelay: true }, (socket) => {
         sockets.add(socket);
         socket.on('error', () => {}).once('close', () => sockets.delete(socket));
         const session = new Session(options, faults, transactions, ++connections);
@@ -165,10 +167,13 @@ class Session {
     }
   }
 
+  get #size(): number {
+    return this.#options.size ?? SIZE;
+  }
+
   #greeting(): string {
-    const offered = this.#isSecure
-      ? [`SIZE ${SIZE}`, 'PIPELINING', 'DSN', '8BITMIME', 'SMTPUTF8', 'AUTH LOGIN XOAUTH2']
-      : [`SIZE ${SIZE}`, 'PIPELINING', 'DSN', '8BITMIME', 'SMTPUTF8', 'STARTTLS'];
+    const last = this.#isSecure ? 'AUTH LOGIN XOAUTH2' : 'STARTTLS';
+    const offered = [`SIZE ${this.#size}`, 'PIPELINING', 'DSN', '8BITMIME', 'SMTPUTF8', last];
     const lines = ['sandbox.invalid Hello', ...offered.filter((word) => !this.#faults.isHidden(word))];
     return lines.map((text, index) => `250${index === lines.length - 1 ? ' ' : '-'}${text}`).join('\r\n');
   }
@@ -267,6 +272,7 @@ class Session {
   async #act(mime: Buffer): Promise<string> {
     const user = this.#login?.user ?? this.#options.mailboxes.all[0]?.address ?? '';
     const recipients = this.#recipients;
+    if (mime.length > this.#size) return TOO_LARGE;
     const submission = await submissionOf(
       mime,
       recipients.map((one) => /<(.*)>/.exec(one)?.[1] ?? ''),
@@ -289,9 +295,10 @@ class Session {
   }
 }
 
+const TOO_LARGE = '552 5.3.4 Message size exceeds fixed maximum message size';
 const REFUSALS: Readonly<Record<string, string>> = {
   ErrorSendAsDenied: '554 5.2.252 SendAsDenied; the sandbox does not allow this sender',
-  ErrorMessageSizeExceeded: '552 5.3.4 Message size exceeds fixed maximum message size',
+  ErrorMessageSizeExceeded: TOO_LARGE,
   ErrorMissingRecipients: '503 5.5.2 Need rcpt command',
 };
 

@@ -32,6 +32,14 @@ describe('base64 of a stream', () => {
     );
   });
 
+  it.each([0, 1, 2, 3])('comes in pieces of 64 KiB at most, from chunks of the spool and %i octets', async (more) => {
+    const whole = Buffer.from(Array.from({ length: 262_144 + more }, (_, index) => (index * 31) % 251));
+    const chunks: Buffer[] = [];
+    for await (const chunk of base64(pieces([whole.subarray(0, 200_001), whole.subarray(200_001)]))) chunks.push(chunk);
+    expect(Buffer.concat(chunks).toString('latin1')).toBe(whole.toString('base64'));
+    expect(Math.max(...chunks.map(({ length }) => length))).toBeLessThanOrEqual(65_536);
+  });
+
   it('does not keep what the source may use again', async () => {
     const reused = new Uint8Array(4);
     async function* source(): AsyncGenerator<Uint8Array> {
