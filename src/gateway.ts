@@ -204,7 +204,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     state.ready = true;
     report({ event: 'gateway.ready', seconds: (performance.now() - begun) / 1000 });
-    for (const out of outs.values()) out.prime();
+    for (const out of outs.values()) void out.prime();
     alarms.start();
     const { heartbeat } = config.alarms;
     if (heartbeat !== undefined) {

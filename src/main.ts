@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./commands/run.ts')).runCommand,
   demo: async () => (await import('./commands/demo.ts')).demoCommand,
   sandbox: async () => (await import('./commands/sandbox.ts')).sandboxCommand,
+  check: async () => (await import('./commands/check.ts')).checkCommand,
   queue: async () => (await import('./commands/queue.ts')).queueCommand,
   'hash-password': async () => (await import('./commands/hash-password.ts')).hashPasswordCommand,
 };

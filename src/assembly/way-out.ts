@@ -8,6 +8,7 @@ import type { Config, ExchangeConfig, RouteConfig, SmtpConfig } from '../config/
 import { accountAuthorizer } from '../exchange/account.ts';
 import type { Authorizer } from '../exchange/authorizer.ts';
 import { bearer } from '../exchange/authorizer.ts';
+import type { ChangeOver } from '../exchange/auto.ts';
 import { changeOverFile } from '../exchange/change-over.ts';
 import type { Ews } from '../exchange/ews.ts';
 import { createEws } from '../exchange/ews.ts';
@@ -29,13 +30,13 @@ const SMTP_REPLY = 60_000;
 const SMTP_ANSWER = 600_000;
 /** Microsoft's announcement: EWS in Exchange Online ends for good, without exception. */
 const EWS_ENDS = Date.UTC(2027, 3, 1);
-/** Of no message: looked for to see whether EWS answers at all. */
-const PROBE_ID = '<probe@smtp2exchange.invalid>';
+/** Of no message: looked for to see whether the mailbox can be looked into. */
+export const PROBE_ID = '<probe@smtp2exchange.invalid>';
 
 export interface WayOut {
   readonly transport: Transport;
-  /** Asks for the tokens beforehand, so that a wrong secret shows now and not at the first mail. */
-  prime(): void;
+  /** Asks for the tokens beforehand, so that a wrong secret shows now and not at the first mail. Resolves with the answers; never rejects. */
+  prime(): Promise<void>;
   /** Reads the files of the credential anew, and tells what came of it. */
   renew(): Promise<void>;
   close(): Promise<void>;
@@ -90,10 +91,10 @@ export async function openWayOut(parts: WayOutParts): Promise<WayOut> {
       report({ event: 'transport.chosen', route: parts.name, transport: transport.name, auto: false });
     return {
       transport,
-      prime: () => {
-        // Never rejects; its event says all.
+      prime: async () => {
+        // Its event says all.
         if (exchange.smtp === undefined || exchange.smtp.login.kind === 'oauth')
-          for (const { token } of logins) void token?.get();
+          await Promise.all(logins.map(({ token }) => token?.get()));
       },
       renew: () =>
         renewCredential(parts, (credential) => logins.map((one) => one.replace(credential)).find(Boolean), report),
@@ -131,7 +132,28 @@ async function transportOf(
   }
 }
 
-/** What is rehearsed looks for a copy, whether one would be kept or not. */
+/** Each transport that a route can take, as a route of its own that looks for copies, whether one would be kept or not. */
+export function waysOf({ name, setting, exchange }: RouteConfig): readonly RouteConfig[] {
+  const { shadow: _shadow, ...own } = exchange;
+  const { transport } = own;
+  const one = (way: 'ews' | 'graph' | 'smtp', account: string): RouteConfig => ({
+    name: account,
+    setting,
+    exchange: { ...own, transport: way, saveToSentItems: true },
+  });
+  return transport === 'auto' ? [one('ews', name), one('graph', graphAccount(name))] : [one(transport, name)];
+}
+
+/** Whether a route that changes over by itself has, as far as is written down. Rejects with why that cannot be read. */
+export async function changeOf({ name, spool }: Pick<WayOutParts, 'name' | 'spool'>): Promise<ChangeOver | undefined> {
+  return await changeOverFile(changeFile(name, spool)).load();
+}
+
+function changeFile(name: string, spool: string): string {
+  return join(dirname(spool), `${name}.transport.json`);
+}
+
+/** What is rehearsed is done as far as it changes nothing. */
 async function shadowOf(
   parts: WayOutParts,
   server: SmtpConfig,
@@ -139,15 +161,9 @@ async function shadowOf(
   login: (account: string, scope: string) => Login,
 ): Promise<Transport> {
   const { exchange, report, hostname } = parts;
-  const { transport } = exchange;
   const { shadowTransport } = await import('../exchange/shadow.ts');
-  const ways = transport === 'auto' ? (['ews', 'graph'] as const) : [transport];
   const rehearsed: Transport[] = [];
-  for (const way of ways) {
-    const one = { ...parts, exchange: { ...exchange, transport: way, saveToSentItems: true } };
-    const named = { ...one, name: way === 'graph' && ways.length > 1 ? graphAccount(parts.name) : parts.name };
-    rehearsed.push(await transportOf(named, http, login));
-  }
+  for (const one of waysOf(parts)) rehearsed.push(await transportOf({ ...parts, ...one }, http, login));
   report({ event: 'transport.warning', transport: 'shadow', warning: shadowed(server, parts.setting) });
   return shadowTransport({ delivers: await smtpOf(exchange, server, hostname, undefined), rehearsed, report });
 }
@@ -180,13 +196,12 @@ async function graphOf(
 async function autoOf(parts: WayOutParts, { token }: Login, ews: Ews, graph: Transport): Promise<Transport> {
   const { name: route, exchange, spool, report } = parts;
   const { autoTransport } = await import('../exchange/auto.ts');
-  const file = join(dirname(spool), `${route}.transport.json`);
   try {
     return await autoTransport({
       ews: ewsTransport(parts, ews),
       graph,
       route,
-      store: changeOverFile(file),
+      store: changeOverFile(changeFile(route, spool)),
       report,
       renewToken: async () => {
         const held = await token?.get();
