@@ -52,7 +52,8 @@ async function website(
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
   });
-  return `${tls ? 'https' : 'http'}://${host}:${(server.address() as AddressInfo).port}/`;
+  const { port } = server.address() as AddressInfo;
+  return `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}/`;
 }
 
 /** Calls back once a request's header and `wanted` octets of its body have been read. */
@@ -254,6 +255,15 @@ describe('how far a failed request had come', () => {
       expect(failure).toMatchObject({ stage: 'connect', code: 'ECONNREFUSED' });
       expect(failure.message).toContain('refused the connection');
     }
+  });
+
+  it('connect: a name that nobody knows', async () => {
+    const failure = await failureOf(ask(client(), 'https://mail.smtp2exchange.invalid/', small));
+    expect(failure).toMatchObject({
+      stage: 'connect',
+      code: expect.stringMatching(/^(ENOTFOUND|EAI_AGAIN)$/) as string,
+    });
+    expect(failure.message).toContain('mail.smtp2exchange.invalid');
   });
 
   it('connect: a peer that takes the connection and never shakes hands', async () => {
@@ -480,6 +490,14 @@ describe('bodies', () => {
     expect(written).toBeLessThan(32 * MB);
     await reader.return?.();
   });
+});
+
+it('an IPv6 address is reached as any other, with its certificate checked', async () => {
+  const { ca, cert, key } = await createCertificate();
+  const url = await website((_, response) => response.end('six'), { cert, key }, '::1');
+  expect(url).toContain('[::1]');
+  expect(await ask(client({ ca }), url)).toEqual({ status: 200, text: 'six' });
+  expect(await failureOf(ask(client(), url))).toMatchObject({ stage: 'connect' });
 });
 
 describe('connections', () => {

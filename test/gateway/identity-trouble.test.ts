@@ -42,6 +42,8 @@ const troubles: readonly Trouble[] = [
   { fault: { aadsts: 700016 }, cause: 'AADSTS700016', says: /[Cc]lient id/ },
   { fault: { aadsts: 90002 }, cause: 'AADSTS90002', says: /[Tt]enant/ },
   { fault: { aadsts: 700027 }, cause: 'AADSTS700027', says: /uploaded/ },
+  // The clocks of both sides differ too much for an assertion.
+  { fault: { aadsts: 700024 }, cause: 'AADSTS700024', says: /clock/ },
   { fault: { aadsts: 53003 }, cause: 'AADSTS53003', says: /IP address/ },
   { fault: { aadsts: 90033 }, cause: 'AADSTS90033', says: /asked again/ },
   { fault: { status: 429, retryAfter: 1, body: '' }, cause: 'HTTP 429', says: /Nothing to do/ },
