@@ -210,7 +210,8 @@ async function autoOf(parts: WayOutParts, { token }: Login, ews: Ews, graph: Tra
       probe: async (mailbox, signal) =>
         (await ews.find({ mailbox, folder: 'sentitems', messageId: PROBE_ID, offset: 0 }, signal)).ok,
       returnToEws: exchange.returnToEws,
-      ewsEnds: EWS_ENDS,
+      // Of the other clouds no date is known; there the refusals tell.
+      ...(exchange.cloud === 'worldwide' ? { ewsEnds: EWS_ENDS } : {}),
     });
   } catch (error) {
     throw new StartError('configuration', error instanceof Error ? error.message : String(error), { cause: error });
