@@ -72,6 +72,10 @@ function failed(code: PermanentCode, text: string, reason: string): Meaning {
   return { outcome: 'failed', code, text, reason };
 }
 
+const USED_UP = delayed('4.7.1', 'mailbox', 'The sending mailbox has used up what it may send for now', {
+  retryAfter: QUOTA_WAIT,
+});
+
 const ENVELOPE: readonly SmtpStep[] = ['mail', 'recipient'];
 
 export const ROWS: readonly Row[] = [
@@ -179,12 +183,17 @@ export const ROWS: readonly Row[] = [
     ),
   },
   {
-    enhanced: ['5.1.90', '5.2.2'],
+    enhanced: ['5.1.90'],
     text: /quota|limit|exceeded/i,
     steps: ['mail', 'end'],
-    means: delayed('4.7.1', 'mailbox', 'The sending mailbox has used up what it may send for now', {
-      retryAfter: QUOTA_WAIT,
-    }),
+    means: USED_UP,
+  },
+  {
+    // Also said of a recipient whose mailbox is full (RFC 3463 section 3.3).
+    enhanced: ['5.2.2'],
+    text: /submission|(?:send|message|recipient)\w* (?:rate |sending )?(?:limit|quota)/i,
+    steps: ['mail', 'end'],
+    means: USED_UP,
   },
   {
     text: /SubmissionQuotaExceeded|recipient rate limit|message rate limit|exceeded .{0,40}sending limit/i,

@@ -64,6 +64,9 @@ const ANSWERS: readonly (readonly [SmtpStep, string, Short])[] = [
     "550 5.1.90 Your message can't be sent because you've reached your daily limit for message recipients",
     'delayed 4.7.1 mailbox 1800s',
   ],
+  ['end', '550 5.2.2 Submission quota exceeded', 'delayed 4.7.1 mailbox 1800s'],
+  // Of a recipient, not of the sending mailbox: it holds up nobody else.
+  ['end', '554 5.2.2 <bob@contoso.com>: quota exceeded (mailbox for user is full)', 'failed 5.2.2'],
   ['end', '554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException', 'delayed 4.7.1 mailbox 1800s'],
   ['mail', '550 5.7.705 Access denied, tenant has exceeded threshold', 'delayed 4.3.5 transport'],
   // too fast
