@@ -4,6 +4,7 @@
  * have acted on a request that sends. Only a throw of the caller's own body passes through.
  */
 import { randomUUID } from 'node:crypto';
+import { withoutLogin } from '../mail/login.ts';
 import type { Delayed, Failed, TraceIds, Unknown } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
 import { withNames } from './advice.ts';
@@ -22,7 +23,6 @@ import type { HttpRequest, HttpResponse } from './http.ts';
 import { retryAfterOf } from './retry-after.ts';
 import { readAnswer } from './soap.ts';
 import type { SoapAnswer, Told } from './soap.ts';
-import type { TokenFailure } from './token.ts';
 
 export interface CallOptions {
   readonly authorizer: Authorizer;
@@ -61,27 +61,50 @@ const MAX_TOLD = 300;
 const LARGE = 4 * 1024 * 1024;
 
 export async function call(options: CallOptions, request: SoapCall): Promise<CallResult> {
+  const asked = await ask(options, request, (clientRequestId) => ({
+    method: 'POST',
+    url: options.url,
+    headers: headersOf(options, request, clientRequestId),
+    body: request.body,
+    signal: request.signal,
+  }));
+  return asked.ok ? await judge(asked.response, request, asked.ids, options) : asked;
+}
+
+/** What a request gets as answer, or why none. @param requestOf is asked again for each attempt, each with an id of its own */
+export async function ask(
+  { authorizer, uuid = randomUUID }: Pick<CallOptions, 'authorizer' | 'uuid'>,
+  { sends, signal }: Pick<SoapCall, 'sends' | 'signal'>,
+  requestOf: (clientRequestId: string) => HttpRequest,
+): Promise<
+  | { readonly ok: true; readonly response: HttpResponse; readonly ids: TraceIds }
+  | { readonly ok: false; readonly status: Trouble }
+> {
   let clientRequestId = '';
-  const make = (): HttpRequest => {
-    clientRequestId = (options.uuid ?? randomUUID)();
-    return {
-      method: 'POST',
-      url: options.url,
-      headers: headersOf(options, request, clientRequestId),
-      body: request.body,
-      signal: request.signal,
-    };
-  };
   let answered: Answered;
   try {
-    answered = await options.authorizer.send(make, request.signal);
+    answered = await authorizer.send(() => requestOf((clientRequestId = uuid())), signal);
   } catch (error) {
     if (!(error instanceof HttpFailure)) throw error;
-    return { ok: false, status: withoutAnswer(error, request.sends, { clientRequestId }) };
+    return { ok: false, status: withoutAnswer(error, sends, { clientRequestId }) };
   }
-  if (!answered.ok) return { ok: false, status: withoutToken(answered) };
+  if (!answered.ok) return { ok: false, status: withoutLogin(answered) };
   const { response } = answered;
-  return await judge(response, request, idsOf(response, clientRequestId), options);
+  return { ok: true, response, ids: idsOf(response, clientRequestId) };
+}
+
+/** The text of an answer, within the bound, or what became of it. */
+export async function textOf(
+  response: HttpResponse,
+): Promise<
+  { readonly text: string; readonly damage?: never } | { readonly text?: never; readonly damage: HttpFailure }
+> {
+  try {
+    return { text: await response.text(ANSWER_LIMIT) };
+  } catch (error) {
+    if (!(error instanceof HttpFailure)) throw error;
+    return { damage: error };
+  }
 }
 
 function headersOf(options: CallOptions, { mailbox }: SoapCall, clientRequestId: string): Record<string, string> {
@@ -103,14 +126,7 @@ async function judge(
   ids: TraceIds,
   { clientId, now = Date.now }: CallOptions,
 ): Promise<CallResult> {
-  let text: string | undefined;
-  let damage: HttpFailure | undefined;
-  try {
-    text = await response.text(ANSWER_LIMIT);
-  } catch (error) {
-    if (!(error instanceof HttpFailure)) throw error;
-    damage = error;
-  }
+  const { text, damage } = await textOf(response);
   const answer = text === undefined ? undefined : readAnswer(text);
   if (text !== undefined && response.status === 200 && isSuccess(answer, request.operation)) {
     return { ok: true, xml: text, ids };
@@ -210,20 +226,6 @@ export function harmless(status: Trouble): Delayed | Failed {
 }
 
 const LOST = 'The connection to the mail server was lost';
-
-export function withoutToken(failure: TokenFailure): Delayed {
-  const isAborted = failure.cause === 'ABORTED';
-  return {
-    outcome: 'delayed',
-    code: failure.misconfigured ? MISCONFIGURED : '4.4.3',
-    reach: isAborted ? 'message' : 'transport',
-    cause: failure.cause,
-    text: 'The mail gateway cannot log in at the mail server at the moment',
-    reason: failure.advice,
-    ...(isAborted ? {} : { ofAccount: true }),
-    ...(failure.retryAfter === undefined ? {} : { retryAfter: failure.retryAfter }),
-  };
-}
 
 /** Waiting does not mend these: somebody has to install a certificate or write down a login. */
 const NEEDS_A_PERSON = /CERT|UNABLE_TO_|^PROXY_407$/;

@@ -4,17 +4,15 @@
  * `unknown` exactly when the server may have acted on a request that sends. Only a throw of the caller's own body passes
  * through.
  */
-import { randomUUID } from 'node:crypto';
 import type { Delayed, Failed, TraceIds } from '../mail/status.ts';
 import { withNames } from './advice.ts';
-import type { Answered, Authorizer } from './authorizer.ts';
-import { ANSWER_LIMIT, field, harmless, idsOf, placeOf, printable, statusOf, waitOf } from './call.ts';
-import { withoutAnswer, withoutToken } from './call.ts';
+import type { Authorizer } from './authorizer.ts';
+import { ask, field, harmless, placeOf, printable, statusOf, textOf, waitOf } from './call.ts';
 import type { Trouble } from './call.ts';
 import { meaningOfGraph } from './graph-codes.ts';
-import { HttpFailure } from './http.ts';
+import type { HttpFailure } from './http.ts';
 import type { GraphJson } from './graph-json.ts';
-import type { Http, HttpRequest, HttpResponse, StreamedBody } from './http.ts';
+import type { Http, HttpResponse, StreamedBody } from './http.ts';
 import { retryAfterOf } from './retry-after.ts';
 
 export interface GraphOptions {
@@ -57,27 +55,14 @@ export interface GraphFailure<Status extends Trouble = Trouble> {
 export type GraphResult = { readonly ok: true; readonly json: unknown; readonly ids: TraceIds } | GraphFailure;
 
 export async function graphCall(options: GraphOptions, request: GraphRequest): Promise<GraphResult> {
-  let clientRequestId = '';
-  const make = (): HttpRequest => {
-    clientRequestId = (options.uuid ?? randomUUID)();
-    return {
-      method: request.method,
-      url: `${options.url}/users/${encodeURIComponent(request.mailbox)}${request.path}`,
-      headers: headersOf(options, request, clientRequestId),
-      ...(request.body === undefined ? {} : { body: request.body }),
-      signal: request.signal,
-    };
-  };
-  let answered: Answered;
-  try {
-    answered = await options.authorizer.send(make, request.signal);
-  } catch (error) {
-    if (!(error instanceof HttpFailure)) throw error;
-    return { ok: false, status: withoutAnswer(error, request.sends, { clientRequestId }) };
-  }
-  if (!answered.ok) return { ok: false, status: withoutToken(answered) };
-  const { response } = answered;
-  return await judge(response, request, idsOf(response, clientRequestId), options);
+  const asked = await ask(options, request, (clientRequestId) => ({
+    method: request.method,
+    url: `${options.url}/users/${encodeURIComponent(request.mailbox)}${request.path}`,
+    headers: headersOf(options, request, clientRequestId),
+    ...(request.body === undefined ? {} : { body: request.body }),
+    signal: request.signal,
+  }));
+  return asked.ok ? await judge(asked.response, request, asked.ids, options) : asked;
 }
 
 /** The same for a request that changes nothing, or nothing that matters twice. */
@@ -116,14 +101,7 @@ async function judge(
     response.discard();
     return { ok: true, json: undefined, ids };
   }
-  let text: string | undefined;
-  let damage: HttpFailure | undefined;
-  try {
-    text = await response.text(ANSWER_LIMIT);
-  } catch (error) {
-    if (!(error instanceof HttpFailure)) throw error;
-    damage = error;
-  }
+  const { text, damage } = await textOf(response);
   const json = text === undefined ? undefined : objectIn(text);
   if (response.status === success && json !== undefined) return { ok: true, json, ids };
   const told = troubleOf(response, json, { ids, damage, now });

@@ -19,6 +19,15 @@ import { MimeError, readParts } from '../mail/mime.ts';
 import type { BodyPart } from '../mail/mime.ts';
 import { applyEnvelope } from '../mail/recipients.ts';
 import { SpoolError } from '../mail/spool.ts';
+import {
+  headerTooLarge,
+  MAX_HEADER_SIZE,
+  PRECIOUS_FIELD,
+  readHeader,
+  replaceHeader,
+  SizeMismatch,
+  unreadable,
+} from '../mail/stored.ts';
 import type { DeliveryStatus, Verification } from '../mail/status.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
 import { base64, base64Length } from './base64.ts';
@@ -32,16 +41,7 @@ import { graphJson } from './graph-json.ts';
 import type { GraphJson } from './graph-json.ts';
 import { foundSent, heldBack, refusedLook } from './looked.ts';
 import { attachedAs, fileAttachment, isSealed, MARK_FIELD, messageJson } from './graph-message.ts';
-import {
-  aborted,
-  headerTooLarge,
-  MAX_HEADER_SIZE,
-  PRECIOUS_FIELD,
-  readHeader,
-  replaceHeader,
-  SizeMismatch,
-  unreadable,
-} from './send.ts';
+import { aborted } from './send.ts';
 import { unusableRecipient } from './unusable.ts';
 
 export interface GraphTransportOptions extends Omit<DraftOptions, 'carryHeaders'> {

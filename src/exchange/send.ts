@@ -17,6 +17,15 @@ import type { HeaderField } from '../mail/header.ts';
 import { applyEnvelope } from '../mail/recipients.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { Delayed, DeliveryStatus, Failed, Verification } from '../mail/status.ts';
+import {
+  headerTooLarge,
+  MAX_HEADER_SIZE,
+  PRECIOUS_FIELD,
+  readHeader,
+  replaceHeader,
+  SizeMismatch,
+  unreadable,
+} from '../mail/stored.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
 import { FOLDERS } from './ews.ts';
 import type { Ews, FolderName, NewMessage } from './ews.ts';
@@ -41,12 +50,8 @@ export interface ExchangeTransportOptions {
   readonly maxHeaderSize?: number;
 }
 
-export const MAX_HEADER_SIZE = 1024 * 1024;
 /** Pages of matches looked through; more mail of one Message-ID is no evidence any more. */
 export const MAX_PAGES = 20;
-
-/** `X-Precious: yes`: its sender wants no doubt about it. For the gateway only, so it goes no further. */
-export const PRECIOUS_FIELD = 'x-precious';
 
 export function exchangeTransport(options: ExchangeTransportOptions): Transport {
   const twoStep = new TwoStep(options.ews, options.saveToSentItems);
@@ -136,30 +141,6 @@ function isPrecious(fields: readonly HeaderField[]): boolean {
   return fields.some((field) => field.name === PRECIOUS_FIELD && fieldValue(field).trim().toLowerCase() === 'yes');
 }
 
-/** The spool's body is not what its entry says. */
-export class SizeMismatch extends Error {
-  override readonly name = 'SizeMismatch';
-}
-
-export async function readHeader({ item, open }: Outgoing): Promise<Buffer> {
-  const block = await headerBlock(open(), item.headerSize);
-  if (block.length < item.headerSize) throw new SizeMismatch('the stored message ends within its header block');
-  return block;
-}
-
-export async function* replaceHeader(header: Buffer, outgoing: Outgoing): AsyncGenerator<Uint8Array> {
-  const { item } = outgoing;
-  yield header;
-  let at = 0;
-  for await (const chunk of outgoing.open()) {
-    const rest = at >= item.headerSize ? chunk : chunk.subarray(Math.min(chunk.length, item.headerSize - at));
-    at += chunk.length;
-    if (at > item.size) break;
-    if (rest.length > 0) yield rest;
-  }
-  if (at !== item.size) throw new SizeMismatch(`the stored message should have ${item.size} octets and has not`);
-}
-
 async function verify(
   options: ExchangeTransportOptions,
   twoStep: TwoStep,
@@ -239,29 +220,5 @@ export function aborted(): Delayed {
     cause: 'ABORTED',
     text: 'The mail gateway is stopping',
     reason: 'Given up before anything was sent',
-  };
-}
-
-export function headerTooLarge(size: number, limit: number): Failed {
-  return {
-    outcome: 'failed',
-    code: '5.3.4',
-    cause: 'header too large',
-    text: 'The header of the message is too large',
-    reason: `The header block has ${size} octets, more than the ${limit} this transport takes`,
-  };
-}
-
-/** Nothing was sent. A store in trouble recovers; a body that is not what it should be does not. */
-export function unreadable(error: SpoolError | SizeMismatch): Delayed {
-  const isSpool = error instanceof SpoolError;
-  return {
-    outcome: 'delayed',
-    code: '4.3.0',
-    reach: 'message',
-    cause: isSpool ? `spool ${error.trouble}` : 'stored message damaged',
-    text: 'The mail gateway cannot read the stored message at the moment',
-    reason: error.message,
-    ...(isSpool ? {} : { capped: true }),
   };
 }

@@ -12,8 +12,8 @@ import { splitHeader } from '../mail/header.ts';
 import { applyEnvelope } from '../mail/recipients.ts';
 import type { Verification } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
+import { readHeader } from '../mail/stored.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
-import { readHeader } from './send.ts';
 
 export interface ShadowOptions {
   readonly delivers: Transport;

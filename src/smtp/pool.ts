@@ -3,24 +3,16 @@
  * a number of messages. One that was kept is asked whether it still lives before it is used, so that a dead connection
  * costs seconds. A token that is refused is replaced once. What fails is a status.
  */
+import type { NoLogin } from '../mail/login.ts';
+import { withoutLogin } from '../mail/login.ts';
 import type { Delayed, Failed, Unknown } from '../mail/status.ts';
-import { MISCONFIGURED } from '../mail/status.ts';
 import { aborted, meaningOfTrouble } from './answers.ts';
 import { openSession } from './client.ts';
 import type { SessionOptions, SmtpLogin, SmtpSession, SmtpTrouble } from './client.ts';
 
 /** Whoever gives out access tokens. */
 export interface TokenSource {
-  get(signal: AbortSignal): Promise<
-    | { readonly ok: true; readonly token: string }
-    | {
-        readonly ok: false;
-        readonly cause: string;
-        readonly misconfigured: boolean;
-        readonly advice: string;
-        readonly retryAfter?: number;
-      }
-  >;
+  get(signal: AbortSignal): Promise<{ readonly ok: true; readonly token: string } | ({ readonly ok: false } & NoLogin)>;
   /** A server has refused this one. */
   refuse(token: string): void;
 }
@@ -126,7 +118,7 @@ export class SessionPool {
     let refused: { readonly token: string; readonly status: Delayed | Failed } | undefined;
     for (;;) {
       const token = await login.token.get(signal);
-      if (!token.ok) return withoutToken(token);
+      if (!token.ok) return withoutLogin(token);
       if (token.token === refused?.token) return refused.status;
       const opened = await this.#openWith({ kind: 'token', user, token: token.token }, signal);
       // What a fresh token could mend; not 5.7.139, which is about the account.
@@ -155,17 +147,4 @@ export class SessionPool {
 function certain(status: Delayed | Failed | Unknown): Delayed | Failed {
   if (status.outcome !== 'unknown') return status;
   throw new Error(`a session that had not begun cannot end with ${status.cause} in doubt`);
-}
-
-function withoutToken(failure: Extract<Awaited<ReturnType<TokenSource['get']>>, { ok: false }>): Delayed {
-  return {
-    outcome: 'delayed',
-    code: failure.misconfigured ? MISCONFIGURED : '4.4.3',
-    reach: failure.cause === 'ABORTED' ? 'message' : 'transport',
-    cause: failure.cause,
-    text: 'The mail gateway cannot log in at the mail server at the moment',
-    reason: failure.advice,
-    ...(failure.cause === 'ABORTED' ? {} : { ofAccount: true as const }),
-    ...(failure.retryAfter === undefined ? {} : { retryAfter: failure.retryAfter }),
-  };
 }

@@ -7,10 +7,19 @@
  */
 import { asciiAddress, isSendable } from '../mail/address.ts';
 import type { Recipient } from '../mail/envelope.ts';
-import { headerBlock, joinHeader, splitHeader } from '../mail/header.ts';
+import { joinHeader, splitHeader } from '../mail/header.ts';
 import { hideBlind } from '../mail/recipients.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { Apart, Delayed, DeliveryStatus, Failed, Relayed } from '../mail/status.ts';
+import {
+  headerTooLarge,
+  MAX_HEADER_SIZE,
+  PRECIOUS_FIELD,
+  readHeader,
+  replaceHeader,
+  SizeMismatch,
+  unreadable,
+} from '../mail/stored.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
 import { aborted, meaningOfReply, meaningOfTrouble, readReply } from './answers.ts';
 import type { Circumstances } from './answers.ts';
@@ -27,10 +36,6 @@ export interface SubmissionOptions extends SessionOptions {
   /** Milliseconds since any moment, never set back. */
   readonly steady?: () => number;
 }
-
-const MAX_HEADER_SIZE = 1024 * 1024;
-/** Asks this gateway for two steps, which SMTP has not; it goes no further either way. */
-const FOR_US = 'x-precious';
 
 export function smtpTransport(options: SubmissionOptions): Transport {
   const pool = new SessionPool(options);
@@ -60,13 +65,12 @@ async function deliver(
   const reversePath = asciiAddress(item.envelope.reversePath);
   if (/[\r\n<>]/.test(reversePath)) return unusableSender();
   try {
-    const block = await headerBlock(outgoing.open(), item.headerSize);
-    if (block.length < item.headerSize) throw new SizeMismatch('the stored message ends within its header block');
     const fields = hideBlind(
-      splitHeader(block),
+      splitHeader(await readHeader(outgoing)),
       item.envelope.recipients.map(({ address }) => address),
     );
-    const header = joinHeader(fields.filter(({ name }) => name !== FOR_US));
+    // SMTP has no two steps that it could ask for.
+    const header = joinHeader(fields.filter(({ name }) => name !== PRECIOUS_FIELD));
     const submission: Submission = {
       envelope: { ...item.envelope, reversePath },
       recipients: recipients.usable,
@@ -177,23 +181,6 @@ class Named {
   }
 }
 
-/** The spool's body is not what its entry says. */
-class SizeMismatch extends Error {
-  override readonly name = 'SizeMismatch';
-}
-
-async function* replaceHeader(header: Buffer, { item, open }: Outgoing): AsyncGenerator<Uint8Array> {
-  yield header;
-  let at = 0;
-  for await (const chunk of open()) {
-    const rest = at >= item.headerSize ? chunk : chunk.subarray(Math.min(chunk.length, item.headerSize - at));
-    at += chunk.length;
-    if (at > item.size) break;
-    if (rest.length > 0) yield rest;
-  }
-  if (at !== item.size) throw new SizeMismatch(`the stored message should have ${item.size} octets and has not`);
-}
-
 function isBeyondAscii(text: string): boolean {
   // oxlint-disable-next-line no-control-regex -- all of ASCII
   return !/^[\x00-\x7f]*$/.test(text);
@@ -226,29 +213,5 @@ function needsUtf8(): Failed {
     cause: 'no SMTPUTF8',
     text: 'An address or the header of the message is not ASCII, which the mail server does not take',
     reason: 'The server does not offer SMTPUTF8 (RFC 6531)',
-  };
-}
-
-function headerTooLarge(size: number, limit: number): Failed {
-  return {
-    outcome: 'failed',
-    code: '5.3.4',
-    cause: 'header too large',
-    text: 'The header of the message is too large',
-    reason: `The header block has ${size} octets, more than the ${limit} this transport takes`,
-  };
-}
-
-/** The final dot was not sent. A store in trouble recovers; a body that is not what it should be does not. */
-function unreadable(error: SpoolError | SizeMismatch): Delayed {
-  const isSpool = error instanceof SpoolError;
-  return {
-    outcome: 'delayed',
-    code: '4.3.0',
-    reach: 'message',
-    cause: isSpool ? `spool ${error.trouble}` : 'stored message damaged',
-    text: 'The mail gateway cannot read the stored message at the moment',
-    reason: error.message,
-    ...(isSpool ? {} : { capped: true }),
   };
 }
