@@ -3,7 +3,7 @@ import { bearer } from '../../src/exchange/authorizer.ts';
 import { createHttp } from '../../src/exchange/http.ts';
 import { graphTransport } from '../../src/exchange/graph.ts';
 import type { GraphTransportOptions } from '../../src/exchange/graph.ts';
-import { createTokenProvider } from '../../src/exchange/token.ts';
+import { tokenOf } from './sandbox-token.ts';
 import type { Transport } from '../../src/mail/transport.ts';
 import type { Sandbox, SandboxOptions } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
@@ -36,15 +36,7 @@ export async function openGraphSite(
     ...options,
   });
   const http = createHttp({ ca: sandbox.ca });
-  const token = createTokenProvider({
-    account: 'graph',
-    authority: sandbox.authority,
-    clientId: sandbox.clientId,
-    credential: { kind: 'secret', secret: sandbox.clientSecret },
-    scope: 'https://graph.microsoft.com/.default',
-    http,
-    report: () => {},
-  });
+  const token = tokenOf(sandbox, http, 'graph');
   const graph = { url: sandbox.graphUrl, http, authorizer: bearer({ http, token }), version: '1' };
   const also = (more: Partial<GraphTransportOptions>): Transport =>
     graphTransport({ graph, saveToSentItems: true, carryHeaders: ['X-Tag'], pauseFrom: 1, ...more });

@@ -5,7 +5,7 @@ import { createEws } from '../../src/exchange/ews.ts';
 import { createHttp } from '../../src/exchange/http.ts';
 import type { ExchangeTransportOptions } from '../../src/exchange/send.ts';
 import { exchangeTransport } from '../../src/exchange/send.ts';
-import { createTokenProvider } from '../../src/exchange/token.ts';
+import { tokenOf } from './sandbox-token.ts';
 import type { Sandbox, SandboxOptions } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import type { Outgoing, Transport } from '../../src/mail/transport.ts';
@@ -32,15 +32,7 @@ export async function openSite(
     record: limited(60, (document) => recordSoap('transport', document)),
   });
   const http = createHttp({ ca: sandbox.ca });
-  const token = createTokenProvider({
-    account: 'exchange',
-    authority: sandbox.authority,
-    clientId: sandbox.clientId,
-    credential: { kind: 'secret', secret: sandbox.clientSecret },
-    scope: 'https://outlook.office365.com/.default',
-    http,
-    report: () => {},
-  });
+  const token = tokenOf(sandbox, http, 'exchange');
   const ews = await createEws({ url: sandbox.ewsUrl, authorizer: bearer({ http, token }), version: '1' });
   const transport = exchangeTransport({ ews, saveToSentItems: true, carryHeaders: ['X-Tag'], ...options });
   return {

@@ -1,6 +1,6 @@
 /** The SMTP transport in front of the sandbox's submission, with what a test wants to be otherwise. */
 import { createHttp } from '../../src/exchange/http.ts';
-import { createTokenProvider } from '../../src/exchange/token.ts';
+import { tokenOf } from '../exchange/sandbox-token.ts';
 import type { Envelope } from '../../src/mail/envelope.ts';
 import type { Outgoing, Transport } from '../../src/mail/transport.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
@@ -13,7 +13,7 @@ export const PEOPLE = ['ann@contoso.test', 'bob@contoso.test', 'cid@contoso.test
 
 export interface Site {
   readonly sandbox: Sandbox;
-  readonly token: ReturnType<typeof createTokenProvider>;
+  readonly token: ReturnType<typeof tokenOf>;
   /** One that is closed with the site. */
   transport(options?: Partial<SubmissionOptions>): Transport;
   close(): Promise<void>;
@@ -22,15 +22,7 @@ export interface Site {
 export async function openSite(): Promise<Site> {
   const sandbox = await startSandbox({ mailboxes: [SENDER, ...PEOPLE].map((address) => ({ address })) });
   const http = createHttp({ ca: sandbox.ca });
-  const token = createTokenProvider({
-    account: 'exchange',
-    authority: sandbox.authority,
-    clientId: sandbox.clientId,
-    credential: { kind: 'secret', secret: sandbox.clientSecret },
-    scope: 'https://outlook.office365.com/.default',
-    http,
-    report: () => {},
-  });
+  const token = tokenOf(sandbox, http, 'exchange');
   const transports: Transport[] = [];
   return {
     sandbox,

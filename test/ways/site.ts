@@ -6,7 +6,6 @@ import { createEws } from '../../src/exchange/ews.ts';
 import { graphTransport } from '../../src/exchange/graph.ts';
 import { createHttp } from '../../src/exchange/http.ts';
 import { exchangeTransport } from '../../src/exchange/send.ts';
-import { createTokenProvider } from '../../src/exchange/token.ts';
 import type { Envelope } from '../../src/mail/envelope.ts';
 import { fieldValue, splitHeader } from '../../src/mail/header.ts';
 import type { DeliveryStatus } from '../../src/mail/status.ts';
@@ -16,6 +15,7 @@ import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { smtpTransport } from '../../src/smtp/submit.ts';
 import { bodyAt } from '../exchange/sandbox-site.ts';
 import { outgoing, SENDER } from '../smtp/submit-site.ts';
+import { tokenOf } from '../exchange/sandbox-token.ts';
 
 export { SENDER };
 export const ANN = 'ann@contoso.test';
@@ -78,18 +78,8 @@ export async function openWays(options: Partial<SandboxOptions> = {}): Promise<W
     ...options,
   });
   const http = createHttp({ ca: sandbox.ca });
-  const tokenOf = (account: string, scope: string) =>
-    createTokenProvider({
-      account,
-      authority: sandbox.authority,
-      clientId: sandbox.clientId,
-      credential: { kind: 'secret', secret: sandbox.clientSecret },
-      scope,
-      http,
-      report: () => {},
-    });
-  const token = tokenOf('exchange', 'https://outlook.office365.com/.default');
-  const graphToken = tokenOf('graph', 'https://graph.microsoft.com/.default');
+  const token = tokenOf(sandbox, http, 'exchange');
+  const graphToken = tokenOf(sandbox, http, 'graph');
   const ews = await createEws({ url: sandbox.ewsUrl, authorizer: bearer({ http, token }), version: '1' });
   const graph = { url: sandbox.graphUrl, http, authorizer: bearer({ http, token: graphToken }), version: '1' };
   const carryHeaders = ['X-Tag'];
