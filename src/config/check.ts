@@ -7,6 +7,7 @@ import { checkCertificate } from './certificate.ts';
 import { checkAlarms } from './channels.ts';
 import { checkCredential } from './credential.ts';
 import type { Path } from './fault.ts';
+import { checkPickups } from './pickup-check.ts';
 import { accountsIn, checkRoutes } from './routes.ts';
 import { checkRules } from './rules.ts';
 import { checkSubmission } from './smarthost.ts';
@@ -28,6 +29,8 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkFirst(settings, context);
   checkAlarms(settings, context);
   checkRoutes(settings, context);
+  checkPickups(settings, context);
+  checkCertificate(settings.pop3?.certificate, ['pop3', 'certificate'], context);
   for (const { account, path } of accountsIn(settings)) {
     checkCredential(account, path, context);
     checkCertificate(account.certificate, [...path, 'certificate'], context);
@@ -97,6 +100,7 @@ function checkNames(settings: SoundSettings, { fault }: Context): void {
 function checkPorts(settings: SoundSettings, { fault }: Context): void {
   const all = [
     { ...settings.console, path: ['console'] as Path },
+    ...(settings.pop3 === undefined ? [] : [{ ...settings.pop3, path: ['pop3'] as Path }]),
     ...(settings.listeners ?? []).map((listener, index) => ({ ...listener, path: ['listeners', index] as Path })),
   ];
   all.forEach((later, index) => {
@@ -104,7 +108,8 @@ function checkPorts(settings: SoundSettings, { fault }: Context): void {
       .slice(0, index)
       .find((other) => other.port === later.port && overlap(other.address, later.address));
     if (earlier === undefined || later.port === undefined || later.port === 0) return;
-    const name = earlier.path[0] === 'console' ? 'console' : `listeners[${earlier.path[1]}]`;
+    const [first, at] = earlier.path;
+    const name = at === undefined ? String(first) : `listeners[${at}]`;
     fault([...later.path, 'port'], `is taken by ${name} already`, 'give each its own port or address');
   });
 }

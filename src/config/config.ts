@@ -2,6 +2,8 @@
  * The configuration as the rest of the program gets it: complete, every default in its place, files read, addresses of
  * the cloud filled in. Durations are milliseconds, sizes octets. What must not be shown is a Secret.
  */
+import type { DestinationRule } from '../mail/destination.ts';
+import type { AttachmentRules, PickupRules } from '../mail/pickup-rules.ts';
 import type { Cloud } from './clouds.ts';
 import type { KeyPair, KeyPairFiles } from './files.ts';
 import type { Secret } from './secret.ts';
@@ -36,6 +38,10 @@ export interface Config {
   readonly exchange: ExchangeConfig;
   /** The first is `exchange`, then those of the file's `routes`. Names differ. */
   readonly routes: readonly RouteConfig[];
+  /** Names differ, from those of routes too. */
+  readonly pickups: readonly PickupConfig[];
+  /** Absent: no pickup delivers by POP3. */
+  readonly pop3?: Pop3Config;
   readonly pacing: {
     /** What of a mailbox goes before its other due mail: under 100,000 octets, or of high importance. No word twice. */
     readonly first: readonly ('small' | 'important')[];
@@ -219,6 +225,105 @@ export interface ExchangeConfig {
   readonly proxy: ProxyConfig;
   readonly connectTimeout: number;
   readonly requestTimeout: number;
+}
+
+/** A mailbox that is picked up from. */
+export interface PickupConfig {
+  /** Letters, digits, hyphens. */
+  readonly name: string;
+  /** Where its settings stand in the file: `pickup[0]`. */
+  readonly setting: string;
+  readonly mailbox: string;
+  /** Names with slashes between. */
+  readonly folder: string;
+  /** Name of the account that reads it, one of routes. */
+  readonly route: string;
+  readonly transport: 'ews' | 'graph' | 'auto';
+  readonly interval: number;
+  readonly notifications: boolean;
+  readonly maxSize: number;
+  readonly from: {
+    /** Patterns. At least one. */
+    readonly allow: readonly string[];
+    readonly deny: readonly string[];
+    readonly inside: boolean;
+    /** Sentence for who is refused. */
+    readonly tell?: string;
+  };
+  /** At least one. */
+  readonly recipients: readonly DestinationRule[];
+  readonly attachments: AttachmentRules;
+  readonly kinds: PickupRules['kinds'];
+  readonly deliver: DeliverConfig;
+  readonly after: AfterConfig;
+  /** Paths of folders; neither is `folder`. */
+  readonly refused: string;
+  readonly quarantine: string;
+  readonly answer: {
+    readonly success: boolean;
+    readonly failure: boolean;
+    /** The mailbox that tells. */
+    readonly from: string;
+    readonly subject?: string;
+    readonly text?: string;
+  };
+  readonly concurrency: number;
+  /** Infinity if unlimited. */
+  readonly perMinute: number;
+}
+
+export type AfterConfig =
+  | { readonly kind: 'move'; readonly folder: string }
+  | { readonly kind: 'delete' }
+  | { readonly kind: 'read' }
+  | { readonly kind: 'keep' };
+
+export type DeliverConfig =
+  | {
+      readonly kind: 'smtp';
+      readonly server: SmtpConfig;
+      /** Of the envelope: `sender` stands for that of the mail, '' is the null reverse-path. */
+      readonly from: string;
+      /** PEM of one or more authorities. */
+      readonly ca?: string;
+    }
+  /** Absolute path. */
+  | { readonly kind: 'folder'; readonly path: string; readonly form: 'message' | 'parts' }
+  | {
+      readonly kind: 'webhook';
+      /** https, or http on loopback. */
+      readonly url: Secret;
+      readonly form: 'raw' | 'multipart';
+      readonly secret?: Secret;
+      readonly ca?: string;
+      readonly timeout: number;
+    }
+  /** At least one word. The first is an absolute path, or a name to be looked for in PATH. */
+  | {
+      readonly kind: 'command';
+      readonly command: readonly string[];
+      readonly timeout: number;
+      /** What a program needs of ours to run, and no secret. */
+      readonly environment: Readonly<Record<string, string>>;
+    }
+  /** Users differ. */
+  | { readonly kind: 'pop3'; readonly user: string; readonly passwordHash: Secret };
+
+export interface Pop3Config {
+  readonly address: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  readonly tls: 'none' | 'optional' | 'required' | 'implicit';
+  /** As that of a listener. */
+  readonly certificate?: KeyPair & KeyPairFiles;
+  readonly minTls: '1.0' | '1.1' | '1.2' | '1.3';
+  /** CIDR. At least one. */
+  readonly allow: readonly string[];
+  /** CIDR. */
+  readonly plainFrom: readonly string[];
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+  readonly idleTimeout: number;
 }
 
 export interface SmtpConfig {

@@ -2,7 +2,7 @@
  * From settings to the Config: reads the files they name, takes proxies from the environment, fills in what follows from
  * the cloud. Reports every fault it finds, whatever else is wrong already.
  */
-import { resolve, sep } from 'node:path';
+import { resolve } from 'node:path';
 import { addressesOf } from './clouds.ts';
 import type {
   AlarmChannelConfig,
@@ -11,6 +11,7 @@ import type {
   CredentialConfig,
   ExchangeConfig,
   ListenerConfig,
+  Pop3Config,
   ProxyConfig,
   RouteConfig,
 } from './config.ts';
@@ -20,7 +21,11 @@ import type { Path } from './fault.ts';
 import { pathText } from './fault.ts';
 import { readAuthorities, readKeyPair, readNamed, readSecret } from './files.ts';
 import type { KeyPair, KeyPairFiles } from './files.ts';
+import { withoutGaps } from './gaps.ts';
 import { hostName, proxyUrl } from './network.ts';
+import type { FetchedPickup } from './pickup-resolve.ts';
+import { fetchPickups, pickupsOf } from './pickup-resolve.ts';
+import { programOf } from './program.ts';
 import { Secret } from './secret.ts';
 import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
 import type { Settings } from './settings.ts';
@@ -42,6 +47,8 @@ export interface Fetched {
   readonly keyPairs: ReadonlyMap<string, KeyPair & KeyPairFiles>;
   /** By the path of its settings: `exchange`, `routes[0]`. */
   readonly accounts: ReadonlyMap<string, FetchedAccount>;
+  /** By the place of the entry. */
+  readonly pickups: readonly FetchedPickup[];
 }
 
 /** The same of one account. */
@@ -64,10 +71,12 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
     const pair = await keyPairOf(listener?.certificate, around.folder, path, fault);
     if (pair !== undefined) keyPairs.set(pathText(path), pair);
   }
+  const ofDoor = await keyPairOf(settings.pop3?.certificate, around.folder, ['pop3', 'certificate'], fault);
+  if (ofDoor !== undefined) keyPairs.set('pop3.certificate', ofDoor);
   const accounts = new Map<string, FetchedAccount>();
   for (const { account, path } of accountsIn(settings))
     accounts.set(pathText(path), await fetchAccount(account, path, around, fault));
-  return { keyPairs, accounts };
+  return { keyPairs, accounts, pickups: await fetchPickups(settings, around.folder, fault) };
 }
 
 async function fetchAccount(
@@ -131,7 +140,11 @@ async function keyPairOf(
         ? { certFile, keyFile }
         : undefined;
   if (named === undefined) return undefined;
-  const read = await readKeyPair(folder, { ...named, ...(passphrase && { passphrase }) }, path[0] !== 'listeners');
+  const read = await readKeyPair(
+    folder,
+    { ...named, ...(passphrase && { passphrase }) },
+    path[0] !== 'listeners' && path[0] !== 'pop3',
+  );
   if (read.ok) return { ...read.pair, ...inFull(folder, named), ...(passphrase && { passphrase }) };
   for (const { file, problem, hint } of read.faults) fault([...path, file], problem, hint);
   return undefined;
@@ -182,6 +195,8 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
     logins,
     exchange,
     routes: [{ name: DEFAULT_ROUTE, setting: 'exchange', exchange }, ...routesOf(settings, fetched, around.folder)],
+    pickups: pickupsOf(settings, fetched.pickups, around),
+    ...(settings.pop3 && { pop3: doorOf(settings.pop3, fetched) }),
     pacing,
     retry,
     bounces: withoutGaps(bounces),
@@ -210,6 +225,11 @@ function listenerOf(listener: Settings['listeners'][number], index: number, { ke
   return { ...withoutGaps(rest), ...(certificate && { certificate }) };
 }
 
+function doorOf({ certificate: _files, ...rest }: NonNullable<Settings['pop3']>, { keyPairs }: Fetched): Pop3Config {
+  const certificate = keyPairs.get('pop3.certificate');
+  return { ...rest, ...(certificate && { certificate }) };
+}
+
 function alarmsOf({ alarms, senders }: Settings, around: Surroundings): AlarmsConfig {
   return { ...withoutGaps(alarms), to: alarms.to.map((channel) => channelOf(channel, senders.mailbox, around)) };
 }
@@ -223,37 +243,7 @@ function channelOf(
 ): AlarmChannelConfig {
   if (webhook !== undefined) return { kind: 'webhook', name, webhook, form };
   if (mail !== undefined) return { kind: 'mail', name, mail: { ...mail, from: mail.from ?? sender } };
-  const [program, ...words] = command ?? [];
-  if (program === undefined) throw new Error('an alarm channel without a way passed its checks');
-  // A name without any slash is looked for in PATH.
-  const isPath = program.includes('/') || program.includes(sep);
-  return {
-    kind: 'command',
-    name,
-    command: [isPath ? resolve(folder, program) : program, ...words],
-    environment: inherited(environment),
-  };
-}
-
-/** The variables that programs expect everywhere. The others may hold secrets. */
-const INHERITED = ['PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'SystemRoot', 'TEMP'];
-
-function inherited(environment: Environment): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    INHERITED.flatMap((name) => {
-      const value = environment[name];
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
-}
-
-type WithoutGaps<T> = {
-  [Key in keyof T as undefined extends T[Key] ? never : Key]: T[Key];
-} & { [Key in keyof T as undefined extends T[Key] ? Key : never]?: Exclude<T[Key], undefined> };
-
-/** What is undefined is absent. */
-function withoutGaps<T extends object>(settings: T): WithoutGaps<T> {
-  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as WithoutGaps<T>;
+  return { kind: 'command', name, ...programOf(command ?? [], folder, environment) };
 }
 
 function exchangeOf(exchange: Settings['exchange'], fetched: FetchedAccount, folder: string): ExchangeConfig {

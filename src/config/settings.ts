@@ -37,6 +37,7 @@ import {
   text,
 } from './schema.ts';
 import type { Parsed } from './schema.ts';
+import { pickup, pop3 } from './pickup.ts';
 import { routeName, senders } from './senders.ts';
 import { shadow, submission } from './submission.ts';
 
@@ -297,6 +298,11 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
     ),
     [],
   ),
+  pickup: orElse(
+    list('Mailboxes whose mail is handed over to a legacy system (e-mail to fax). See docs/pickup.md.', pickup),
+    [],
+  ),
+  pop3: optional(pop3),
   pacing: orElse(
     section('How fast mail is handed over. What is over it waits.', {
       perMailbox: orElse(
