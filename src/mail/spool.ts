@@ -31,12 +31,24 @@ export type Room = { readonly ok: true } | { readonly ok: false; readonly reason
 /**
  * What a message of our own tells about an item that is being sent. `bounced` gives that item up: it waits, with its body,
  * for the message that tells (its first item), and ends when that is delivered. `warned` is a line of its history.
+ * `relayed` finishes it, as finish() does; the message that tells is an item like any other.
  */
 export interface Told {
   readonly id: SpoolId;
-  readonly what: 'bounced' | 'warned';
+  readonly what: 'bounced' | 'warned' | 'relayed';
   readonly status: DeliveryStatus;
   readonly detail?: string;
+}
+
+/**
+ * That something was taken from where it came, once and for ever: kept with what was made of it in one transaction, so that
+ * no crash and no source that tells of it again has it taken twice.
+ */
+export interface Receipt {
+  /** What gives the keys. */
+  readonly source: string;
+  /** Unique in its source. */
+  readonly key: string;
 }
 
 /** A message being written. Nothing of it exists until commit() resolves; a crash before leaves chunks that the next start sweeps. */
@@ -51,6 +63,12 @@ export interface Draft {
    * @returns undefined, and nothing has come to exist: the item told about is no longer being sent
    */
   commitTelling(items: readonly ArrivingItem[], told: Told): Promise<readonly QueueItem[] | undefined>;
+  /**
+   * As commit(), and the receipt is written in the same transaction. Of several at the same time for one receipt, one is
+   * written.
+   * @returns undefined, and nothing has come to exist: there is such a receipt already
+   */
+  commitOnce(items: readonly ArrivingItem[], receipt: Receipt): Promise<readonly QueueItem[] | undefined>;
   /** Forgets what was written. Never rejects. */
   abort(): Promise<void>;
 }
@@ -141,6 +159,12 @@ export interface Spool {
     lane: LaneKey,
     options: { readonly now: number; readonly limit: number; readonly leaseUntil: number },
   ): Promise<readonly QueueItem[]>;
+  /**
+   * Takes one queued item, whatever its due time: state sending, attempts + 1, leased until `leaseUntil` (epoch
+   * milliseconds). For a door that hands out by id. A damaged one is set aside instead, as claim() does.
+   * @returns undefined: it is not queued
+   */
+  take(id: SpoolId, leaseUntil: number): Promise<QueueItem | undefined>;
   /** Keeps the lease of an attempt that takes long. False: the lease is no longer ours, stop. */
   renew(id: SpoolId, leaseUntil: number): Promise<boolean>;
   /** Back to queued as if the attempt had never begun (attempts - 1, due unchanged). Used by a drain before anything was sent. */
@@ -177,7 +201,10 @@ export interface Spool {
   list(filter: ListFilter): Promise<readonly QueueItem[]>;
   history(id: SpoolId): Promise<readonly HistoryEntry[]>;
   stats(): Promise<SpoolStats>;
-  /** Ends relayed, bounced and dropped items (with their history) that ended before `before`, epoch milliseconds. Returns how many. */
+  /**
+   * Ends relayed, bounced and dropped items (with their history) that ended before `before`, epoch milliseconds, and
+   * receipts that were settled before it. @returns how many items
+   */
   purge(before: number): Promise<number>;
   /**
    * Ends parked items, oldest first: those parked before `before` (epoch milliseconds), then as many as it takes until
@@ -185,6 +212,19 @@ export interface Spool {
    * What waits for a notice that is ended so (held by an operator) is parked, with the event item.parked.
    */
   dropParked(limits: { readonly before: number; readonly size: number }): Promise<readonly DroppedItem[]>;
+  /** @returns those of the keys that have a receipt, settled or not */
+  received(source: string, keys: readonly string[]): Promise<ReadonlySet<string>>;
+  /** A receipt without a message: it was seen, and nothing is made of it. One that is settled is open again. */
+  acknowledge(receipt: Receipt): Promise<void>;
+  /**
+   * What it is for is gone from its source: purge() may end it after the retention time, counted from the last call. One
+   * that is not settled is never ended. Nothing happens where there is no such receipt.
+   */
+  settle(receipt: Receipt): Promise<void>;
+  /** @returns what keepCursor() kept last: how far the source has been read; undefined: nothing is known */
+  cursor(source: string): Promise<string | undefined>;
+  /** Text of any length; undefined: forgets it. */
+  keepCursor(source: string, cursor: string | undefined): Promise<void>;
   /** Finishes what was begun and lets go of the store. Idempotent. */
   close(): Promise<void>;
 }

@@ -3,7 +3,7 @@
  * fails is thrown by the next call; an abort leaves nothing that the next start would not sweep.
  */
 import type { ArrivingItem, QueueItem, SpoolId } from '../mail/item.ts';
-import type { Draft, Told } from '../mail/spool.ts';
+import type { Draft, Receipt, Told } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import { itemId } from './protocol.ts';
 import type { Order } from './protocol.ts';
@@ -77,9 +77,13 @@ export class SqliteDraft implements Draft {
     return await this.#commit(items, { told });
   }
 
+  async commitOnce(items: readonly ArrivingItem[], receipt: Receipt): Promise<readonly QueueItem[] | undefined> {
+    return await this.#commit(items, { receipt });
+  }
+
   async #commit(
     items: readonly ArrivingItem[],
-    telling: { readonly told?: Told },
+    together: { readonly told?: Told; readonly receipt?: Receipt },
   ): Promise<readonly QueueItem[] | undefined> {
     this.#check();
     if (items.length === 0) throw new TypeError('a message needs at least one item');
@@ -92,7 +96,7 @@ export class SqliteDraft implements Draft {
       message: this.id,
       size: this.#size,
       items,
-      ...telling,
+      ...together,
       now: this.#now(),
       ...(rest === undefined ? {} : { chunk: rest }),
     };
@@ -100,7 +104,7 @@ export class SqliteDraft implements Draft {
       const isDone = await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer]);
       if (isDone !== true) return undefined;
       const [first, ...others] = items.map((item, index) => queued(item, index, order));
-      const tells = telling.told?.what === 'bounced' ? { tells: telling.told.id } : {};
+      const tells = together.told?.what === 'bounced' ? { tells: together.told.id } : {};
       return first === undefined ? [] : [{ ...first, ...tells }, ...others];
     } catch (error) {
       this.#failure = error;

@@ -79,6 +79,12 @@ export class Lanes {
     return taken.flatMap((row) => this.#minding(String(row['id']), lane, () => this.#begin(row, now, leaseUntil)));
   }
 
+  take({ id, now, leaseUntil }: OrderTo<'take'>): QueueItem | undefined {
+    const row = this.#data.row(`SELECT * FROM item WHERE id = ? AND state = 'queued'`, id);
+    if (row === undefined) return undefined;
+    return this.#minding(id, String(row['lane']), () => this.#begin(row, now, leaseUntil))[0];
+  }
+
   #begin(row: Row, now: number, leaseUntil: number): QueueItem[] {
     const item = itemOf(row);
     if (this.#setAside(item, now)) return [];

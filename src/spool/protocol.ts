@@ -1,7 +1,7 @@
 /** What the engine asks its worker thread, and how that answers. Plain data; octets are transferred, not copied. */
 import type { HistoryEntry, ItemState, ArrivingItem, LaneKey, QueueItem, SpoolId } from '../mail/item.ts';
 import type { First } from '../mail/precedence.ts';
-import type { CheckResult, ListFilter, SpoolTrouble, Told } from '../mail/spool.ts';
+import type { CheckResult, ListFilter, Receipt, SpoolTrouble, Told } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 
 export interface Chunk {
@@ -18,6 +18,7 @@ export type Order =
       readonly size: number;
       readonly items: readonly ArrivingItem[];
       readonly told?: Told;
+      readonly receipt?: Receipt;
       readonly now: number;
     }
   | { readonly do: 'abort'; readonly message: SpoolId }
@@ -31,6 +32,7 @@ export type Order =
       readonly limit: number;
       readonly leaseUntil: number;
     }
+  | { readonly do: 'take'; readonly id: SpoolId; readonly now: number; readonly leaseUntil: number }
   /** The clock was set back by so many milliseconds. */
   | { readonly do: 'setBack'; readonly by: number }
   | { readonly do: 'renew'; readonly id: SpoolId; readonly leaseUntil: number }
@@ -48,6 +50,8 @@ export type Order =
       readonly id: SpoolId;
       readonly state: Extract<ItemState, 'parked' | 'relayed'>;
       readonly status: DeliveryStatus;
+      /** For the history. */
+      readonly detail?: string;
       readonly now: number;
     }
   | {
@@ -89,6 +93,12 @@ export type Order =
       readonly now: number;
     }
   | { readonly do: 'purge'; readonly before: number; readonly limit: number }
+  | { readonly do: 'received'; readonly source: string; readonly keys: readonly string[] }
+  | { readonly do: 'acknowledge'; readonly receipt: Receipt; readonly now: number }
+  | { readonly do: 'settle'; readonly receipt: Receipt; readonly now: number }
+  | { readonly do: 'purgeReceipts'; readonly before: number; readonly limit: number }
+  | { readonly do: 'cursor'; readonly source: string }
+  | { readonly do: 'keepCursor'; readonly source: string; readonly cursor?: string; readonly now: number }
   /** Writes and syncs something small: does the store work again? */
   | { readonly do: 'probe' }
   | { readonly do: 'close' };

@@ -1,6 +1,6 @@
 /** The tables of the SQLite engine. docs/spool.md explains them; a change raises VERSION and adds a migration. */
 
-export const VERSION = 4;
+export const VERSION = 5;
 
 const INDEXES = `CREATE INDEX item_due ON item (lane, first, due, id) WHERE state = 'queued';
 CREATE INDEX item_state ON item (state, id, arrived);
@@ -10,6 +10,14 @@ CREATE INDEX item_parked ON item (parked, id, size) WHERE state = 'parked';
 /** Of the items that have a notice under way, and of those notices: few, so that both are small. */
 const LINKS = `CREATE INDEX item_tells ON item (tells) WHERE tells IS NOT NULL;
 CREATE INDEX item_untold ON item (id) WHERE state = 'bounced' AND ended IS NULL;
+`;
+
+const RECEIPTS = `-- What was taken from a source; settled: since when it is gone from there, so that nobody asks for its receipt.
+CREATE TABLE receipt (source TEXT NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, settled INTEGER, PRIMARY KEY (source, key)) WITHOUT ROWID;
+CREATE INDEX receipt_settled ON receipt (settled) WHERE settled IS NOT NULL;
+
+-- How far a source has been read, in its own words.
+CREATE TABLE cursor (source TEXT PRIMARY KEY, state TEXT NOT NULL, at INTEGER NOT NULL);
 `;
 
 /** From the version of that number to the next. */
@@ -26,6 +34,7 @@ ${INDEXES}`,
   3: `
 ALTER TABLE item ADD COLUMN tells TEXT;
 ${LINKS}`,
+  4: RECEIPTS,
 };
 
 export const SCHEMA = `
@@ -67,6 +76,7 @@ ${INDEXES}${LINKS}CREATE INDEX item_ended ON item (ended) WHERE ended IS NOT NUL
 CREATE TABLE history (item TEXT NOT NULL, at INTEGER NOT NULL, what TEXT NOT NULL, detail TEXT, status TEXT);
 CREATE INDEX history_item ON history (item);
 
+${RECEIPTS}
 -- Counts that would otherwise need a walk through every row.
 CREATE TABLE tally (what TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO tally VALUES ('queued', 0), ('sending', 0), ('parked', 0), ('relayed', 0), ('bounced', 0), ('dropped', 0), ('bytes', 0), ('probe', 0);

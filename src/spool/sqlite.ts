@@ -17,6 +17,7 @@ import type {
   ListFilter,
   OperatedSpool,
   Operated,
+  Receipt,
   Room,
   SpoolStats,
 } from '../mail/spool.ts';
@@ -61,6 +62,8 @@ const LOOK_INTERVAL = 2_000;
 /** Looks in a row that find the same order unanswered, after which the disk counts as silent: half a minute. */
 const SILENT_LOOKS = 15;
 const PURGE_SLICE = 1_000;
+/** Keys asked about in one order. */
+const KEYS = 500;
 /** Milliseconds that a clock may go back without anybody caring. */
 const SET_BACK = 1_000;
 
@@ -251,6 +254,10 @@ class SqliteSpool implements OperatedSpool {
     return (await this.#ask({ do: 'renew', id, leaseUntil })) as boolean;
   }
 
+  async take(id: SpoolId, leaseUntil: number): Promise<QueueItem | undefined> {
+    return (await this.#ask({ do: 'take', id, now: this.#clock(), leaseUntil })) as QueueItem | undefined;
+  }
+
   async release(id: SpoolId): Promise<void> {
     await this.#ask({ do: 'release', id, now: this.#clock() });
   }
@@ -313,7 +320,35 @@ class SqliteSpool implements OperatedSpool {
     for (let slice = PURGE_SLICE; slice === PURGE_SLICE; purged += slice) {
       slice = (await this.#ask({ do: 'purge', before, limit: PURGE_SLICE })) as number;
     }
+    let slice: unknown = PURGE_SLICE;
+    while (slice === PURGE_SLICE) slice = await this.#ask({ do: 'purgeReceipts', before, limit: PURGE_SLICE });
     return purged;
+  }
+
+  async received(source: string, keys: readonly string[]): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    for (let at = 0; at < keys.length; at += KEYS) {
+      const part = await this.#ask({ do: 'received', source, keys: keys.slice(at, at + KEYS) });
+      for (const key of part as string[]) found.add(key);
+    }
+    return found;
+  }
+
+  async acknowledge(receipt: Receipt): Promise<void> {
+    await this.#ask({ do: 'acknowledge', receipt, now: this.#clock() });
+  }
+
+  async settle(receipt: Receipt): Promise<void> {
+    await this.#ask({ do: 'settle', receipt, now: this.#clock() });
+  }
+
+  async cursor(source: string): Promise<string | undefined> {
+    return (await this.#ask({ do: 'cursor', source })) as string | undefined;
+  }
+
+  async keepCursor(source: string, cursor: string | undefined): Promise<void> {
+    const kept = cursor === undefined ? {} : { cursor };
+    await this.#ask({ do: 'keepCursor', source, ...kept, now: this.#clock() });
   }
 
   async dropParked(limits: { before: number; size: number }): Promise<readonly DroppedItem[]> {

@@ -13,6 +13,7 @@ import { Notices } from './notices.ts';
 import { Operator } from './operator.ts';
 import { itemId, laneName } from './protocol.ts';
 import type { Order, OrderTo, WorkerData } from './protocol.ts';
+import { Receipts } from './receipts.ts';
 import { entryOf, itemOf } from './rows.ts';
 import { split } from './split.ts';
 
@@ -29,6 +30,7 @@ export class Store {
   readonly #listing: Listing;
   readonly #notices: Notices;
   readonly #operator: Operator;
+  readonly #receipts: Receipts;
   readonly #first: readonly First[];
 
   constructor(db: DatabaseSync, first: readonly First[]) {
@@ -38,6 +40,7 @@ export class Store {
     this.lanes = new Lanes(this.#data, this.#bodies, this.#notices);
     this.#listing = new Listing(this.#data);
     this.#operator = new Operator(this.#data, this.#bodies, this.#notices);
+    this.#receipts = new Receipts(this.#data);
     this.#first = first;
   }
 
@@ -116,6 +119,8 @@ export class Store {
         return this.lanes.lanes();
       case 'claim':
         return this.lanes.claim(order);
+      case 'take':
+        return this.lanes.take(order);
       case 'setBack':
         // All by the same time, so that they keep their order and what arrives now comes after them.
         return this.#data.run(`UPDATE item SET due = due - ? WHERE state = 'queued'`, order.by);
@@ -169,6 +174,18 @@ export class Store {
         return this.#dropParked(order);
       case 'purge':
         return this.#purge(order.before, order.limit);
+      case 'received':
+        return this.#receipts.received(order);
+      case 'acknowledge':
+        return this.#receipts.acknowledge(order);
+      case 'settle':
+        return this.#receipts.settle(order);
+      case 'purgeReceipts':
+        return this.#receipts.purge(order);
+      case 'cursor':
+        return this.#receipts.cursor(order);
+      case 'keepCursor':
+        return this.#receipts.keepCursor(order);
       case 'probe':
         return this.#data.run(`UPDATE tally SET count = count + 1 WHERE what = 'probe'`);
       case 'close':
@@ -178,8 +195,10 @@ export class Store {
     }
   }
 
-  #commit({ message, chunk, size, items, told, now }: OrderTo<'commit'>): boolean {
-    if (told !== undefined && !this.#tell(told, now)) {
+  #commit({ message, chunk, size, items, told, receipt, now }: OrderTo<'commit'>): boolean {
+    const isLate =
+      (told !== undefined && !this.#tell(told, now)) || (receipt !== undefined && !this.#receipts.add(receipt, now));
+    if (isLate) {
       this.#data.run('DELETE FROM chunk WHERE message = ?', message);
       return false;
     }
@@ -248,7 +267,7 @@ export class Store {
   }
 
   /** @returns false: it is no longer being sent, or a notice that something waits for; which costs the others no question */
-  #endAlone({ id, state, status, now }: OrderTo<'end'>): boolean {
+  #endAlone({ id, state, status, detail, now }: OrderTo<'end'>): boolean {
     const ended = state === 'relayed' ? now : null;
     const changed = this.#data.run(
       `UPDATE item SET state = ?, lease = NULL, ended = ?, parked = ?, status = ? WHERE id = ? AND state = 'sending' AND tells IS NULL`,
@@ -259,7 +278,7 @@ export class Store {
       id,
     );
     if (changed !== 1) return false;
-    this.#data.remember(id, now, state, status);
+    this.#data.remember(id, now, state, status, detail);
     if (state === 'relayed') this.#bodies.notNeeded(id);
     return true;
   }
@@ -268,6 +287,10 @@ export class Store {
   #tell({ id, what, status, detail }: Told, now: number): boolean {
     if (this.#data.row(`SELECT 1 AS found FROM item WHERE id = ? AND state = 'sending'`, id) === undefined)
       return false;
+    if (what === 'relayed') {
+      this.#end({ do: 'end', id, state: what, status, ...(detail === undefined ? {} : { detail }), now });
+      return true;
+    }
     this.#data.remember(id, now, what, status, detail);
     if (what === 'warned') return true;
     // It has not ended: its body goes when the notice is delivered.

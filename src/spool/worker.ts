@@ -24,6 +24,7 @@ function needsSavepoint(order: Order): boolean {
   switch (order.do) {
     case 'commit':
     case 'claim':
+    case 'take':
     case 'release':
     case 'defer':
     case 'end':
@@ -42,7 +43,7 @@ function needsSavepoint(order: Order): boolean {
 }
 
 function isRead({ order }: Request): boolean {
-  return ['read', 'size', 'lanes', 'get', 'list', 'history', 'stats', 'close'].includes(order.do);
+  return ['read', 'size', 'lanes', 'get', 'list', 'history', 'stats', 'received', 'cursor', 'close'].includes(order.do);
 }
 
 /** SQLite keeps to itself why a write failed; a small file beside the spool meets the same. */

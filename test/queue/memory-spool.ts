@@ -2,7 +2,17 @@
 import type { ArrivingItem, HistoryEntry, ItemState, LaneKey, QueueItem, SpoolId } from '../../src/mail/item.ts';
 import { goesFirst, inTurn } from '../../src/mail/precedence.ts';
 import type { First } from '../../src/mail/precedence.ts';
-import type { Draft, DroppedItem, Lane, ListFilter, Room, Spool, SpoolStats, Told } from '../../src/mail/spool.ts';
+import type {
+  Draft,
+  DroppedItem,
+  Lane,
+  ListFilter,
+  Receipt,
+  Room,
+  Spool,
+  SpoolStats,
+  Told,
+} from '../../src/mail/spool.ts';
 import { SpoolError } from '../../src/mail/spool.ts';
 import type { DeliveryStatus } from '../../src/mail/status.ts';
 
@@ -11,6 +21,9 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export class MemorySpool implements Spool {
   readonly items = new Map<SpoolId, Mutable<QueueItem>>();
   readonly #bodies = new Map<SpoolId, Buffer>();
+  /** By source and key; true: settled. */
+  readonly receipts = new Map<string, boolean>();
+  readonly #cursors = new Map<string, string>();
   readonly #histories = new Map<SpoolId, HistoryEntry[]>();
   readonly #now: () => number;
   #counter = 0;
@@ -50,8 +63,14 @@ export class MemorySpool implements Spool {
         await this.#disk();
         if (!this.#tell(told)) return undefined;
         const made = await commit(entries);
-        if (told.what === 'warned') return made;
+        if (told.what !== 'bounced') return made;
         return made.map((item, index) => (index > 0 ? item : this.#change(item.id, { tells: told.id })));
+      },
+      commitOnce: async (entries, receipt) => {
+        await this.#disk();
+        if (this.receipts.has(nameOf(receipt))) return undefined;
+        this.receipts.set(nameOf(receipt), false);
+        return await commit(entries);
       },
       abort: async () => undefined,
     };
@@ -127,6 +146,14 @@ export class MemorySpool implements Spool {
       this.#remember(item.id, { what: 'attempted' });
     }
     return due.map((item) => ({ ...item }));
+  }
+
+  async take(id: SpoolId): Promise<QueueItem | undefined> {
+    await this.#disk();
+    const item = this.items.get(id);
+    if (item?.state !== 'queued') return undefined;
+    this.#remember(id, { what: 'attempted' });
+    return this.#change(id, { state: 'sending', attempts: item.attempts + 1 });
   }
 
   async renew(id: SpoolId): Promise<boolean> {
@@ -242,6 +269,32 @@ export class MemorySpool implements Spool {
     return [];
   }
 
+  async received(source: string, keys: readonly string[]): Promise<ReadonlySet<string>> {
+    await this.#disk();
+    return new Set(keys.filter((key) => this.receipts.has(nameOf({ source, key }))));
+  }
+
+  async acknowledge(receipt: Receipt): Promise<void> {
+    await this.#disk();
+    this.receipts.set(nameOf(receipt), false);
+  }
+
+  async settle(receipt: Receipt): Promise<void> {
+    await this.#disk();
+    if (this.receipts.has(nameOf(receipt))) this.receipts.set(nameOf(receipt), true);
+  }
+
+  async cursor(source: string): Promise<string | undefined> {
+    await this.#disk();
+    return this.#cursors.get(source);
+  }
+
+  async keepCursor(source: string, cursor: string | undefined): Promise<void> {
+    await this.#disk();
+    if (cursor === undefined) this.#cursors.delete(source);
+    else this.#cursors.set(source, cursor);
+  }
+
   async close(): Promise<void> {}
 
   #in(state: ItemState): Mutable<QueueItem>[] {
@@ -253,6 +306,11 @@ export class MemorySpool implements Spool {
     if (item?.state !== 'sending') return false;
     this.#remember(id, { what, status, ...(detail === undefined ? {} : { detail }) });
     if (what === 'warned') return true;
+    if (what === 'relayed') {
+      this.#change(id, { state: 'relayed', lastStatus: status });
+      this.#bodies.delete(item.message);
+      return true;
+    }
     this.#change(id, { state: 'bounced', lastStatus: status, untold: true });
     return true;
   }
@@ -274,4 +332,8 @@ export class MemorySpool implements Spool {
     await Promise.resolve();
     if (this.trouble !== undefined) throw this.trouble;
   }
+}
+
+function nameOf({ source, key }: Receipt): string {
+  return `${source}\n${key}`;
 }

@@ -691,6 +691,227 @@ export function spoolContract(name: string, make: () => SpoolUnderTest): void {
       });
     });
 
+    describe('a message that tells of a delivery', () => {
+      const told = { what: 'relayed', status: relayed, detail: 'told anna@contoso.com' } as const;
+      const tell = async (id: string): Promise<readonly QueueItem[] | undefined> => {
+        const draft = spool.begin();
+        await draft.write(Buffer.from('the notice'));
+        return draft.commitTelling([entry('b@contoso.com')], { ...told, id });
+      };
+
+      it('finishes the item as it comes to exist; its body goes, and nothing waits for anything', async () => {
+        const { id } = await first(randomBytes(600_000));
+        await spool.claim(lane, claim);
+        const [notice] = (await tell(id)) ?? [];
+        expect(notice).not.toHaveProperty('tells');
+        expect(await spool.get(id)).toMatchObject({ state: 'relayed', lastStatus: relayed });
+        expect((await spool.history(id)).at(-1)).toMatchObject({
+          what: 'relayed',
+          status: relayed,
+          detail: 'told anna@contoso.com',
+        });
+        expect(await spool.get(notice?.id ?? '')).toMatchObject({ state: 'queued', mailbox: 'b@contoso.com' });
+        expect((await spool.stats()).bytes).toBe('the notice'.length);
+        expect(await spool.purge(T0 + 1_000_000)).toBe(1);
+      });
+
+      it('leaves a body that another item needs', async () => {
+        const [one] = await put(spool, 'shared', [entry(), entry('c@contoso.com')]);
+        await spool.claim(lane, claim);
+        await tell(one?.id ?? '');
+        expect((await get(spool, one?.message ?? '')).toString()).toBe('shared');
+      });
+
+      it('outlives a crash with the end of the item, and is not made twice', async () => {
+        const { id } = await first();
+        await spool.claim(lane, claim);
+        const [notice] = (await tell(id)) ?? [];
+        await under.crash();
+        spool = await under.reopen();
+        expect(await spool.get(id)).toMatchObject({ state: 'relayed' });
+        expect(await tell(id)).toBeUndefined();
+        expect((await spool.list({ states: ['queued'] })).map((item) => item.id)).toEqual([notice?.id]);
+      });
+
+      it('is nothing if a crash came before: the item is in doubt, and nobody was told', async () => {
+        const { id } = await first();
+        await spool.claim(lane, claim);
+        const draft = spool.begin();
+        await draft.write(randomBytes(600_000));
+        await under.crash();
+        spool = await under.reopen();
+        expect((await spool.list({})).map((item) => [item.id, item.state, item.doubtful])).toEqual([
+          [id, 'queued', true],
+        ]);
+      });
+
+      it('tells of a notice too, where that was moved to such a route', async () => {
+        const { id } = await first();
+        await spool.claim(lane, claim);
+        const [bounce] = (await spool.begin().commitTelling([entry()], { id, what: 'bounced', status: failed })) ?? [];
+        await spool.claim(lane, claim);
+        await tell(bounce?.id ?? '');
+        expect(await spool.get(id)).not.toHaveProperty('untold');
+        expect((await spool.history(id)).at(-1)).toMatchObject({ what: 'told' });
+      });
+    });
+
+    describe('receipts', () => {
+      const source = 'fax@contoso.com/inbox';
+      const receipt = { source, key: 'k1' };
+      const once = async (
+        body: Uint8Array | string = 'taken',
+        of = receipt,
+      ): Promise<readonly QueueItem[] | undefined> => {
+        const draft = spool.begin();
+        await draft.write(Buffer.from(body));
+        return draft.commitOnce([entry()], of);
+      };
+      const known = async (...keys: string[]): Promise<string[]> => [...(await spool.received(source, keys))];
+
+      it('are written with the message, which exists once', async () => {
+        expect(await known('k1')).toEqual([]);
+        const [item] = (await once()) ?? [];
+        expect(await spool.get(item?.id ?? '')).toEqual(item);
+        expect(await known('k1', 'k2')).toEqual(['k1']);
+        expect(await once(randomBytes(600_000))).toBeUndefined();
+        expect(await once('another', { source, key: 'k2' })).toHaveLength(1);
+        expect(await once('another', { source: 'fax@contoso.com/archive', key: 'k1' })).toHaveLength(1);
+        expect((await spool.stats()).bytes).toBe('taken'.length + 2 * 'another'.length);
+      });
+
+      it('let one of many at the same time through', async () => {
+        const drafts = Array.from({ length: 40 }, () => spool.begin());
+        for (const [n, draft] of drafts.entries()) await draft.write(Buffer.alloc(n % 2 === 0 ? 10 : 300_000));
+        const made = await Promise.all(
+          drafts.map((draft, n) => draft.commitOnce([entry()], { source, key: `k${n % 4}` })),
+        );
+        const won = made.flatMap((items) => items ?? []);
+        expect(won).toHaveLength(4);
+        expect(made.flatMap((items, n) => (items === undefined ? [] : [n % 4])).toSorted()).toEqual([0, 1, 2, 3]);
+        expect((await spool.list({})).map(({ id }) => id).toSorted()).toEqual(won.map(({ id }) => id).toSorted());
+        expect((await spool.stats()).bytes).toBe(won.reduce((sum, { size }) => sum + size, 0));
+      });
+
+      it('outlive a crash with what was taken', async () => {
+        const [item] = (await once()) ?? [];
+        await under.crash();
+        spool = await under.reopen();
+        expect(await known('k1')).toEqual(['k1']);
+        expect(await once()).toBeUndefined();
+        expect((await spool.list({})).map(({ id }) => id)).toEqual([item?.id]);
+      });
+
+      it('are not there after a crash in the middle of a draft, nor after a commit that failed', async () => {
+        const draft = spool.begin();
+        await draft.write(randomBytes(600_000));
+        await under.crash();
+        spool = await under.reopen();
+        expect(await known('k1')).toEqual([]);
+        // No engine can write this one.
+        const broken = { ...entry(), envelope: { reversePath: '', recipients: [{ address: 1n }] } } as never;
+        await expect(spool.begin().commitOnce([broken], receipt)).rejects.toThrow(SpoolError);
+        expect(await known('k1')).toEqual([]);
+        expect(await once()).toHaveLength(1);
+      });
+
+      it('can be given without a message', async () => {
+        await spool.acknowledge(receipt);
+        await spool.acknowledge(receipt);
+        await under.crash();
+        spool = await under.reopen();
+        expect(await known('k1')).toEqual(['k1']);
+        expect(await once()).toBeUndefined();
+        expect(await spool.list({})).toEqual([]);
+      });
+
+      it('are found among many, and only those of their source', async () => {
+        const keys = Array.from({ length: 1_203 }, (_, n) => `key ${n}`);
+        await Promise.all(keys.slice(0, 1_100).map((key) => spool.acknowledge({ source, key })));
+        await spool.acknowledge({ source: 'other', key: 'key 1200' });
+        expect((await known(...keys)).toSorted()).toEqual(keys.slice(0, 1_100).toSorted());
+        expect(await known()).toEqual([]);
+      });
+
+      it('end some time after they were settled, others never', async () => {
+        for (const key of ['open', 'early', 'late', 'again', 'seen']) await spool.acknowledge({ source, key });
+        for (const key of ['early', 'again', 'seen']) await spool.settle({ source, key });
+        await spool.settle({ source, key: 'nowhere' });
+        under.setTime(T0 + 1_000);
+        for (const key of ['late', 'again']) await spool.settle({ source, key });
+        await spool.acknowledge({ source, key: 'seen' });
+        await under.crash();
+        spool = await under.reopen();
+        expect(await spool.purge(T0 + 500)).toBe(0);
+        const keys = ['open', 'early', 'late', 'again', 'seen', 'nowhere'];
+        expect((await known(...keys)).toSorted()).toEqual(['again', 'late', 'open', 'seen']);
+        await spool.purge(T0 + 1_000_000_000);
+        expect((await known(...keys)).toSorted()).toEqual(['open', 'seen']);
+      });
+
+      it('are purged however many there are', async () => {
+        const keys = Array.from({ length: 2_500 }, (_, n) => `key ${n}`);
+        await Promise.all(keys.map((key) => spool.acknowledge({ source, key })));
+        await Promise.all(keys.map((key) => spool.settle({ source, key })));
+        await spool.purge(T0 + 1);
+        expect(await known(...keys)).toEqual([]);
+      });
+    });
+
+    describe('a cursor', () => {
+      it('is kept by source, however long, and outlives a crash', async () => {
+        expect(await spool.cursor('a')).toBeUndefined();
+        await spool.keepCursor('a', 'first');
+        await spool.keepCursor('b', 'x'.repeat(300_000));
+        await spool.keepCursor('a', 'second');
+        await under.crash();
+        spool = await under.reopen();
+        expect(await spool.cursor('a')).toBe('second');
+        expect(await spool.cursor('b')).toHaveLength(300_000);
+      });
+
+      it('can be forgotten', async () => {
+        await spool.keepCursor('a', '');
+        expect(await spool.cursor('a')).toBe('');
+        await spool.keepCursor('a', undefined);
+        await spool.keepCursor('b', undefined);
+        expect(await spool.cursor('a')).toBeUndefined();
+      });
+    });
+
+    describe('taking by id', () => {
+      it('takes what is queued, due or not, once', async () => {
+        const item = await first();
+        await spool.claim(lane, claim);
+        await spool.defer(item.id, { due: T0 + 9_000, doubtful: false, status: delayed });
+        const taken = { ...item, state: 'sending', attempts: 2, due: T0 + 9_000, lastStatus: delayed };
+        const both = await Promise.all([spool.take(item.id, T0 + 60_000), spool.take(item.id, T0 + 60_000)]);
+        expect(both).toEqual([taken, undefined]);
+        expect((await spool.history(item.id)).at(-1)).toMatchObject({ what: 'attempted' });
+        expect(await spool.renew(item.id, T0 + 90_000)).toBe(true);
+        await spool.release(item.id);
+        expect(await spool.get(item.id)).toMatchObject({ state: 'queued', attempts: 1, due: T0 + 9_000 });
+      });
+
+      it('takes nothing that is not there, is parked or has ended', async () => {
+        const item = await first();
+        await spool.hold(item.id);
+        expect(await spool.take(item.id, T0)).toBeUndefined();
+        await spool.drop(item.id, 'test');
+        expect(await spool.take(item.id, T0)).toBeUndefined();
+        expect(await spool.take('nowhere', T0)).toBeUndefined();
+      });
+
+      it('leaves a doubt after a crash, as any attempt', async () => {
+        const item = await first();
+        await spool.take(item.id, T0 + 60_000);
+        await under.crash();
+        spool = await under.reopen();
+        expect(await spool.get(item.id)).toMatchObject({ state: 'queued', doubtful: true, attempts: 1 });
+        expect(await spool.take(item.id, T0 + 60_000)).toMatchObject({ doubtful: true, attempts: 2 });
+      });
+    });
+
     describe("an operator's orders", () => {
       const state = async (id: string): Promise<string | undefined> => (await spool.get(id))?.state;
       const last = async (id: string): Promise<unknown> => (await spool.history(id)).at(-1);

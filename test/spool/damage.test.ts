@@ -50,7 +50,7 @@ function loseThePageOf(words: string): void {
   const file = openSync(path, 'r+');
   writeSync(file, Buffer.alloc(PAGE, 0xff), 0, PAGE, Math.floor(at / PAGE) * PAGE);
   closeSync(file);
-  byHand(`INSERT INTO tally VALUES ('touched', 0)`);
+  byHand(`INSERT INTO tally VALUES ('touched', 0) ON CONFLICT DO UPDATE SET count = count + 1`);
 }
 
 describe('an item that is damaged', () => {
@@ -100,6 +100,14 @@ describe('an item that is damaged', () => {
       { id, damaged: 'its envelope cannot be read', envelope: { reversePath: '', recipients: [] } },
     ]);
     expect(await spool.list({ sender: 'x' })).toEqual([]);
+  });
+
+  it('is set aside too when it is asked for by its id', async () => {
+    const id = await add();
+    byHand(`DELETE FROM chunk WHERE message = '${id}'`);
+    expect(await spool.take(id, 0)).toBeUndefined();
+    expect(await spool.get(id)).toMatchObject({ state: 'parked', lastStatus: { cause: 'damaged' } });
+    expect(told('item.parked')).toMatchObject([{ id, why: 'damaged' }]);
   });
 
   it('is looked for first if it may have gone through, for which its body is not needed', async () => {
@@ -239,6 +247,26 @@ describe('a page that is lost', () => {
     expect((await get(spool, ids[2] ?? '')).equals(body(2))).toBe(true);
     const { damaged } = await spool.check();
     expect(damaged).toMatchObject([{ id: ids[1] }]);
+  });
+
+  it('with receipts or a cursor: nothing is taken twice for want of them, what waits goes on', async () => {
+    const id = await add();
+    const source = 'fax@contoso.com/inbox';
+    for (let n = 0; n < 20; n++) await spool.acknowledge({ source, key: `search-key-${n}` });
+    await spool.keepCursor(source, 'sync-state');
+    loseThePageOf('search-key-7');
+    loseThePageOf('sync-state');
+    const damaged = { name: 'SpoolError', trouble: 'damaged' };
+    await expect(spool.received(source, ['search-key-7'])).rejects.toMatchObject(damaged);
+    const draft = spool.begin();
+    await draft.write(Buffer.from('taken'));
+    await expect(draft.commitOnce([entry()], { source, key: 'search-key-7' })).rejects.toMatchObject(damaged);
+    await expect(spool.cursor(source)).rejects.toMatchObject(damaged);
+    expect(told('spool.trouble')).toMatchObject([{ trouble: 'damaged' }]);
+    expect(spool.room().ok).toBe(false);
+    expect(await claim()).toEqual([id]);
+    await spool.finish(id, relayed);
+    expect((await spool.stats()).items).toMatchObject({ queued: 0, sending: 0, relayed: 1 });
   });
 
   it('is no longer trouble when it is mended and checked', async () => {

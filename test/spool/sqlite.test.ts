@@ -268,6 +268,7 @@ describe('opening', () => {
       const all = [
         database.prepare('PRAGMA user_version').get(),
         database.prepare('SELECT name FROM pragma_table_info(?)').all('item'),
+        database.prepare(`SELECT sql FROM sqlite_schema WHERE name IN ('receipt', 'cursor') ORDER BY name`).all(),
         database.prepare(`SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name`).all(),
       ];
       database.close();
@@ -289,6 +290,21 @@ describe('opening', () => {
     expect(await spool.park('2', failed)).toBeUndefined();
     expect((await spool.stats()).items).toMatchObject({ parked: 1, bounced: 1, dropped: 0 });
     expect(events.filter(({ event }) => event === 'item.parked')).toEqual([]);
+  });
+
+  it('is brought up from version 4: what waits is there, and nothing was taken from anywhere', async () => {
+    older(`${MIGRATIONS[2]} ${MIGRATIONS[3]} PRAGMA user_version = 4;
+      ${row('1', 'queued', T0).replace(`'{}', NULL)`, `'{}', NULL, 0, NULL, NULL)`)}`);
+    const spool = await open();
+    expect((await get(spool, '1')).toString()).toBe('A');
+    const receipt = { source: 'fax@contoso.com/inbox', key: 'k' };
+    expect([...(await spool.received(receipt.source, ['k']))]).toEqual([]);
+    expect(await spool.begin().commitOnce([entry()], receipt)).toHaveLength(1);
+    await spool.keepCursor(receipt.source, 'state');
+    await spool.close();
+    const again = await open();
+    expect([...(await again.received(receipt.source, ['k']))]).toEqual(['k']);
+    expect(await again.cursor(receipt.source)).toBe('state');
   });
 
   it('counts what a crash left', async () => {
@@ -513,6 +529,14 @@ describe('plans', () => {
     expect(
       plan(`SELECT min(due) FROM item INDEXED BY item_due WHERE state = 'queued' AND lane = 'x' AND first = 0`),
     ).toMatch(/SEARCH item USING COVERING INDEX item_due/);
+    expect(plan(`SELECT key FROM receipt WHERE source = 'x' AND key IN (SELECT value FROM json_each('[]'))`)).toMatch(
+      /^SEARCH receipt USING PRIMARY KEY \(source=\? AND key=\?\)/,
+    );
+    expect(
+      plan(
+        `DELETE FROM receipt WHERE (source, key) IN (SELECT source, key FROM receipt INDEXED BY receipt_settled WHERE settled IS NOT NULL AND settled < 1 LIMIT 3)`,
+      ),
+    ).toMatch(/^SEARCH receipt USING PRIMARY KEY[^]*SEARCH receipt USING COVERING INDEX receipt_settled/);
     database.close();
   });
 });
