@@ -40,4 +40,6 @@ export interface Origin {
   readonly user?: string;
   /** Negotiated protocol and cipher, for example `TLSv1.3 TLS_AES_256_GCM_SHA384`. */
   readonly tls?: string;
+  /** When the mailbox it was picked up from had received it, epoch milliseconds; only of `pickup`. */
+  readonly receivedAt?: number;
 }

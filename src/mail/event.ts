@@ -31,6 +31,14 @@ export type Refusal =
   | 'aborted' // the client went away in the middle of a message
   | 'stopping'; // we are going down
 
+/** Why a rule refused a picked-up mail; a label of the metric. */
+export type PickupRefusal =
+  | 'sender' // may not be picked up from
+  | 'outside' // a sender of another organisation
+  | 'attachment' // has none, or one that is not allowed
+  | 'recipient' // no recipient could be made of it
+  | 'size'; // too large
+
 interface Attempt extends LaneKey {
   readonly id: SpoolId;
   readonly messageId: string;
@@ -147,7 +155,13 @@ export type Event =
       readonly seconds: number;
     }
   | ({ readonly event: 'delivery.started' } & Omit<Attempt, 'seconds'>)
-  | ({ readonly event: 'delivery.relayed'; readonly status: Relayed; readonly age: number } & Attempt)
+  | ({
+      readonly event: 'delivery.relayed';
+      readonly status: Relayed;
+      readonly age: number;
+      /** When the mailbox it was picked up from had received it, epoch milliseconds. */
+      readonly receivedAt?: number;
+    } & Attempt)
   | ({ readonly event: 'delivery.delayed'; readonly status: Delayed; readonly due: number } & Attempt)
   | ({ readonly event: 'delivery.failed'; readonly status: Failed } & Attempt)
   | ({ readonly event: 'delivery.unknown'; readonly status: Unknown; readonly due: number } & Attempt)
@@ -252,6 +266,94 @@ export type Event =
       readonly until: number;
       readonly throttled: boolean;
     } & LaneKey)
+  /** A mailbox's folder is open to be picked up from. listens: the server tells of new mail. */
+  | {
+      readonly event: 'pickup.opened';
+      readonly pickup: string;
+      readonly mailbox: string;
+      readonly folder: string;
+      readonly transport: 'ews' | 'graph';
+      readonly listens: boolean;
+    }
+  /** A look for new mail that went through. found: items that are new. */
+  | {
+      readonly event: 'pickup.polled';
+      readonly pickup: string;
+      readonly why: 'start' | 'interval' | 'news' | 'retry';
+      readonly found: number;
+      readonly seconds: number;
+    }
+  /** All of the folder is listed anew: the server did not know the cursor any more. What was handed over is known and stays so. */
+  | { readonly event: 'pickup.resynced'; readonly pickup: string; readonly mailbox: string; readonly folder: string }
+  /** By rule: its sender may not, or what it has is not allowed. told: a notice to the sender was made durable. */
+  | {
+      readonly event: 'pickup.refused';
+      readonly pickup: string;
+      readonly messageId: string;
+      readonly from: string;
+      readonly cause: PickupRefusal;
+      readonly reason: string;
+      readonly told: boolean;
+    }
+  /** By rule: left as it is and not handed over. */
+  | {
+      readonly event: 'pickup.skipped';
+      readonly pickup: string;
+      readonly messageId: string;
+      readonly from: string;
+      readonly cause: string;
+    }
+  /** Put aside in the mailbox for a person to look at. left: it could not even be moved and stays where it is, untouched from now on. */
+  | {
+      readonly event: 'pickup.quarantined';
+      readonly pickup: string;
+      readonly messageId: string;
+      readonly from: string;
+      readonly cause: string;
+      readonly reason: string;
+      readonly left: boolean;
+    }
+  /** It was handed over before (its receipt is there): only its filing was made up for. */
+  | { readonly event: 'pickup.repeated'; readonly pickup: string; readonly messageId: string }
+  /** Moved, deleted or marked as read in its mailbox. gone: somebody else had moved it by then. */
+  | {
+      readonly event: 'pickup.filed';
+      readonly pickup: string;
+      readonly messageId: string;
+      readonly filing: 'move' | 'delete' | 'read';
+      readonly gone: boolean;
+    }
+  /** One item could not be fetched or filed; tried again. */
+  | {
+      readonly event: 'pickup.delayed';
+      readonly pickup: string;
+      readonly messageId: string;
+      readonly cause: string;
+      readonly reason: string;
+      readonly tries: number;
+      readonly due: number;
+    }
+  /** The mailbox cannot be picked up from; told when it begins and when its cause changes. */
+  | {
+      readonly event: 'pickup.failed';
+      readonly pickup: string;
+      readonly mailbox: string;
+      readonly cause: string;
+      readonly reason: string;
+      readonly misconfigured: boolean;
+      readonly until: number;
+    }
+  | { readonly event: 'pickup.recovered'; readonly pickup: string; readonly mailbox: string; readonly seconds: number }
+  /** The server's notifications ended otherwise than in due course; they are asked for again, and the interval goes on. */
+  | { readonly event: 'pickup.deaf'; readonly pickup: string; readonly cause: string; readonly reason: string }
+  /** Another gateway picks up from this folder: this one waits until that one is silent. */
+  | {
+      readonly event: 'pickup.waiting';
+      readonly pickup: string;
+      readonly mailbox: string;
+      readonly folder: string;
+      readonly other: string;
+    }
   | {
       readonly event: 'token.acquired';
       readonly account: string;
@@ -319,4 +421,5 @@ export type Event =
   | { readonly event: 'bug'; readonly where: string; readonly error: Error; readonly id?: SpoolId };
 
 export type EventName = Event['event'];
+export type PickupEvent = Extract<Event, { readonly event: `pickup.${string}` }>;
 export type Report = (event: Event) => void;

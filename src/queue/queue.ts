@@ -562,7 +562,15 @@ class DeliveryQueue implements Queue {
         lane.pace.succeeded();
         this.#answered(lane, hold, startedAt);
         if (isFinished || (await this.#write(() => spool.finish(item.id, status)))) {
-          report({ event: 'delivery.relayed', ...facts, status, age: (now - item.arrivedAt) / 1000 });
+          const { receivedAt } = item.origin;
+          const age = (now - item.arrivedAt) / 1000;
+          report({
+            event: 'delivery.relayed',
+            ...facts,
+            status,
+            age,
+            ...(receivedAt === undefined ? {} : { receivedAt }),
+          });
         }
         return;
       case 'delayed': {

@@ -26,8 +26,8 @@ export function bytes(size: number): string {
   return size < 1_000_000 ? `${Math.round(size / 1_000)} kB` : `${Math.round(size / 100_000) / 10} MB`;
 }
 
-export function count(amount: number, what: string): string {
-  return `${amount} ${what}${amount === 1 ? '' : 's'}`;
+export function count(amount: number, what: string, plural = `${what}s`): string {
+  return `${amount} ${amount === 1 ? what : plural}`;
 }
 
 export function place({ address, port }: { readonly address: string; readonly port: number }): string {

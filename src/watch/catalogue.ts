@@ -22,6 +22,7 @@ const histogram = (name: string, help: string, buckets: readonly number[], ...la
 const ACCEPT = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
 const ATTEMPT = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300];
 const AGE = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400, 172_800];
+const LAG = [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600];
 
 export const CATALOGUE = {
   // in
@@ -84,7 +85,11 @@ export const CATALOGUE = {
     'route',
     'outcome',
   ),
-  delivered: counter('delivered_messages_total', 'Items delivered.', 'route'),
+  delivered: counter(
+    'delivered_messages_total',
+    'Items delivered; of a pickup: handed over, the route having its name.',
+    'route',
+  ),
   deliveredBytes: counter('delivered_bytes_total', 'Octets of the items delivered, as spooled.', 'route'),
   age: histogram('delivery_age_seconds', 'From arrival to delivery.', AGE, 'route'),
   inFlight: gauge('deliveries_in_flight', 'Delivery attempts under way.', 'route'),
@@ -152,6 +157,55 @@ export const CATALOGUE = {
     'route',
     'reach',
     'why',
+  ),
+  // pickup
+  pickupFetched: counter('pickup_fetched_total', 'Messages picked up from a mailbox: durable in the spool.', 'pickup'),
+  pickupFetchedBytes: counter('pickup_fetched_bytes_total', 'Octets of the messages picked up.', 'pickup'),
+  pickupRefused: counter('pickup_refused_total', 'Messages in the mailbox refused by a rule.', 'pickup', 'cause'),
+  pickupSkipped: counter(
+    'pickup_skipped_total',
+    'Messages in the mailbox left as they are by a rule, and not handed over.',
+    'pickup',
+  ),
+  pickupQuarantined: counter(
+    'pickup_quarantined_total',
+    'Messages put aside in the mailbox for a person to look at.',
+    'pickup',
+  ),
+  pickupPolls: counter(
+    'pickup_polls_total',
+    'Looks for new messages that went through, by why: start, interval, news (the server told of some), retry.',
+    'pickup',
+    'why',
+  ),
+  pickupResyncs: counter(
+    'pickup_resyncs_total',
+    'Times that all of the folder was listed anew because the server did not know the cursor any more.',
+    'pickup',
+  ),
+  pickupReconnects: counter(
+    'pickup_reconnects_total',
+    "Times that the server's notifications ended otherwise than in due course and were asked for again.",
+    'pickup',
+  ),
+  pickupFailures: counter(
+    'pickup_failures_total',
+    'Times that a mailbox could not be picked up from, told when it begins and when its cause changes.',
+    'pickup',
+    'cause',
+  ),
+  pickupUp: gauge('pickup_up', '1 while the mailbox can be picked up from.', 'pickup'),
+  pickupWaiting: gauge('pickup_waiting', '1 while another gateway picks up from the folder.', 'pickup'),
+  pickupLastPoll: gauge(
+    'pickup_last_poll_timestamp_seconds',
+    'When the last look for new messages went through, in Unix time; absent: none has yet.',
+    'pickup',
+  ),
+  pickupLag: histogram(
+    'pickup_lag_seconds',
+    'From when the mailbox had received a message to when it was handed over.',
+    LAG,
+    'pickup',
   ),
   // token
   tokenRequests: counter(

@@ -7,25 +7,13 @@ import type { Event } from '../mail/event.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
 import { bytes, count, duration, instant, place, round, when } from './amounts.ts';
+import type { Fields, Line } from './line-form.ts';
+import { LONG, SHORT, line, list, optional } from './line-form.ts';
+import { pickupLine } from './line-pickup.ts';
 import type { Redactor } from './redact.ts';
 
-export const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
-export type Level = (typeof LEVELS)[number];
-
-export interface Line {
-  readonly level: Level;
-  readonly message: string;
-  /** In the order of the line; undefined: left out. */
-  readonly fields: Readonly<Record<string, Value | undefined>>;
-}
-
-type Value = string | number | boolean | readonly string[];
 type Delivery = Extract<Event, { readonly messageId: string; readonly attempt: number }>;
 
-/** How many entries of a list are shown; the count is always given. */
-const SHOWN = 20;
-const SHORT = 100;
-const LONG = 2_000;
 const FRAMES = 10;
 
 /** @param now epoch milliseconds, for sentences like "again in 5 min" */
@@ -163,7 +151,12 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       return line(
         'info',
         `Delivered in ${duration(event.seconds)} as ${address(event.mailbox)}, attempt ${event.attempt}, ${duration(event.age)} after arrival`,
-        { ...delivery(event, redact), ...outcome(event.status, event.messageId, redact), age: round(event.age) },
+        {
+          ...delivery(event, redact),
+          ...outcome(event.status, event.messageId, redact),
+          age: round(event.age),
+          receivedAt: optional(event.receivedAt, instant),
+        },
       );
     case 'delivery.delayed':
       return line(
@@ -354,6 +347,20 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
           throttled: event.throttled,
         },
       );
+    case 'pickup.opened':
+    case 'pickup.polled':
+    case 'pickup.resynced':
+    case 'pickup.refused':
+    case 'pickup.skipped':
+    case 'pickup.quarantined':
+    case 'pickup.repeated':
+    case 'pickup.filed':
+    case 'pickup.delayed':
+    case 'pickup.failed':
+    case 'pickup.recovered':
+    case 'pickup.deaf':
+    case 'pickup.waiting':
+      return pickupLine(event, redact, now);
     case 'token.acquired':
       return line('info', `New token for ${id(event.account)}, good until ${instant(event.expiresAt)}`, {
         account: id(event.account),
@@ -475,12 +482,18 @@ function accepted(event: Extract<Event, { event: 'message.accepted' }>, redact: 
   const { text, id, address } = redact;
   const { origin } = event;
   const from = `from ${address(event.reversePath)} for ${count(event.recipients.length, 'recipient')}`;
-  return line('info', `Accepted ${bytes(event.size)} ${from} by ${id(origin.name)} from ${id(origin.peer)}`, {
+  const isPickup = origin.source === 'pickup';
+  const how = isPickup
+    ? `Picked up ${bytes(event.size)} ${from} by ${id(origin.name)}`
+    : `Accepted ${bytes(event.size)} ${from} by ${id(origin.name)} from ${id(origin.peer)}`;
+  return line('info', how, {
     id: id(event.id),
     messageId: id(event.messageId),
     source: origin.source,
-    listener: id(origin.name),
-    peer: id(origin.peer),
+    listener: isPickup ? undefined : id(origin.name),
+    pickup: isPickup ? id(origin.name) : undefined,
+    receivedAt: optional(origin.receivedAt, instant),
+    peer: isPickup ? undefined : id(origin.peer),
     helo: optional(origin.helo, text),
     user: optional(origin.user, address),
     tls: optional(origin.tls, id),
@@ -510,12 +523,6 @@ const FOUND = {
   unknowable: 'there is no evidence either way',
   delayed: 'could not look, later again',
 } as const;
-
-type Fields = Readonly<Record<string, Value | undefined>>;
-
-function line(level: Level, message: string, fields: Fields): Line {
-  return { level, message, fields };
-}
 
 function delivery(event: Delivery, { id, address }: Redactor): Fields {
   return {
@@ -580,12 +587,4 @@ function frames({ stack = '' }: Error, { text }: Redactor): readonly string[] {
     .filter((frame) => /^\s+at /.test(frame))
     .slice(0, FRAMES)
     .map((frame) => text(frame.trim(), 300));
-}
-
-function list(values: readonly string[], shown: (value: string) => string): readonly string[] {
-  return values.slice(0, SHOWN).map((value) => shown(value));
-}
-
-function optional<T, V extends Value>(value: T | undefined, shown: (value: T) => V): V | undefined {
-  return value === undefined ? undefined : shown(value);
 }

@@ -7,7 +7,7 @@
  */
 import { pino } from 'pino';
 import type { Event, Report } from '../mail/event.ts';
-import type { Level } from './line.ts';
+import type { Level } from './line-form.ts';
 import { lineOf } from './line.ts';
 import type { AddressMode } from './redact.ts';
 import { createRedactor } from './redact.ts';

@@ -17,6 +17,7 @@ import { MISCONFIGURED, unreachable } from '../mail/status.ts';
 import type { MetricDefinition } from './catalogue.ts';
 import { CATALOGUE } from './catalogue.ts';
 import { OTHER, causeLabels } from './cause.ts';
+import { PickupSeries } from './metrics-pickup.ts';
 import type { StatsReader } from './stats.ts';
 import { statsReader } from './stats.ts';
 
@@ -24,9 +25,10 @@ export interface MetricsOptions {
   readonly version: string;
   /** Asked at each scrape; undefined: the spool is not open yet. */
   readonly stats: () => Promise<SpoolStats | undefined>;
-  /** Routes and token accounts whose series exist from the start; others come with their first event. */
+  /** Routes, token accounts and pickups whose series exist from the start; others come with their first event. */
   readonly routes?: readonly string[];
   readonly accounts?: readonly string[];
+  readonly pickups?: readonly string[];
   /** When the credential of an account ends, epoch milliseconds. */
   readonly credentials?: ReadonlyMap<string, number>;
   /** Milliseconds a scrape waits for `stats`, default 2000. */
@@ -86,6 +88,7 @@ class GatewayMetrics implements Metrics {
   readonly #listeners = new Set<string>();
   readonly #accounts = new Set<string>();
   readonly #meters: Meters;
+  readonly #pickups: PickupSeries;
   /** Items under way by route: an end that is never told is mended by the item's next attempt. */
   readonly #running = new Map<string, Set<string>>();
   /** Until when a route or lane is held, epoch milliseconds. Its keys never leave this file. */
@@ -100,6 +103,7 @@ class GatewayMetrics implements Metrics {
     this.#now = options.now ?? Date.now;
     this.#credentials = new Map(options.credentials);
     this.#meters = metersIn(this.#registry);
+    this.#pickups = new PickupSeries(this.#meters, this.#cause, this.#now);
     collectDefaultMetrics({ register: this.#registry });
     const m = this.#meters;
     this.#stats = statsReader(options.stats, options.statsTimeout ?? 2_000, () => m.statsErrors.inc());
@@ -112,6 +116,7 @@ class GatewayMetrics implements Metrics {
     this.#showAlarms();
     for (const route of options.routes ?? []) this.#introduceRoute(route);
     for (const account of options.accounts ?? []) this.#introduceAccount(account);
+    for (const pickup of options.pickups ?? []) this.#pickups.introduce(pickup);
   }
 
   async render(): Promise<{ contentType: string; body: string }> {
@@ -186,6 +191,7 @@ class GatewayMetrics implements Metrics {
         m.delivered.inc({ route: event.route });
         m.deliveredBytes.inc({ route: event.route }, amount(event.size));
         m.age.observe({ route: event.route }, amount(event.age));
+        if (event.receivedAt !== undefined) this.#pickups.handedOver(event.route, event.receivedAt);
         return;
       case 'delivery.delayed':
         if (event.status.code === MISCONFIGURED) {
@@ -250,6 +256,20 @@ class GatewayMetrics implements Metrics {
           event.mailbox,
           event.until,
         );
+      case 'pickup.opened':
+      case 'pickup.polled':
+      case 'pickup.resynced':
+      case 'pickup.refused':
+      case 'pickup.skipped':
+      case 'pickup.quarantined':
+      case 'pickup.repeated':
+      case 'pickup.filed':
+      case 'pickup.delayed':
+      case 'pickup.failed':
+      case 'pickup.recovered':
+      case 'pickup.deaf':
+      case 'pickup.waiting':
+        return this.#pickups.report(event);
       case 'token.acquired':
         this.#introduceAccount(event.account);
         m.tokenRequests.inc({ account: event.account, result: 'acquired' });
@@ -290,6 +310,7 @@ class GatewayMetrics implements Metrics {
   };
 
   #accepted(event: Extract<Event, { event: 'message.accepted' }>): void {
+    if (event.origin.source === 'pickup') return this.#pickups.fetched(event.origin.name, amount(event.size));
     const m = this.#meters;
     const listener = event.origin.name;
     m.accepted.inc({ listener });

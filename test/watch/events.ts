@@ -49,6 +49,9 @@ const unknown = {
   reason: 'Look for Message-ID <scan.7@scanner.contoso.com> in the mailbox of alice@fabrikam.com',
 } as const;
 
+const folder = { pickup: 'fax', mailbox: 'notifications@contoso.com', folder: 'inbox' } as const;
+const mail = { pickup: 'fax', messageId: '<scan.7@scanner.contoso.com>', from: 'alice@fabrikam.com' } as const;
+
 const bug = new TypeError('cannot read x');
 bug.stack =
   'TypeError: cannot read x\n    at send (file:///app/dist/exchange/send.js:10:5)\n    at run (file:///app/a.js:1:1)';
@@ -168,6 +171,18 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       repairs: [],
       seconds: 0.004,
     },
+    {
+      event: 'message.accepted',
+      id: '01k9za-e5f6',
+      origin: { source: 'pickup', name: 'fax', peer: '', receivedAt: NOW - 1_500 },
+      messageId: '<9@contoso.com>',
+      reversePath: 'alice@contoso.com',
+      recipients: ['+493012345@fax.local'],
+      size: 81_200,
+      items: ['01k9za-e5f6'],
+      repairs: [],
+      seconds: 0.2,
+    },
   ],
   'delivery.started': [{ event: 'delivery.started', ...attempt }],
   'delivery.relayed': [
@@ -183,6 +198,18 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
         text: 'Accepted by Exchange',
         ids: { clientRequestId: '6f9d', requestId: 'a0c1' },
       },
+    },
+    {
+      event: 'delivery.relayed',
+      ...attempt,
+      route: 'fax',
+      mailbox: 'fax@contoso.com',
+      transport: 'smtp',
+      size: 81_200,
+      seconds: 0.1,
+      age: 0.3,
+      receivedAt: NOW - 1_800,
+      status: { outcome: 'relayed', code: '2.0.0', cause: 'SMTP 250', text: 'Accepted by fax.local' },
     },
   ],
   'delivery.delayed': [
@@ -370,6 +397,84 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       throttled: false,
     },
   ],
+  'pickup.opened': [
+    { event: 'pickup.opened', ...folder, transport: 'ews', listens: true },
+    { event: 'pickup.opened', ...folder, transport: 'graph', listens: false },
+  ],
+  'pickup.polled': [
+    { event: 'pickup.polled', pickup: 'fax', why: 'news', found: 1, seconds: 0.08 },
+    { event: 'pickup.polled', pickup: 'fax', why: 'interval', found: 0, seconds: 0.05 },
+  ],
+  'pickup.resynced': [{ event: 'pickup.resynced', ...folder }],
+  'pickup.refused': [
+    {
+      event: 'pickup.refused',
+      ...mail,
+      cause: 'sender',
+      reason: 'alice@fabrikam.com is in no rule of allow',
+      told: true,
+    },
+    { event: 'pickup.refused', ...mail, cause: 'size', reason: 'it has 40 MB, maxSize allows 20 MB', told: false },
+  ],
+  'pickup.skipped': [{ event: 'pickup.skipped', ...mail, cause: 'meeting request' }],
+  'pickup.quarantined': [
+    {
+      event: 'pickup.quarantined',
+      ...mail,
+      cause: 'ErrorMimeContentConversionFailed',
+      reason: 'Exchange could not give out <scan.7@scanner.contoso.com> of alice@fabrikam.com in 8 tries',
+      left: false,
+    },
+    {
+      event: 'pickup.quarantined',
+      ...mail,
+      from: '',
+      cause: 'unreadable header',
+      reason: 'its header cannot be read',
+      left: true,
+    },
+  ],
+  'pickup.repeated': [{ event: 'pickup.repeated', pickup: 'fax', messageId: mail.messageId }],
+  'pickup.filed': [
+    { event: 'pickup.filed', pickup: 'fax', messageId: mail.messageId, filing: 'move', gone: false },
+    { event: 'pickup.filed', pickup: 'fax', messageId: mail.messageId, filing: 'delete', gone: true },
+  ],
+  'pickup.delayed': [
+    {
+      event: 'pickup.delayed',
+      pickup: 'fax',
+      messageId: mail.messageId,
+      cause: 'ErrorServerBusy',
+      reason: 'The server is busy; <scan.7@scanner.contoso.com> of alice@fabrikam.com waits',
+      tries: 1,
+      due: NOW + 30_000,
+    },
+  ],
+  'pickup.failed': [
+    {
+      event: 'pickup.failed',
+      pickup: 'fax',
+      mailbox: folder.mailbox,
+      cause: 'ECONNREFUSED',
+      reason: 'mail.contoso.com:443 refused the connection',
+      misconfigured: false,
+      until: NOW + 30_000,
+    },
+    {
+      event: 'pickup.failed',
+      pickup: 'fax',
+      mailbox: folder.mailbox,
+      cause: 'ErrorAccessDenied',
+      reason: 'Give the application access to notifications@contoso.com',
+      misconfigured: true,
+      until: NOW + 300_000,
+    },
+  ],
+  'pickup.recovered': [{ event: 'pickup.recovered', pickup: 'fax', mailbox: folder.mailbox, seconds: 640.5 }],
+  'pickup.deaf': [
+    { event: 'pickup.deaf', pickup: 'fax', cause: 'ECONNRESET', reason: 'the connection was reset by the server' },
+  ],
+  'pickup.waiting': [{ event: 'pickup.waiting', ...folder, other: 'gateway2.contoso.com' }],
   'token.acquired': [
     {
       event: 'token.acquired',

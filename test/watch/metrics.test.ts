@@ -23,8 +23,9 @@ function metrics(options: Partial<MetricsOptions> = {}): Metrics {
   return createMetrics({
     version: '0.1.0',
     stats: async () => STATS,
-    routes: ['exchange'],
+    routes: ['exchange', 'fax'],
     accounts: ['exchange'],
+    pickups: ['fax'],
     now: () => NOW,
     ...options,
   });
@@ -77,6 +78,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
       'messages_accepted_total{listener="lan"} +1',
       'recipients_accepted_total{listener="lan"} +1',
     ],
+    ['pickup_fetched_bytes_total{pickup="fax"} +81200', 'pickup_fetched_total{pickup="fax"} +1'],
   ],
   'delivery.started': [['deliveries_in_flight{route="exchange"} +1']],
   'delivery.relayed': [
@@ -88,6 +90,17 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
       'delivery_attempt_seconds_count{outcome="relayed",route="exchange"} +1',
       'delivery_attempt_seconds_sum{outcome="relayed",route="exchange"} +0.42',
       'delivery_attempts_total{cause="NoError",outcome="relayed",route="exchange"} = 1',
+    ],
+    [
+      'delivered_bytes_total{route="fax"} +81200',
+      'delivered_messages_total{route="fax"} +1',
+      'delivery_age_seconds_count{route="fax"} +1',
+      'delivery_age_seconds_sum{route="fax"} +0.3',
+      'delivery_attempt_seconds_count{outcome="relayed",route="fax"} +1',
+      'delivery_attempt_seconds_sum{outcome="relayed",route="fax"} +0.1',
+      'delivery_attempts_total{cause="SMTP 250",outcome="relayed",route="fax"} = 1',
+      'pickup_lag_seconds_count{pickup="fax"} +1',
+      'pickup_lag_seconds_sum{pickup="fax"} +1.8',
     ],
   ],
   'delivery.delayed': [
@@ -177,6 +190,29 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
       'holds_total{reach="mailbox",route="exchange",why="trouble"} +1',
     ],
   ],
+  'pickup.opened': [['pickup_up{pickup="fax"} +1'], ['pickup_up{pickup="fax"} +1']],
+  'pickup.polled': ['news', 'interval'].map((why) => [
+    `pickup_last_poll_timestamp_seconds{pickup="fax"} = ${NOW / 1000}`,
+    `pickup_polls_total{pickup="fax",why="${why}"} +1`,
+    'pickup_up{pickup="fax"} +1',
+  ]),
+  'pickup.resynced': [['pickup_resyncs_total{pickup="fax"} +1']],
+  'pickup.refused': [
+    ['pickup_refused_total{cause="sender",pickup="fax"} +1'],
+    ['pickup_refused_total{cause="size",pickup="fax"} +1'],
+  ],
+  'pickup.skipped': [['pickup_skipped_total{pickup="fax"} +1']],
+  'pickup.quarantined': [['pickup_quarantined_total{pickup="fax"} +1'], ['pickup_quarantined_total{pickup="fax"} +1']],
+  'pickup.repeated': [[]],
+  'pickup.filed': [[], []],
+  'pickup.delayed': [[]],
+  'pickup.failed': [
+    ['pickup_failures_total{cause="ECONNREFUSED",pickup="fax"} = 1'],
+    ['pickup_failures_total{cause="ErrorAccessDenied",pickup="fax"} = 1'],
+  ],
+  'pickup.recovered': [['pickup_up{pickup="fax"} +1']],
+  'pickup.deaf': [['pickup_reconnects_total{pickup="fax"} +1']],
+  'pickup.waiting': [['pickup_waiting{pickup="fax"} +1']],
   'token.acquired': [
     [
       'token_expiry_timestamp_seconds{account="exchange"} = 1795492799',
@@ -300,6 +336,44 @@ describe('over a sequence', () => {
     expect([await gauge('route_held'), await gauge('route_misconfigured')]).toEqual([0, 0]);
   });
 
+  it('a pickup is up from its first look on until it fails, and waits as long as another gateway has its folder', async () => {
+    const watched = metrics();
+    const gauges = async (): Promise<(number | undefined)[]> => {
+      const all = series(await text(watched));
+      return ['up', 'waiting'].map((name) => all.get(`smtp2exchange_pickup_${name}{pickup="fax"}`));
+    };
+    expect(await gauges()).toEqual([0, 0]);
+    const told: number[][] = [];
+    for (const name of ['waiting', 'opened', 'failed', 'recovered', 'waiting', 'failed', 'polled'] as const) {
+      watched.report(first(`pickup.${name}`));
+      told.push((await gauges()).map(Number));
+    }
+    expect(told).toEqual([
+      [0, 1],
+      [1, 0],
+      [0, 0],
+      [1, 0],
+      [0, 1],
+      [0, 0],
+      [1, 0],
+    ]);
+  });
+
+  it('the lag is that of pickups only, never below 0', async () => {
+    const watched = metrics();
+    const lag = (): Promise<(readonly [string, number])[]> =>
+      text(watched).then((body) => [...series(body)].filter(([key]) => /pickup_lag_seconds_(?:count|sum)/.test(key)));
+    const [, relayed] = EVENTS['delivery.relayed'];
+    if (relayed === undefined) throw new Error('no sample');
+    watched.report({ ...relayed, receivedAt: NOW + 60_000 });
+    watched.report({ ...relayed, receivedAt: NOW - 3_000 });
+    watched.report({ ...relayed, route: 'exchange' });
+    expect(Object.fromEntries(await lag())).toEqual({
+      'smtp2exchange_pickup_lag_seconds_count{pickup="fax"}': 2,
+      'smtp2exchange_pickup_lag_seconds_sum{pickup="fax"}': 3,
+    });
+  });
+
   it.each(['spool.recovered', 'spool.open'] as const)('trouble with the spool is over with %s', async (name) => {
     const watched = metrics();
     const trouble = async (): Promise<number | undefined> =>
@@ -361,6 +435,7 @@ describe('over a sequence', () => {
     for (const value of [Number.NaN, -1, Number.POSITIVE_INFINITY]) {
       watched.report({ ...first('message.accepted'), seconds: value, size: value });
       watched.report({ ...first('delivery.relayed'), seconds: value, age: value, size: value });
+      watched.report({ ...first('delivery.relayed'), route: 'fax', receivedAt: value });
       watched.report({ ...first('lane.held'), until: value });
       watched.report({ ...first('log.dropped'), lines: value });
     }
@@ -446,6 +521,7 @@ describe('labels', () => {
       }
     }
     watched.report({ ...first('token.failed'), cause: 'alice@contoso.com' });
+    watched.report({ ...first('pickup.failed'), cause: 'alice@contoso.com' });
     const body = await text(watched);
     expect(body).not.toContain('@');
     expect(body).not.toContain('alice');
