@@ -16,7 +16,7 @@ import { operations } from './console/operations.ts';
 import { createConsole } from './console/server.ts';
 import type { Report } from './mail/event.ts';
 import type { Arrival, Inject, Source } from './mail/source.ts';
-import type { OperatedSpool, Spool } from './mail/spool.ts';
+import type { OperatedSpool, Receipt, Spool } from './mail/spool.ts';
 import { createBouncer } from './queue/bounce.ts';
 import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
@@ -269,7 +269,7 @@ function injectInto(spool: Spool, queue: Queue, report: Report): Inject {
         id: draft.id,
         write: (chunk) => draft.write(chunk),
         abort: () => draft.abort(),
-        async commit(arrival: Arrival) {
+        async commit(arrival: Arrival, receipt?: Receipt) {
           const {
             envelope,
             origin,
@@ -280,7 +280,7 @@ function injectInto(spool: Spool, queue: Queue, report: Report): Inject {
             isImportant = false,
             repairs,
           } = arrival;
-          const items = await draft.commit([
+          const entries = [
             {
               route,
               mailbox: mailbox.toLowerCase(),
@@ -291,7 +291,9 @@ function injectInto(spool: Spool, queue: Queue, report: Report): Inject {
               isImportant,
               repairs,
             },
-          ]);
+          ];
+          const items = receipt === undefined ? await draft.commit(entries) : await draft.commitOnce(entries, receipt);
+          if (items === undefined) return false;
           report({
             event: 'message.accepted',
             id: draft.id,
@@ -305,6 +307,7 @@ function injectInto(spool: Spool, queue: Queue, report: Report): Inject {
             seconds: (performance.now() - begun) / 1000,
           });
           for (const item of items) queue.arrived(item);
+          return true;
         },
       };
     },

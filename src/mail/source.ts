@@ -1,7 +1,7 @@
 /** The way in: something that brings mail, and the door through which it does. */
 import type { Envelope, Origin } from './envelope.ts';
 import type { SpoolId } from './item.ts';
-import type { Room } from './spool.ts';
+import type { Receipt, Room } from './spool.ts';
 
 /** A message whose header block has been read, checked and repaired. */
 export interface Arrival {
@@ -27,8 +27,12 @@ export interface Arrival {
 export interface Incoming {
   readonly id: SpoolId;
   write(chunk: Uint8Array): Promise<void>;
-  /** Durable when it resolves; only then may the source promise anything to anybody. Rejects with SpoolError. */
-  commit(arrival: Arrival): Promise<void>;
+  /**
+   * Durable when it resolves; only then may the source promise anything to anybody. Rejects with SpoolError.
+   * @param receipt written in the same transaction
+   * @returns false: there is such a receipt already, and nothing has come to exist
+   */
+  commit(arrival: Arrival, receipt?: Receipt): Promise<boolean>;
   abort(): Promise<void>;
 }
 

@@ -23,13 +23,14 @@ export class Draft implements Incoming {
     this.chunks.push(Buffer.from(chunk));
   }
 
-  async commit(arrival: Arrival): Promise<void> {
+  async commit(arrival: Arrival): Promise<boolean> {
     if (this.state !== 'open') throw new Error(`commit of a draft that is ${this.state}`);
     this.state = 'committing';
     await this.#inject.onCommit?.(this);
     this.state = 'committed';
     this.arrival = arrival;
     this.#inject.messages.push(this);
+    return true;
   }
 
   async abort(): Promise<void> {
