@@ -15,6 +15,8 @@ export const ALARM_REASONS = [
   'mailParked', // given up, and nobody could be told
   'spoolTrouble', // the store cannot be written or read
   'spoolFull', // new mail is turned away for want of room
+  'pickupFailed', // a mailbox cannot be picked up from
+  'mailQuarantined', // put aside in a mailbox, for a person to look at
 ] as const;
 
 export type AlarmReason = (typeof ALARM_REASONS)[number];

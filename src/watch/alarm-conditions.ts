@@ -2,13 +2,13 @@
  * What is wrong now, known from events, from a look at the spool's figures and from dates. No memory of what was told,
  * no clock of its own, no I/O; never fails. Each condition has an identity: the same trouble has the same one.
  *
- * An outage counts after OUTAGE_AFTER only, as most end by themselves; all else counts at once. A route that is held
- * because there is no token is not told beside the token.
+ * An outage counts after OUTAGE_AFTER only, as most end by themselves; all else counts at once. A route that is held, or
+ * a pickup that fails, because there is no token is not told beside the token.
  */
 import type { Event, EventName } from '../mail/event.ts';
 import type { Room, SpoolStats } from '../mail/spool.ts';
 import { MISCONFIGURED, NO_ROUTE } from '../mail/status.ts';
-import type { HeldRoute, LastParked, RefusedAccount, Words } from './alarm-words.ts';
+import type { FailedPickup, HeldRoute, LastParked, LastQuarantined, RefusedAccount, Words } from './alarm-words.ts';
 import * as words from './alarm-words.ts';
 
 /** `wall`: epoch milliseconds. `steady`: milliseconds of a clock that is never set. */
@@ -41,6 +41,8 @@ export interface ConditionOptions {
 const OUTAGE_AFTER = 300_000;
 /** A mailbox with waiting mail is tried far more often; one that was not tried for so long has none left. */
 const MAILBOX_FORGOTTEN = 3_600_000;
+/** Nobody tells the gateway what became of a mail that was put aside: so long after the latest it is no news any more. */
+const QUARANTINE_FORGOTTEN = 86_400_000;
 /** The words of an EWS that is closed (exchange/codes.ts). */
 const CLOSED = new Set(['HTTP 403', 'ErrorOrganizationAccessBlocked']);
 
@@ -56,6 +58,18 @@ interface Mailbox extends HeldRoute {
   readonly mailbox: string;
   readonly seen: number;
 }
+interface Pickup extends FailedPickup {
+  readonly begun: number;
+  readonly forToken: boolean;
+}
+
+interface Quarantine {
+  readonly count: number;
+  readonly since: number;
+  /** Steady: when the latest was put aside. */
+  readonly at: number;
+  readonly last: LastQuarantined;
+}
 type Handlers = { readonly [Name in EventName]?: (event: Extract<Event, { event: Name }>, at: Moment) => void };
 
 export class Conditions {
@@ -66,6 +80,9 @@ export class Conditions {
   readonly #accounts = new Map<string, RefusedAccount>();
   readonly #certificates = new Map<string, { readonly subject: string; readonly expiresAt: number }>();
   readonly #credentials: Map<string, CredentialEnd>;
+  readonly #pickups = new Map<string, Pickup>();
+  /** By pickup. */
+  readonly #quarantines = new Map<string, Quarantine>();
   #trouble: { readonly trouble: string; readonly detail: string; readonly since: number } | undefined;
   #full: { readonly reason: string; readonly since: number } | undefined;
   #parked: { readonly count: number; readonly since: number; readonly last?: LastParked } | undefined;
@@ -105,6 +122,7 @@ export class Conditions {
       ...[...this.#changed].map(([route, { cause, since }]) =>
         condition(words.changedOver(route, cause, since), since, route),
       ),
+      ...this.#ofPickups(at),
       ...this.#ofDates(at),
       ...this.#ofSpool(at),
     ];
@@ -135,6 +153,19 @@ export class Conditions {
         ? words.routeMissing
         : words.misconfigured;
     return [condition(say(route), route.since, route.route)];
+  }
+
+  #ofPickups({ steady }: Moment): readonly Condition[] {
+    return [
+      ...[...this.#pickups.values()]
+        .filter(({ misconfigured, forToken, begun }) => (misconfigured ? !forToken : steady - begun >= OUTAGE_AFTER))
+        .map((one) => condition(words.pickupFailed(one), one.since, one.pickup)),
+      ...[...this.#quarantines]
+        .filter(([, { at }]) => steady - at < QUARANTINE_FORGOTTEN)
+        .map(([pickup, { count, since, last }]) =>
+          condition(words.mailQuarantined(pickup, count, last), since, pickup),
+        ),
+    ];
   }
 
   #ofDates({ wall }: Moment): readonly Condition[] {
@@ -175,12 +206,16 @@ export class Conditions {
     return found;
   }
 
+  #isForToken(cause: string): boolean {
+    return [...this.#accounts.values()].some((account) => account.cause === cause);
+  }
+
   readonly #handlers: Handlers = {
     'route.held': ({ route, cause, reason, misconfigured }, at) => {
       const before = this.#routes.get(route);
       // A probe that met an outage does not mend what a person has to.
       if (before?.misconfigured === true && !before.forToken && !misconfigured) return;
-      const forToken = [...this.#accounts.values()].some((account) => account.cause === cause);
+      const forToken = this.#isForToken(cause);
       this.#routes.set(route, {
         route,
         cause,
@@ -234,6 +269,29 @@ export class Conditions {
       const { count, since } = this.#parked ?? { count: 0, since: at.wall };
       const last = { why, cause, ...(reason === undefined ? {} : { reason }) };
       this.#parked = { count: count + 1, since, last };
+    },
+    'pickup.failed': ({ pickup, mailbox, cause, reason, misconfigured }, at) => {
+      const before = this.#pickups.get(pickup);
+      this.#pickups.set(pickup, {
+        pickup,
+        mailbox,
+        cause,
+        reason,
+        misconfigured,
+        forToken: this.#isForToken(cause),
+        since: before?.since ?? at.wall,
+        begun: before?.begun ?? at.steady,
+      });
+    },
+    'pickup.recovered': ({ pickup }) => void this.#pickups.delete(pickup),
+    // Another gateway does its work.
+    'pickup.waiting': ({ pickup }) => void this.#pickups.delete(pickup),
+    'pickup.quarantined': ({ pickup, messageId, from, cause, reason, left }, at) => {
+      const before = this.#quarantines.get(pickup);
+      const lasts = before !== undefined && at.steady - before.at < QUARANTINE_FORGOTTEN;
+      const { count, since } = lasts ? before : { count: 0, since: at.wall };
+      const last = { messageId, from, cause, reason, left };
+      this.#quarantines.set(pickup, { count: count + 1, since, at: at.steady, last });
     },
     'spool.trouble': ({ trouble, detail }, at) =>
       void (this.#trouble = { trouble, detail, since: this.#trouble?.since ?? at.wall }),

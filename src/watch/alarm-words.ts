@@ -220,6 +220,56 @@ export function spoolFull(reason: string): Words {
   };
 }
 
+export interface FailedPickup {
+  readonly pickup: string;
+  readonly mailbox: string;
+  readonly cause: string;
+  readonly reason: string;
+  readonly misconfigured: boolean;
+  readonly since: number;
+}
+
+export function pickupFailed({ pickup, mailbox, cause, reason, misconfigured, since }: FailedPickup): Words {
+  return {
+    reason: 'pickupFailed',
+    severity: 'critical',
+    title: `Pickup ${pickup} cannot take mail from ${mailbox} (${cause})${misconfigured ? ': a person has to mend it' : ''}`,
+    text: [
+      `Since ${moment(since)} nothing of this mailbox reaches the legacy system. Its mail stays in the mailbox, none is lost or returned for this.`,
+      reason,
+      misconfigured
+        ? 'The gateway tries again by itself, and takes what waits once it works; a restart makes it try at once.'
+        : "Look at Microsoft's service health, your proxy, DNS and firewall. The gateway tries on, and takes what waits by itself.",
+    ],
+  };
+}
+
+export interface LastQuarantined {
+  readonly messageId: string;
+  readonly from: string;
+  readonly cause: string;
+  readonly reason: string;
+  /** Could not even be moved. */
+  readonly left: boolean;
+}
+
+export function mailQuarantined(pickup: string, quarantined: number, last: LastQuarantined): Words {
+  const { messageId, from, cause, reason, left } = last;
+  const sender = from === '' ? 'without a sender' : `from ${from}`;
+  return {
+    reason: 'mailQuarantined',
+    severity: 'warning',
+    title: `Pickup ${pickup} has put ${count(quarantined, 'message')} aside, for a person to look at`,
+    text: [
+      `The latest: ${messageId === '' ? 'one without a Message-ID' : messageId}, ${sender} (${cause}). ${reason}`,
+      left
+        ? 'It could not even be moved: it stays in the folder, and the gateway leaves it alone from now on. It was not handed over.'
+        : 'It is in the quarantine folder of the mailbox and was not handed over.',
+      'Look at it there, see to it by hand, and move it back if it shall be picked up after all. The log lines pickup.quarantined name each of them.',
+    ],
+  };
+}
+
 /** The route of the section `exchange` of the configuration; the others stand in its list `routes`. */
 const FIRST = 'exchange';
 

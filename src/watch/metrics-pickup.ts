@@ -54,6 +54,8 @@ export class PickupSeries {
   readonly #cause: (cause: string) => string;
   readonly #now: () => number;
   readonly #known = new Set<string>();
+  /** Opened anew while it fails, it is not up before a look goes through. */
+  readonly #failing = new Set<string>();
 
   /** @param now epoch milliseconds */
   constructor(meters: PickupMeters, cause: (cause: string) => string, now: () => number) {
@@ -107,9 +109,12 @@ export class PickupSeries {
     this.introduce(pickup);
     switch (event.event) {
       case 'pickup.opened':
+        return this.#is(pickup, { up: !this.#failing.has(pickup) });
       case 'pickup.recovered':
+        this.#failing.delete(pickup);
         return this.#is(pickup, { up: true });
       case 'pickup.polled':
+        this.#failing.delete(pickup);
         m.pickupPolls.inc({ pickup, why: event.why });
         m.pickupLastPoll.set({ pickup }, this.#now() / 1000);
         return this.#is(pickup, { up: true });
@@ -122,11 +127,13 @@ export class PickupSeries {
       case 'pickup.quarantined':
         return m.pickupQuarantined.inc({ pickup });
       case 'pickup.failed':
+        this.#failing.add(pickup);
         m.pickupFailures.inc({ pickup, cause: this.#cause(event.cause) });
         return this.#is(pickup, { up: false });
       case 'pickup.deaf':
         return m.pickupReconnects.inc({ pickup });
       case 'pickup.waiting':
+        this.#failing.delete(pickup);
         return this.#is(pickup, { up: false, waiting: true });
       case 'pickup.repeated':
       case 'pickup.filed':

@@ -58,6 +58,11 @@ const [itemParked] = EVENTS['item.parked'];
 const [loaded] = EVENTS['certificate.loaded'];
 const [trouble] = EVENTS['spool.trouble'];
 const [recovered] = EVENTS['spool.recovered'];
+const [pickupFails, pickupDenied] = EVENTS['pickup.failed'];
+const [pickupWorks] = EVENTS['pickup.recovered'];
+const [pickupWaits] = EVENTS['pickup.waiting'];
+const [pickupOpened] = EVENTS['pickup.opened'];
+const [quarantined, left] = EVENTS['pickup.quarantined'];
 const denied = {
   ...throttled,
   status: {
@@ -237,6 +242,36 @@ describe('what stands', () => {
     ['the spool well again', [event(trouble), event(recovered)], 0, []],
     ['no room', [{ room: FULL }], 0, ['spoolFull']],
     ['room again', [{ room: FULL }, { room: { ok: true } }], 0, []],
+    ['a pickup that has failed for 4 minutes', [event(pickupFails)], 4 * MINUTE, []],
+    ['a pickup that has failed for 5 minutes', [event(pickupFails)], 5 * MINUTE, ['pickupFailed:fax']],
+    [
+      'a pickup that fails for one cause and then another, opened in between',
+      [event(pickupFails), event(pickupOpened, MINUTE), event({ ...pickupFails, cause: 'HTTP 503' } as Event, MINUTE)],
+      5 * MINUTE,
+      ['pickupFailed:fax'],
+    ],
+    ['a pickup that is refused, at once', [event(pickupDenied)], 0, ['pickupFailed:fax']],
+    ['a pickup that works again', [event(pickupDenied), event(pickupWorks)], HOUR, []],
+    ['a pickup that another gateway does instead', [event(pickupDenied), event(pickupWaits)], HOUR, []],
+    [
+      'a pickup that fails for want of a token is one alarm, not two',
+      [event(refused), event({ ...pickupDenied, cause: 'AADSTS7000222' } as Event)],
+      HOUR,
+      ['credentials:exchange'],
+    ],
+    [
+      'mail put aside, one alarm a pickup',
+      [event(quarantined), event(left), event({ ...left, pickup: 'orders' } as Event)],
+      0,
+      ['mailQuarantined:fax', 'mailQuarantined:orders'],
+    ],
+    [
+      'mail put aside, and more of it a day later',
+      [event(quarantined), event(left, DAY)],
+      DAY,
+      ['mailQuarantined:fax'],
+    ],
+    ['mail put aside a day ago', [event(quarantined)], DAY, []],
   ])('%s', (_, steps, at, ids, more) => {
     expect(after(steps, at, more).map(({ id }) => id)).toEqual(ids);
   });
@@ -250,6 +285,8 @@ describe('what stands', () => {
         event(refused),
         event(certificate(1)),
         event(itemParked),
+        event(pickupDenied),
+        event(quarantined),
         { room: FULL },
         { stats: { ...parked(1), oldest: NOW - DAY } },
       ],
@@ -307,6 +344,29 @@ describe('the words', () => {
     );
   });
 
+  it('of a pickup that fails name the mailbox, and say whether a person has to mend it', () => {
+    const refusedOne = only(after([event(pickupDenied)]));
+    expect(refusedOne.title).toBe(
+      'Pickup fax cannot take mail from notifications@contoso.com (ErrorAccessDenied): a person has to mend it',
+    );
+    expect(refusedOne.text[1]).toBe('Give the application access to notifications@contoso.com');
+    const outage = only(after([event(pickupFails)], 5 * MINUTE));
+    expect(outage.title).toBe('Pickup fax cannot take mail from notifications@contoso.com (ECONNREFUSED)');
+    expect([outage.severity, outage.since]).toEqual(['critical', NOW]);
+  });
+
+  it('of mail put aside have the count of the day, the latest and where it is', () => {
+    const one = only(after([event(quarantined), event(quarantined, DAY), event(quarantined, DAY + HOUR)], DAY + HOUR));
+    expect([one.title, one.since]).toEqual(['Pickup fax has put 2 messages aside, for a person to look at', NOW + DAY]);
+    expect(one.text[0]).toContain(
+      '<scan.7@scanner.contoso.com>, from alice@fabrikam.com (ErrorMimeContentConversionFailed)',
+    );
+    expect(one.text[1]).toContain('in the quarantine folder');
+    const there = only(after([event(left)]));
+    expect(there.text[0]).toContain('without a sender (unreadable header). its header cannot be read');
+    expect(there.text[1]).toContain('stays in the folder');
+  });
+
   it('of a further account name it and where its settings stand', () => {
     const end = (kind: CredentialEnd['kind']): Partial<ConditionOptions> => ({
       credentials: new Map([['subsidiary', { kind, expiresAt: NOW + DAY }]]),
@@ -340,11 +400,14 @@ describe('the words', () => {
         event(denied),
         event(held('HTTP 401', true)),
         event(certificate(-1)),
+        event(pickupDenied),
+        event(quarantined),
         { stats: { ...parked(1), oldest: 0 }, room: FULL },
       ]),
       ...after([event(trouble)]),
+      ...after([event(pickupFails), event(left)], 5 * MINUTE),
     ];
-    expect(all).toHaveLength(7);
+    expect(all).toHaveLength(11);
     for (const { title, text } of all) {
       expect(title.length).toBeLessThan(120);
       expect(text.length).toBeGreaterThan(1);

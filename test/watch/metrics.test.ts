@@ -344,13 +344,14 @@ describe('over a sequence', () => {
     };
     expect(await gauges()).toEqual([0, 0]);
     const told: number[][] = [];
-    for (const name of ['waiting', 'opened', 'failed', 'recovered', 'waiting', 'failed', 'polled'] as const) {
+    for (const name of ['waiting', 'opened', 'failed', 'opened', 'recovered', 'waiting', 'failed', 'polled'] as const) {
       watched.report(first(`pickup.${name}`));
       told.push((await gauges()).map(Number));
     }
     expect(told).toEqual([
       [0, 1],
       [1, 0],
+      [0, 0],
       [0, 0],
       [1, 0],
       [0, 1],
