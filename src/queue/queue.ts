@@ -32,10 +32,12 @@ export interface QueueOptions {
   readonly spool: Spool;
   /** By route name. Items of a route that is not here stay queued. */
   readonly transports: ReadonlyMap<string, Transport>;
+  /** Routes whose items are fetched by somebody else: they stay queued, and nothing is missing. */
+  readonly passive?: ReadonlySet<string>;
   readonly report: Report;
   readonly schedule: Schedule;
-  /** For each lane. */
-  readonly pace: PaceLimits;
+  /** For each lane; a function is asked when a lane comes to have work. */
+  readonly pace: PaceLimits | ((lane: LaneKey) => PaceLimits);
   /** Attempts in all at the same time. */
   readonly concurrency: number;
   /** How a lane works off what an outage, or the time before the start, has left waiting. Default inOrder. */
@@ -156,7 +158,8 @@ class DeliveryQueue implements Queue {
     this.#steady = options.steady ?? (() => performance.now());
     this.#setTimer = options.setTimer ?? setTimer;
     this.#random = options.random ?? Math.random;
-    for (const route of options.transports.keys()) this.#holds.set(route, new RouteHold());
+    for (const route of options.transports.keys())
+      if (!this.#isPassive(route)) this.#holds.set(route, new RouteHold());
   }
 
   get inFlight(): number {
@@ -168,7 +171,12 @@ class DeliveryQueue implements Queue {
     this.#wake();
   }
 
+  #isPassive(route: string): boolean {
+    return this.#options.passive?.has(route) === true;
+  }
+
   arrived(key: LaneKey): void {
+    if (this.#isPassive(key.route)) return;
     const lane = this.#lane(key);
     lane.arrivals++;
     lane.due = Math.min(lane.due, this.#now());
@@ -214,10 +222,11 @@ class DeliveryQueue implements Queue {
     const name = `${key.route}\n${key.mailbox}`;
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
+      const { pace } = this.#options;
       lane = {
         route: key.route,
         mailbox: key.mailbox,
-        pace: new Pace(this.#options.pace),
+        pace: new Pace(typeof pace === 'function' ? pace(key) : pace),
         due: Infinity,
         claiming: false,
         arrivals: 0,
@@ -280,7 +289,7 @@ class DeliveryQueue implements Queue {
   async #refresh(): Promise<void> {
     const before = new Map([...this.#lanes.values()].map((lane) => [lane, lane.arrivals]));
     const isFirst = this.#isFirst;
-    const lanes = await this.#options.spool.lanes();
+    const lanes = (await this.#options.spool.lanes()).filter(({ route }) => !this.#isPassive(route));
     this.#stale = false;
     this.#isFirst = false;
     const withWork = new Set<LaneState>();

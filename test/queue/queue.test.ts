@@ -1109,6 +1109,40 @@ describe('several routes', () => {
     expect([transport.sent.length, other.sent.length]).toEqual([10, 1]);
   });
 
+  it('each lane goes at the pace that is asked for it', async () => {
+    const asked: string[] = [];
+    buildBoth({
+      pace: ({ route, mailbox }) => {
+        asked.push(`${route} ${mailbox}`);
+        return { concurrency: route === 'exchange' ? 1 : 3, perMinute: Infinity };
+      },
+    });
+    for (let n = 0; n < 6; n++) for (const route of ['exchange', 'subsidiary']) await arriveAt(route);
+    await pass(1_000);
+    expect([transport.most, other.most]).toEqual([1, 3]);
+    expect(new Set(asked)).toEqual(new Set([`exchange ${MAILBOX}`, `subsidiary ${MAILBOX}`]));
+  });
+
+  it('a passive one is left alone, before the start and after it, and nothing is missing', async () => {
+    const early = await spool.inject({ ...entry(), route: 'pop' });
+    buildBoth({ passive: new Set(['pop']), concurrency: 3 });
+    const late = await arriveAt('pop');
+    await pass(200_000);
+    const { claims } = spool;
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    await pass(86_400_000 * 3);
+    // It wakes as rarely as with nothing to do.
+    expect(timers.mock.calls.length).toBeLessThan(10_000);
+    timers.mockRestore();
+    expect([early, late].map(state)).toEqual(['queued', 'queued']);
+    expect([claims, events]).toEqual([0, []]);
+    // It takes no slot from the others.
+    transport.seconds = 10;
+    for (let n = 0; n < 4; n++) await arriveAt('exchange', `m${n}@contoso.com`);
+    await pass(1_000);
+    expect(transport.inFlight).toBe(2);
+  });
+
   it('a message that is moved goes out by the other', async () => {
     buildBoth();
     transport.answer = () => delayed('transport');
