@@ -5,9 +5,6 @@
  */
 import { dirname, join } from 'node:path';
 import type { Config, ExchangeConfig, RouteConfig, SmtpConfig } from '../config/config.ts';
-import { accountAuthorizer } from '../exchange/account.ts';
-import type { Authorizer } from '../exchange/authorizer.ts';
-import { bearer } from '../exchange/authorizer.ts';
 import type { ChangeOver } from '../exchange/auto.ts';
 import { changeOverFile } from '../exchange/change-over.ts';
 import type { Ews } from '../exchange/ews.ts';
@@ -16,13 +13,13 @@ import type { HttpWithLanes } from '../exchange/http.ts';
 import { createHttp } from '../exchange/http.ts';
 import { exchangeTransport } from '../exchange/send.ts';
 import type { TokenProvider } from '../exchange/token.ts';
-import { createTokenProvider } from '../exchange/token.ts';
 import type { Report } from '../mail/event.ts';
 import { unreachable } from '../mail/status.ts';
 import type { Transport } from '../mail/transport.ts';
-import type { Replace } from './credential.ts';
-import { renewCredential, revealed } from './credential.ts';
+import { renewCredential } from './credential.ts';
 import { httpOptions } from './http-options.ts';
+import type { Login } from './login.ts';
+import { loginAt } from './login.ts';
 import { StartError } from './start-error.ts';
 
 /** Milliseconds an SMTP server may take for any answer, and at least for that to a message (RFC 5321 section 4.5.3.2.6). */
@@ -48,12 +45,6 @@ export interface WayOutParts extends RouteConfig {
   readonly spool: Config['spool']['sqlite'];
   readonly version: string;
   readonly report: Report;
-}
-
-interface Login {
-  readonly authorizer: Authorizer;
-  readonly replace: Replace;
-  readonly token?: TokenProvider;
 }
 
 /** What asks for tokens on its own, by the name its events and metrics have. */
@@ -244,43 +235,4 @@ async function smtpOf(
           ? { kind, token, ...user }
           : { kind: 'none' },
   });
-}
-
-interface LoginParts extends WayOutParts {
-  readonly account: string;
-  readonly scope: string;
-  readonly http: HttpWithLanes;
-  readonly undo: (() => Promise<void>)[];
-}
-
-/** How the gateway gets in, and how another credential takes the place of the one before. */
-function loginAt({ account: name, scope, exchange, http, report, version, undo }: LoginParts): Login {
-  const { credential } = exchange;
-  if (credential.kind === 'account') {
-    const { ewsUrl: url } = exchange;
-    const userAgent = `smtp2exchange/${version}`;
-    const account = { ...credential, password: credential.password.reveal() };
-    const authorizer = accountAuthorizer({ http, url, userAgent, login: credential.login, account });
-    const replace: Replace = (next) => {
-      if (next.kind === 'account') authorizer.replace({ ...next, password: next.password.reveal() });
-      return undefined;
-    };
-    return { authorizer, replace };
-  }
-  // The identity of the machine is had from the machine itself, never through a proxy.
-  const local = credential.kind === 'managedIdentity' ? createHttp(httpOptions({ ...exchange, proxy: {} })) : http;
-  if (local !== http) undo.push(() => local.close());
-  const { authority, clientId } = exchange;
-  const token = createTokenProvider({
-    account: name,
-    authority,
-    clientId,
-    credential: revealed(credential),
-    scope,
-    http: local,
-    report,
-  });
-  undo.push(async () => token.close());
-  const replace: Replace = (next) => (next.kind === 'account' ? undefined : token.replace(revealed(next)));
-  return { authorizer: bearer({ http, token }), replace, token };
 }
