@@ -139,6 +139,17 @@ describe('which item next', () => {
     expect(named('delivery.relayed')[0]).toMatchObject({ id: item.id, attempt: 1, status: relayed });
   });
 
+  it('tells when a mailbox had received what was picked up from it, and of nothing else', async () => {
+    queue.start();
+    const receivedAt = Date.now() - 5_000;
+    const origin = { source: 'pickup', name: 'fax', peer: '', receivedAt } as const;
+    queue.arrived(await spool.inject({ ...entry(), origin }));
+    await pass(50);
+    await arrive();
+    await pass(50);
+    expect(named('delivery.relayed').map((event) => event.receivedAt)).toEqual([receivedAt, undefined]);
+  });
+
   it('keeps to the concurrency of a mailbox and of the gateway', async () => {
     build({ concurrency: 6, catchUp: 'parallel' });
     for (let n = 0; n < 30; n++) await spool.inject(entry(`m${n % 3}@contoso.com`));
