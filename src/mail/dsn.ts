@@ -1,8 +1,8 @@
 /**
- * A notice to a sender that a message was not delivered, or is late: a multipart/report (RFC 3462) of a text, a
- * message/delivery-status (RFC 3464) and the message or its header. Marked so that no program answers it (RFC 3834). What
- * clients and servers wrote is made plain before it stands in it: it can add no field and no part. Pure; never fails. The
- * message itself is never held: its octets go between `preamble` and `epilogue`.
+ * A notice to a sender that a message was not delivered, is late, or was handed over: a multipart/report (RFC 3462) of a
+ * text, a message/delivery-status (RFC 3464) and the message or its header. Marked so that no program answers it (RFC
+ * 3834). What clients and servers wrote is made plain before it stands in it: it can add no field and no part. Pure; never
+ * fails. The message itself is never held: its octets go between `preamble` and `epilogue`.
  */
 import { encodedWords, renderMailbox } from './display.ts';
 import type { Recipient } from './envelope.ts';
@@ -11,9 +11,11 @@ import type { HeaderField } from './header.ts';
 import { hopField } from './hop.ts';
 import { rfc5322Date } from './repair.ts';
 import type { EnhancedCode } from './status.ts';
+import { unreachable } from './status.ts';
 
 export interface DsnFacts {
-  readonly action: 'failed' | 'delayed';
+  /** relayed: handed over to what tells nobody what becomes of it (RFC 3464 section 2.3.3). */
+  readonly action: 'failed' | 'delayed' | 'relayed';
   /** Domain name of this gateway. */
   readonly hostname: string;
   /** Of the notice, sortable text that nothing older can hold: its Message-ID and its boundary are made of it. */
@@ -42,8 +44,20 @@ export interface DsnFacts {
   };
   /** Of a late message: when it is given up, epoch milliseconds; absent: never. */
   readonly giveUpAt?: number;
+  /** It is about mail that was picked up from a mailbox for another system. */
+  readonly handOver?: NoticeWords;
   /** headers: the header block comes with the notice, and nothing goes between preamble and epilogue. */
   readonly returned: 'headers' | 'message';
+}
+
+/**
+ * The operator's own words for a notice, instead of ours: {subject} and {date} of the message, {to} whom it is about,
+ * {reason} with its code, {status} in words. What stands in their place is made plain; what else is in braces stays.
+ */
+export interface NoticeWords {
+  readonly subject?: string;
+  /** Lines of any length, of which each is a paragraph. */
+  readonly text?: string;
 }
 
 export interface Dsn {
@@ -67,20 +81,23 @@ const REFERENCES = 10;
 const LINE = 76;
 const QUESTION_MARK = 0x3f;
 
+const STATUS = { failed: 'Not delivered', delayed: 'Delayed', relayed: 'Handed over' } as const;
+
 export function renderDsn(facts: DsnFacts): Dsn {
-  const { hostname, id, now, mailbox, to, action, original, returned } = facts;
+  const { hostname, id, now, mailbox, to, original, returned } = facts;
   const boundary = `=_${id}.dsn`;
   const messageId = `<${id}@${hostname}>`;
   const returnedHeader = returned === 'headers' ? headersOf(original.header) : Buffer.alloc(0);
-  const text = explanation(facts);
+  const text = toText(facts.handOver?.text === undefined ? explanation(facts) : ownText(facts.handOver.text, facts));
   const is8Bit = (octets: Buffer): boolean => octets.some((octet) => octet > 0x7f);
   const encoding = (part: Buffer): string => (is8Bit(part) ? '8bit' : '7bit');
-  const subject = original.subject === undefined ? '' : plain(original.subject);
+  const own = facts.handOver?.subject;
+  const subject = own === undefined ? filled('{status}: {subject}', facts) : plain(filled(own, facts));
   const header = joinHeader([
     hopField(hostname),
     headerField('From', renderMailbox({ name: 'Mail Delivery System', address: mailbox })),
     headerField('To', to),
-    headerField('Subject', words(`${action === 'failed' ? 'Not delivered' : 'Delayed'}: ${subject || '(no subject)'}`)),
+    headerField('Subject', words(subject)),
     headerField('Date', rfc5322Date(now)),
     headerField('Message-ID', messageId),
     headerField('In-Reply-To', original.messageId),
@@ -116,24 +133,33 @@ export function renderDsn(facts: DsnFacts): Dsn {
   };
 }
 
-function explanation(facts: DsnFacts): Buffer {
-  const { action, hostname, recipients, original, text, code, giveUpAt, returned } = facts;
-  const what =
-    action === 'failed'
-      ? 'Your message could not be delivered to the addresses below. It is not tried again.'
-      : `Your message has not been delivered to the addresses below yet. It is tried again${
-          giveUpAt === undefined ? '' : ` until ${rfc5322Date(giveUpAt)}`
-        }; you need not send it again.`;
+function whatHappened({ action, giveUpAt }: DsnFacts): string {
+  switch (action) {
+    case 'failed':
+      return 'Your message could not be delivered to the addresses below. It is not tried again.';
+    case 'delayed':
+      return `Your message has not been delivered to the addresses below yet. It is tried again${
+        giveUpAt === undefined ? '' : ` until ${rfc5322Date(giveUpAt)}`
+      }; you need not send it again.`;
+    case 'relayed':
+      return 'Your message was handed over to the system that serves the addresses below. What becomes of it there, only that system can tell.';
+    default:
+      return unreachable(action);
+  }
+}
+
+function explanation(facts: DsnFacts): string[] {
+  const { action, hostname, recipients, original, text, code, returned } = facts;
   const attached =
     returned === 'headers' ? 'and the header of your message are attached.' : 'and your message are attached.';
-  const lines = [
+  return [
     `This is the mail gateway ${hostname}.`,
     '',
-    ...wrapped(what),
+    ...wrapped(whatHappened(facts)),
     '',
     ...recipients.map(({ address }) => `  ${plain(address)}`),
     '',
-    ...wrapped(`Reason: ${plain(text)} (${code})`),
+    ...wrapped(`${action === 'relayed' ? 'Answer' : 'Reason'}: ${plain(text)} (${code})`),
     '',
     ...(original.subject === undefined ? [] : [`Subject:    ${plain(original.subject)}`]),
     `Message-ID: ${original.messageId}`,
@@ -141,7 +167,33 @@ function explanation(facts: DsnFacts): Buffer {
     '',
     ...wrapped(`A report for programs ${attached}`),
   ];
+}
+
+function toText(lines: readonly string[]): Buffer {
   return Buffer.from(lines.map((line) => `${line}\r\n`).join(''));
+}
+
+function ownText(template: string, facts: DsnFacts): string[] {
+  return template
+    .trimEnd()
+    .split(/\r?\n/)
+    .flatMap((line) => wrapped(filled(line, facts).replace(/[\p{C}\s]+/gu, ' ')))
+    .flatMap((line) => line.match(new RegExp(`.{1,${LONGEST}}`, 'gu')) ?? ['']);
+}
+
+/** In one go, so that no text from outside is taken for a placeholder. */
+function filled(template: string, facts: DsnFacts): string {
+  const { action, recipients, original, text, code } = facts;
+  const values: Readonly<Record<string, string>> = {
+    subject: plain(original.subject ?? '') || '(no subject)',
+    to: recipients.map(({ address }) => plain(address)).join(', '),
+    date: rfc5322Date(original.arrivedAt),
+    reason: `${plain(text)} (${code})`,
+    status: STATUS[action],
+  };
+  return template
+    .toWellFormed()
+    .replace(/\{([a-z]+)\}/g, (all, name: string) => (Object.hasOwn(values, name) ? (values[name] ?? all) : all));
 }
 
 /** RFC 3464 section 2. */
@@ -157,7 +209,10 @@ function deliveryStatus(facts: DsnFacts): Buffer {
     headerField('Final-Recipient', typed(address)),
     headerField('Action', action),
     headerField('Status', code),
-    headerField('Diagnostic-Code', `${diagnostic(ascii(cause))} (${ascii(text)})`),
+    headerField(
+      'Diagnostic-Code',
+      `${diagnostic(ascii(cause), facts.handOver === undefined ? 'x-exchange' : 'x-handover')} (${ascii(text)})`,
+    ),
     headerField('Last-Attempt-Date', rfc5322Date(now)),
     ...(action === 'delayed' && giveUpAt !== undefined ? [headerField('Will-Retry-Until', rfc5322Date(giveUpAt))] : []),
   ]);
@@ -166,8 +221,8 @@ function deliveryStatus(facts: DsnFacts): Buffer {
 }
 
 /** With its type (RFC 3464 section 2.3.6): what an SMTP server said bears its own. */
-function diagnostic(cause: string): string {
-  return cause.startsWith('SMTP ') ? `smtp; ${cause.slice(5)}` : `x-exchange; ${cause}`;
+function diagnostic(cause: string, type: string): string {
+  return cause.startsWith('SMTP ') ? `smtp; ${cause.slice(5)}` : `${type}; ${cause}`;
 }
 
 /** Address and its type; one beyond ASCII as RFC 6533 section 3 writes it where only ASCII may stand. */

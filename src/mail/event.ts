@@ -208,6 +208,8 @@ export type Event =
   | ({ readonly event: 'delivery.bounced'; readonly why: string } & Told)
   /** Its sender was told that it is late. */
   | ({ readonly event: 'delivery.warned'; readonly age: number } & Told)
+  /** Its sender was told that it was handed over. */
+  | ({ readonly event: 'delivery.notified' } & Told)
   | {
       readonly event: 'route.held';
       readonly route: string;

@@ -1,22 +1,23 @@
 /**
- * Who is told that a message failed or is late, and by what (RFC 3461, 3464, 3834). A notice goes to the reverse-path, or
- * to a postmaster where that cannot receive mail, from the mailbox that should have sent the message, and is made durable
- * in the transaction that ends the item it tells of: no crash tells anybody twice. Nobody is told about a notice, mail of
- * programs or lists, mail of our own, or where the sender forbade it. That nobody is told is a value, with why; so is
- * trouble with the store. Only a bug throws.
+ * Who is told that a message failed, is late, or was handed over, and by what (RFC 3461, 3464, 3834). A notice goes to the
+ * reverse-path, or to a postmaster where that cannot receive mail, from the mailbox that should have sent the message, and
+ * is made durable in the transaction that ends the item it tells of: no crash tells anybody twice. About mail that was
+ * picked up, its pickup says who is told, and by which way. Nobody is told about a notice, mail of programs or lists, mail
+ * of our own, or where the sender forbade it. That nobody is told is a value, with why; so is trouble with the store. Only
+ * a bug throws.
  */
 import { canonicalAddress, isSendable } from '../mail/address.ts';
 import { parseHeader } from '../mail/addresses.ts';
 import { renderDsn } from '../mail/dsn.ts';
-import type { Dsn } from '../mail/dsn.ts';
+import type { Dsn, NoticeWords } from '../mail/dsn.ts';
 import type { NotifyOn, Recipient } from '../mail/envelope.ts';
 import { fieldValue, headerBlock, splitHeader } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';
-import type { QueueItem } from '../mail/item.ts';
+import type { LaneKey, QueueItem } from '../mail/item.ts';
 import { matcher } from '../mail/pattern.ts';
 import type { Draft, Spool, Told } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
-import type { DeliveryStatus, EnhancedCode } from '../mail/status.ts';
+import type { DeliveryStatus, EnhancedCode, Relayed } from '../mail/status.ts';
 
 export interface BounceOptions {
   readonly spool: Spool;
@@ -29,7 +30,17 @@ export interface BounceOptions {
   readonly body: 'headers' | 'full';
   /** Patterns of addresses that may be sent to; those denied win. Default: all. */
   readonly recipients?: { readonly allow: readonly string[]; readonly deny: readonly string[] };
+  /** By the route by which they hand over: what senders are told, whatever `send` says. */
+  readonly pickups?: ReadonlyMap<string, PickupNotices>;
   readonly now?: () => number;
+}
+
+/** What the sender of a picked-up mail is told, and the way out and the mailbox by which he is told it. */
+export interface PickupNotices extends LaneKey, NoticeWords {
+  /** That it was handed over. */
+  readonly success: boolean;
+  /** That it was refused or given up, or is late. */
+  readonly failure: boolean;
 }
 
 export type Notice =
@@ -47,6 +58,11 @@ export interface Bouncer {
   bounce(item: QueueItem, status: DeliveryStatus, isExpired: boolean): Promise<Notice>;
   /** The item is late, and goes on. @param giveUpAt epoch milliseconds; Infinity: never */
   warn(item: QueueItem, status: DeliveryStatus, giveUpAt: number): Promise<Notice>;
+  /**
+   * The item went through: it has ended as relayed if anybody was told, and is still to be finished if not.
+   * @param isFinished it has ended already: a crash before the notice is stored then costs the notice
+   */
+  relayed(item: QueueItem, status: Relayed, isFinished: boolean): Promise<Notice>;
 }
 
 /** Octets up to which a message comes back whole: a message that was too large would only fail again. */
@@ -61,12 +77,11 @@ export function createBouncer(options: BounceOptions): Bouncer {
   const now = options.now ?? Date.now;
 
   const tell = async (item: QueueItem, what: Told['what'], report: Report): Promise<Notice> => {
-    const isWarning = what === 'warned';
-    const early = addressee(item, isWarning, options, rules);
+    const early = addressee(item, what, options, rules);
     if ('why' in early) return { told: false, ...early };
     try {
       const header = splitHeader(await headerBlock(options.spool.open(item.message), item.headerSize));
-      const why = automatic(header);
+      const why = automatic(header) ?? (what === 'relayed' ? unanswered(header) : undefined);
       if (why !== undefined) return { told: false, why };
       return await send(options, item, header, { ...early, ...report, what, now: now() });
     } catch (error) {
@@ -89,6 +104,8 @@ export function createBouncer(options: BounceOptions): Bouncer {
         text: status.text,
         ...(Number.isFinite(giveUpAt) ? { giveUpAt } : {}),
       }),
+    relayed: (item, status, isFinished) =>
+      tell(item, 'relayed', { status, code: status.code, text: status.text, isFinished }),
   };
 }
 
@@ -97,6 +114,7 @@ interface Report {
   readonly code: EnhancedCode;
   readonly text: string;
   readonly giveUpAt?: number;
+  readonly isFinished?: boolean;
 }
 
 interface Addressee {
@@ -106,15 +124,19 @@ interface Addressee {
 
 /** Whom the envelope lets us tell. */
 function addressee(
-  { envelope, origin }: QueueItem,
-  isWarning: boolean,
-  { send, postmaster, hostname }: BounceOptions,
+  { route, envelope, origin }: QueueItem,
+  what: Told['what'],
+  { send, postmaster, hostname, pickups }: BounceOptions,
   { isAllowed, isDenied }: Record<'isAllowed' | 'isDenied', (address: string) => boolean>,
 ): Addressee | { readonly why: string } {
-  if (!send) return { why: 'senders are not told (bounces.send)' };
+  const pickup = pickups?.get(route);
+  const isSuccess = what === 'relayed';
+  if (pickup !== undefined && !(isSuccess ? pickup.success : pickup.failure))
+    return { why: `senders of mail for ${route} are not told` };
+  if (pickup === undefined && (isSuccess || !send)) return { why: 'senders are not told (bounces.send)' };
   if (envelope.reversePath === '') return { why: 'it has no sender to tell (null reverse-path)' };
   if (origin.source === 'gateway') return { why: 'it is a message of the gateway itself' };
-  const recipients = envelope.recipients.filter(({ notify }) => wants(notify, isWarning ? 'delay' : 'failure'));
+  const recipients = envelope.recipients.filter(({ notify }) => wants(notify, ASKED[what]));
   if (recipients.length === 0) return { why: 'its sender does not want to be told (NOTIFY)' };
   if (canReceive(envelope.reversePath, hostname)) {
     const to = envelope.reversePath;
@@ -122,11 +144,15 @@ function addressee(
       ? { why: 'nothing may be sent to its sender (recipients.allow, recipients.deny)' }
       : { to, recipients };
   }
+  if (isSuccess) return { why: 'its sender cannot receive mail' };
   if (postmaster === undefined) return { why: 'its sender cannot receive mail, and there is no bounces.postmaster' };
   return { to: postmaster, recipients };
 }
 
-/** RFC 3461 section 4.1: without NOTIFY, failures are told, and delays may be. */
+const ASKED = { bounced: 'failure', warned: 'delay', relayed: 'success' } as const;
+const ACTION = { bounced: 'failed', warned: 'delayed', relayed: 'relayed' } as const;
+
+/** RFC 3461 section 4.1: without NOTIFY, failures are told, and delays may be. A success is where a pickup wants it. */
 function wants(notify: readonly NotifyOn[] | undefined, on: NotifyOn): boolean {
   return notify === undefined || (!notify.includes('never') && notify.includes(on));
 }
@@ -166,6 +192,14 @@ function automatic(header: readonly HeaderField[]): string | undefined {
   return undefined;
 }
 
+/** Nobody needs to know that it went well who wants no answer (X-Auto-Response-Suppress, MS-OXCMAIL). */
+function unanswered(header: readonly HeaderField[]): string | undefined {
+  const isSuppressed = header.some(
+    (field) => field.name === 'x-auto-response-suppress' && /\b(?:all|dr|autoreply)\b/i.test(fieldValue(field)),
+  );
+  return isSuppressed ? 'its sender wants no answer (X-Auto-Response-Suppress)' : undefined;
+}
+
 async function send(
   options: BounceOptions,
   item: QueueItem,
@@ -175,6 +209,8 @@ async function send(
   const { spool, hostname } = options;
   const { to, recipients, status, code, text, what, now, giveUpAt } = facts;
   const { envelope } = item;
+  const pickup = options.pickups?.get(item.route);
+  const by: LaneKey = pickup ?? item;
   const isWhole =
     what === 'bounced' &&
     (envelope.ret ?? options.body) === 'full' &&
@@ -184,11 +220,11 @@ async function send(
   const draft = spool.begin();
   try {
     const dsn = renderDsn({
-      action: what === 'bounced' ? 'failed' : 'delayed',
+      action: ACTION[what],
       hostname,
       id: draft.id,
       now,
-      mailbox: item.mailbox,
+      mailbox: by.mailbox,
       to,
       recipients,
       code,
@@ -203,10 +239,12 @@ async function send(
       },
       returned: isWhole ? 'message' : 'headers',
       ...(giveUpAt === undefined ? {} : { giveUpAt }),
+      ...(pickup === undefined ? {} : { handOver: pickup }),
     });
     await write(draft, dsn, isWhole ? spool.open(item.message) : []);
     const told: Told = { id: item.id, what, status, detail: `told ${to} by ${draft.id}` };
-    const items = await draft.commitTelling([entryOf(item, dsn, to)], told);
+    const entries = [entryOf(by, dsn, to)];
+    const items = await (facts.isFinished === true ? draft.commit(entries) : draft.commitTelling(entries, told));
     const [notice] = items ?? [];
     if (notice === undefined) return { told: false, why: 'it was taken away while its sender was being told' };
     return { told: true, to, item: notice, recipients: recipients.map(({ address }) => address) };
@@ -227,10 +265,10 @@ async function write(
   await draft.write(epilogue);
 }
 
-function entryOf(item: QueueItem, dsn: Dsn, to: string) {
+function entryOf({ route, mailbox }: LaneKey, dsn: Dsn, to: string) {
   return {
-    route: item.route,
-    mailbox: item.mailbox,
+    route,
+    mailbox,
     envelope: { reversePath: '', recipients: [{ address: to, notify: ['never'] }] },
     origin: { source: 'gateway', name: 'bounces', peer: '' },
     messageId: dsn.messageId,

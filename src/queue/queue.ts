@@ -14,7 +14,7 @@ import type { Schedule } from '../mail/schedule.ts';
 import { isExpired, waitAfter } from '../mail/schedule.ts';
 import type { Spool } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
-import type { Apart, Delayed, DeliveryStatus } from '../mail/status.ts';
+import type { Apart, Delayed, DeliveryStatus, Relayed } from '../mail/status.ts';
 import { MISCONFIGURED, NO_ROUTE, unreachable } from '../mail/status.ts';
 import type { SetTimer } from '../mail/timer.ts';
 import type { Journal, Outgoing, Transport } from '../mail/transport.ts';
@@ -158,8 +158,7 @@ class DeliveryQueue implements Queue {
     this.#steady = options.steady ?? (() => performance.now());
     this.#setTimer = options.setTimer ?? setTimer;
     this.#random = options.random ?? Math.random;
-    for (const route of options.transports.keys())
-      if (!this.#isPassive(route)) this.#holds.set(route, new RouteHold());
+    for (const route of options.transports.keys()) if (!this.#isPassive(route)) this.#holds.set(route, new RouteHold());
   }
 
   get inFlight(): number {
@@ -482,7 +481,8 @@ class DeliveryQueue implements Queue {
     const parts = apart.length === 0 ? [] : await this.#split(item, status, apart);
     if (parts === undefined) return;
     const isRelayed = parts.length > 0 && status.outcome === 'relayed';
-    await this.#settle(lane, hold, item, { ...result, status }, startedAt, told, isRelayed);
+    const rest = withoutThose(item, parts);
+    await this.#settle(lane, hold, rest, { ...result, status }, startedAt, told, isRelayed);
     for (const { part, status } of parts) {
       const own = { ...told, id: part.id };
       // An earlier doubt was about everybody: whoever was refused then is no longer among them.
@@ -570,7 +570,7 @@ class DeliveryQueue implements Queue {
         hold.gotThrough(lane.mailbox);
         lane.pace.succeeded();
         this.#answered(lane, hold, startedAt);
-        if (isFinished || (await this.#write(() => spool.finish(item.id, status)))) {
+        return this.#finish(item, status, isFinished, () => {
           const { receivedAt } = item.origin;
           const age = (now - item.arrivedAt) / 1000;
           report({
@@ -580,8 +580,7 @@ class DeliveryQueue implements Queue {
             age,
             ...(receivedAt === undefined ? {} : { receivedAt }),
           });
-        }
-        return;
+        });
       case 'delayed': {
         // Cut short by the end of the gateway, and nothing was sent: it keeps its place.
         if (this.#stopped.signal.aborted && status.reach === 'message' && !doubtful) {
@@ -715,6 +714,16 @@ class DeliveryQueue implements Queue {
     this.#options.report({ event: 'route.released', route: lane.route, seconds: held / 1000 });
   }
 
+  /** It ends, and its sender is told where that is wanted. */
+  async #finish(item: QueueItem, status: Relayed, isFinished: boolean, report: () => void): Promise<void> {
+    const notice = await this.#options.bouncer?.relayed(item, status, isFinished);
+    const isOver = isFinished || notice?.told === true;
+    if (isOver || (await this.#write(() => this.#options.spool.finish(item.id, status)))) report();
+    if (notice?.told !== true) return;
+    this.#options.report({ event: 'delivery.notified', ...this.#toldOf(item, status, notice) });
+    this.arrived(notice.item);
+  }
+
   /** Its sender is told and it ends, or it is parked. */
   async #giveUp(item: QueueItem, status: DeliveryStatus, why: string): Promise<void> {
     if (item.tells !== undefined) return this.#park(item, status, why);
@@ -821,6 +830,14 @@ function journalOf(spool: Spool, id: string): Journal {
     },
     write: (step) => spool.note(id, { what: 'step', detail: step }),
   };
+}
+
+/** As the spool has it after a split. */
+function withoutThose(item: QueueItem, parts: readonly { readonly part: QueueItem }[]): QueueItem {
+  const gone = new Set(parts.flatMap(({ part }) => part.envelope.recipients.map(({ address }) => address)));
+  if (gone.size === 0) return item;
+  const recipients = item.envelope.recipients.filter(({ address }) => !gone.has(address));
+  return { ...item, envelope: { ...item.envelope, recipients } };
 }
 
 /** What would concern everything on the route concerns this mailbox only. */

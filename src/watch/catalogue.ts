@@ -112,6 +112,7 @@ export const CATALOGUE = {
     'route',
   ),
   warned: counter('items_warned_total', 'Items whose sender was told that they are late.', 'route'),
+  notified: counter('items_notified_total', 'Items whose sender was told that they were handed over.', 'route'),
   unknownOutcomes: counter('unknown_outcomes_total', 'Attempts that were fully sent and got no clear answer.', 'route'),
   verifications: counter(
     'verifications_total',

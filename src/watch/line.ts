@@ -270,6 +270,12 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         `Not delivered for ${duration(event.age)}; ${address(event.to)} is told by ${id(event.notice)}: ${redact.textAbout(event.status.text, event.messageId)}`,
         { ...told(event, redact), age: round(event.age) },
       );
+    case 'delivery.notified':
+      return line(
+        'info',
+        `Handed over; ${address(event.to)} is told by ${id(event.notice)}: ${redact.textAbout(event.status.text, event.messageId)}`,
+        told(event, redact),
+      );
     case 'route.held':
       return line(
         'error',

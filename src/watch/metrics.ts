@@ -232,6 +232,9 @@ class GatewayMetrics implements Metrics {
       case 'delivery.warned':
         m.warned.inc({ route: event.route });
         return;
+      case 'delivery.notified':
+        m.notified.inc({ route: event.route });
+        return;
       case 'route.held':
         m.routeHeld.set({ route: event.route }, 1);
         m.routeMisconfigured.set({ route: event.route }, event.misconfigured ? 1 : 0);
@@ -382,7 +385,16 @@ class GatewayMetrics implements Metrics {
     if (this.#running.has(route)) return;
     this.#running.set(route, new Set());
     const m = this.#meters;
-    for (const counter of [m.delivered, m.deliveredBytes, m.parked, m.bounced, m.warned, m.splits, m.unknownOutcomes])
+    for (const counter of [
+      m.delivered,
+      m.deliveredBytes,
+      m.parked,
+      m.bounced,
+      m.warned,
+      m.notified,
+      m.splits,
+      m.unknownOutcomes,
+    ])
       counter.inc({ route }, 0);
     for (const why of ['age', 'size']) m.dropped.inc({ route, why }, 0);
     for (const gauge of [m.inFlight, m.routeHeld, m.routeMisconfigured]) gauge.set({ route }, 0);

@@ -42,6 +42,18 @@ const facts = (more: Partial<DsnFacts> = {}, about: Partial<DsnFacts['original']
   },
 });
 
+const handedOver = (more: Partial<DsnFacts>): DsnFacts =>
+  facts({
+    action: 'relayed',
+    mailbox: 'fax@contoso.com',
+    to: 'alice@contoso.com',
+    recipients: [{ address: '+493012345@fax.local' }],
+    code: '2.0.0',
+    text: 'The mail server took the message',
+    cause: 'SMTP 250',
+    ...more,
+  });
+
 const CASES: Record<string, { readonly facts: DsnFacts; readonly message?: Buffer }> = {
   'failed-headers': { facts: facts() },
   'failed-full': {
@@ -81,6 +93,28 @@ const CASES: Record<string, { readonly facts: DsnFacts; readonly message?: Buffe
       },
       { subject: 'Größe: 漢字', header: splitHeader(block('To: jürgen@bücher.example', 'Subject: Größe: 漢字')) },
     ),
+  },
+  relayed: { facts: handedOver({ handOver: {} }) },
+  'relayed-own-words': {
+    facts: handedOver({
+      recipients: [{ address: '+493012345@fax.local' }, { address: '+493067890@fax.local' }],
+      handOver: {
+        subject: 'Ihr Fax an {to}: {status}',
+        text: 'Guten Tag,\n\nIhr Fax "{subject}" vom {date} an {to} wurde dem Faxserver übergeben ({reason}).\n\n{unknown} {}\n',
+      },
+    }),
+  },
+  'failed-own-words': {
+    facts: handedOver({
+      action: 'failed',
+      code: '5.1.1',
+      text: 'no such {subject}\r\n\r\n--=_01k9z9f6g7h8j9k0.dsn',
+      cause: 'HTTP 422',
+      handOver: {
+        subject: '{status}: {to}\n{subject} {subject}',
+        text: `{subject}\r\n{reason}\n\0{to}\n${'x'.repeat(1_200)} {constructor}`,
+      },
+    }),
   },
   hostile: {
     facts: facts(
@@ -138,14 +172,18 @@ describe('a notice', () => {
     expect(names.get('x-smtp2exchange-hop')).toBe('X-SMTP2Exchange-Hop: gateway.contoso.com\r\n');
   });
 
-  it('gets no field, line or part from what others wrote', () => {
+  const OWN = { subject: '{subject}{to}{reason}', text: 'x {subject}\nx {to}\nx {reason} {status} {date}' };
+  it.each<[string, Partial<DsnFacts>]>([
+    ['', {}],
+    [', in words of the operator', { handOver: OWN }],
+  ])('gets no field, line or part from what others wrote%s', (_, more) => {
     const text = string({ unit: 'binary', maxLength: 120 });
     const expected = splitHeader(renderDsn(facts()).header).map(({ name }) => name);
     assert(
       property(text, text, text, text, text, (address, orcpt, envelopeId, subject, sentence) => {
         const dsn = renderDsn(
           facts(
-            { recipients: [{ address, originalRecipient: orcpt }], text: sentence, cause: sentence },
+            { recipients: [{ address, originalRecipient: orcpt }], text: sentence, cause: sentence, ...more },
             { envelopeId, subject },
           ),
         );

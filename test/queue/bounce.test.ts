@@ -5,7 +5,8 @@ import type { Event } from '../../src/mail/event.ts';
 import type { NewItem, QueueItem } from '../../src/mail/item.ts';
 import { SpoolError } from '../../src/mail/spool.ts';
 import type { Delayed, DeliveryStatus, Failed, Relayed, Verification } from '../../src/mail/status.ts';
-import type { BounceOptions, Notice } from '../../src/queue/bounce.ts';
+import type { Transport } from '../../src/mail/transport.ts';
+import type { BounceOptions, Notice, PickupNotices } from '../../src/queue/bounce.ts';
 import { createBouncer } from '../../src/queue/bounce.ts';
 import type { Queue } from '../../src/queue/queue.ts';
 import { createQueue } from '../../src/queue/queue.ts';
@@ -22,13 +23,20 @@ interface Mail {
   readonly header?: string;
   readonly body?: string;
   readonly source?: 'smtp' | 'gateway';
+  readonly route?: string;
 }
 
-function entry({ envelope, header = '', source = 'smtp' }: Mail = {}): NewItem & { readonly block: string } {
+/** By the way out, not by the one that hands over. */
+const notices: PickupNotices = { route: 'exchange', mailbox: 'desk@contoso.com', success: true, failure: true };
+const pickups = (more: Partial<PickupNotices> = {}) => new Map([['fax', { ...notices, ...more }]]);
+
+function entry({ envelope, header = '', source = 'smtp', route = 'exchange' }: Mail = {}): NewItem & {
+  readonly block: string;
+} {
   const block = `From: app@contoso.com\r\nSubject: seven\r\n${header}\r\n`;
   return {
     block,
-    route: 'exchange',
+    route,
     mailbox: 'sender@contoso.com',
     envelope: { reversePath: 'app@contoso.com', recipients: [{ address: 'x@contoso.com' }], ...envelope },
     origin: { source, name: 'lan', peer: '127.0.0.1' },
@@ -207,6 +215,90 @@ describe('the bouncer', () => {
     expect((await bouncer().warn(item, later, Infinity)).told).toBe(isWarned);
   });
 
+  describe('of a pickup', () => {
+    const fax = { route: 'fax', envelope: { recipients: [{ address: '+49301@fax.local' }] } } satisfies Mail;
+    const handedOver = async (mail: Mail, more: Partial<BounceOptions> = {}, isFinished = false): Promise<Notice> =>
+      bouncer({ pickups: pickups(), ...more }).relayed(await claimed(mail), relayed, isFinished);
+
+    it('tells that a mail was handed over, by the way out, and finishes the item', async () => {
+      const item = await claimed({ ...fax, body: 'THE BODY' });
+      const made = bouncer({ pickups: pickups(), send: false, body: 'full' });
+      const notice = await made.relayed(item, relayed, false);
+      if (!notice.told) throw new Error(notice.why);
+      expect(notice).toMatchObject({ to: 'app@contoso.com', recipients: ['+49301@fax.local'] });
+      expect(notice.item).toMatchObject({
+        route: 'exchange',
+        mailbox: 'desk@contoso.com',
+        envelope: { reversePath: '', recipients: [{ address: 'app@contoso.com', notify: ['never'] }] },
+        origin: { source: 'gateway' },
+      });
+      const text = await textOf(spool, notice.item);
+      expect(text).toContain('Action: relayed\r\nStatus: 2.0.0\r\n');
+      expect(text).toContain('\r\nFrom: Mail Delivery System <desk@contoso.com>\r\n');
+      expect(text).toContain('\r\nAuto-Submitted: auto-replied\r\n');
+      expect(text).not.toContain('THE BODY');
+      expect([...spool.items.values()].map(({ state }) => state)).toEqual(['relayed', 'queued']);
+      // Whoever asks again, after a crash say, tells nobody.
+      expect(await made.relayed(item, relayed, false)).toMatchObject({ told: false });
+      expect(spool.items.size).toBe(2);
+    });
+
+    it('tells of what has ended already', async () => {
+      const item = await claimed(fax);
+      const notice = await bouncer({ pickups: pickups() }).relayed(item, relayed, true);
+      expect(notice).toMatchObject({ told: true });
+      expect(spool.items.get(item.id)?.state).toBe('sending');
+    });
+
+    it.each<[string, Mail, Partial<BounceOptions>]>([
+      ['another route', {}, {}],
+      ['no pickup at all', fax, { pickups: new Map() }],
+      ['one that wants none', fax, { pickups: pickups({ success: false }) }],
+      ['the null reverse-path', { ...fax, envelope: { reversePath: '' } }, {}],
+      ['a message of our own', { ...fax, source: 'gateway' }, {}],
+      ['a program', { ...fax, header: 'Auto-Submitted: auto-generated\r\n' }, {}],
+      ['a list', { ...fax, header: 'List-Id: <x.contoso.com>\r\n' }, {}],
+      ['a report', { ...fax, header: 'Content-Type: multipart/report; boundary=x\r\n' }, {}],
+      ['who wants no answer', { ...fax, header: 'X-Auto-Response-Suppress: DR, RN\r\n' }, {}],
+      ['who may not be sent to', fax, { recipients: { allow: ['*'], deny: ['app@contoso.com'] } }],
+      ['who cannot receive', { ...fax, envelope: { reversePath: 'root@pbx' } }, { postmaster: 'p@contoso.com' }],
+      ['who asked for none', { ...fax, envelope: { recipients: [{ address: 'x@y.test', notify: ['failure'] }] } }, {}],
+    ])('tells of no success: %s', async (_, mail, options) => {
+      expect(await handedOver(mail, options)).toMatchObject({ told: false });
+      expect([...spool.items.values()].map(({ state }) => state)).toEqual(['sending']);
+    });
+
+    it.each([true, false])(
+      'tells of a failure, and that it is late, only where that is wanted: %s',
+      async (failure) => {
+        const options = { pickups: pickups({ failure }), send: !failure };
+        const item = await claimed(fax);
+        const late = await bouncer(options).warn(item, later, Infinity);
+        const lost = await bouncer(options).bounce(item, failed, false);
+        expect([late.told, lost.told]).toEqual([failure, failure]);
+        const made = [...spool.items.values()].filter(({ origin }) => origin.source === 'gateway');
+        const by = { route: 'exchange', mailbox: 'desk@contoso.com' };
+        expect(made).toMatchObject(failure ? [by, { ...by, tells: item.id }] : []);
+      },
+    );
+
+    it('uses the words of the operator', async () => {
+      const words = { subject: 'Fax to {to}: {status}', text: 'About "{subject}": {reason}' };
+      const notice = await handedOver(fax, { pickups: pickups(words) });
+      if (!notice.told) throw new Error(notice.why);
+      const text = await textOf(spool, notice.item);
+      expect(text).toContain('\r\nSubject: Fax to +49301@fax.local: Handed over\r\n');
+      expect(text).toContain('\r\n\r\nAbout "seven": delivered (2.0.0)\r\n');
+    });
+
+    it('makes trouble with the store a value, and the item is still to be finished', async () => {
+      const item = await claimed(fax);
+      spool.trouble = new SpoolError('full', 'the disk is full');
+      expect(await bouncer({ pickups: pickups() }).relayed(item, relayed, false)).toMatchObject({ told: false });
+      expect(spool.items.get(item.id)?.state).toBe('sending');
+    });
+  });
+
   it('makes trouble with the store a value', async () => {
     const item = await claimed();
     spool.trouble = new SpoolError('full', 'the disk is full');
@@ -237,25 +329,30 @@ describe('the queue', () => {
     answer = () => failed;
     answerToNotice = () => relayed;
     verdict = { outcome: 'absent' };
+    const transport: Transport = {
+      name: 'fake',
+      deliver: async ({ item }) => {
+        sent.push(item.id);
+        return item.origin.source === 'gateway' ? answerToNotice() : answer(item);
+      },
+      verify: async () => verdict,
+      close: async () => {},
+    };
     queue = createQueue({
       spool,
       transports: new Map([
-        [
-          'exchange',
-          {
-            name: 'fake',
-            deliver: async ({ item }) => {
-              sent.push(item.id);
-              return item.origin.source === 'gateway' ? answerToNotice() : answer(item);
-            },
-            verify: async () => verdict,
-            close: async () => {},
-          },
-        ],
+        ['exchange', transport],
+        ['fax', transport],
       ]),
       report: (event) => events.push(event),
       schedule: { intervals: [HOUR], giveUpAfter: 24 * HOUR },
-      bouncer: createBouncer({ spool, hostname: 'gateway.contoso.com', send: true, body: 'headers' }),
+      bouncer: createBouncer({
+        spool,
+        hostname: 'gateway.contoso.com',
+        send: true,
+        body: 'headers',
+        pickups: pickups(),
+      }),
       warnAfter: 4 * HOUR,
       pace: { concurrency: 4, perMinute: Infinity },
       concurrency: 16,
@@ -349,6 +446,78 @@ describe('the queue', () => {
     await arrive();
     await vi.advanceTimersByTimeAsync(4.5 * HOUR);
     expect(states()).toEqual(['queued', 'parked']);
+  });
+
+  it('tells of a mail that was handed over, and delivers that', async () => {
+    answer = () => relayed;
+    const item = await arrive({ route: 'fax' });
+    await arrive();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(states()).toEqual(['relayed', 'relayed', 'relayed']);
+    const told = events.filter(({ event }) => event === 'delivery.notified');
+    const notice = [...spool.items.values()].find(({ origin }) => origin.source === 'gateway');
+    expect(told).toEqual([
+      {
+        event: 'delivery.notified',
+        id: item.id,
+        messageId: '<m@contoso.com>',
+        route: 'fax',
+        mailbox: 'sender@contoso.com',
+        status: relayed,
+        to: 'app@contoso.com',
+        recipients: ['x@contoso.com'],
+        notice: notice?.id,
+      },
+    ]);
+    const mine = events.filter((event) => 'id' in event && event.id === item.id).map(({ event }) => event);
+    expect(mine).toEqual(['delivery.started', 'delivery.relayed', 'delivery.notified']);
+  });
+
+  it('hands over without a word where nobody may be told', async () => {
+    answer = () => relayed;
+    await arrive({ route: 'fax', header: 'Auto-Submitted: auto-generated\r\n' });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(states()).toEqual(['relayed']);
+    expect(names()).toEqual(['delivery.relayed']);
+  });
+
+  it('tells each sender of the recipients that it is about: some were handed over, some refused, some wait', async () => {
+    const people = ['a', 'b', 'c', 'd'].map((name) => ({ address: `${name}@fax.local` }));
+    answer = () => ({
+      ...relayed,
+      apart: [
+        { recipients: ['b@fax.local', 'd@fax.local'], status: failed },
+        { recipients: ['c@fax.local'], status: later },
+      ],
+    });
+    await arrive({ route: 'fax', envelope: { recipients: people } });
+    await vi.advanceTimersByTimeAsync(1_000);
+    const about = (name: Event['event']): unknown =>
+      events.flatMap((event) => (event.event === name && 'recipients' in event ? [event.recipients] : []));
+    expect(about('delivery.notified')).toEqual([['a@fax.local']]);
+    expect(about('delivery.bounced')).toEqual([['b@fax.local', 'd@fax.local']]);
+  });
+
+  it('bounces to nobody for whom the attempt ended otherwise', async () => {
+    const people = ['a', 'b'].map((name) => ({ address: `${name}@x.test` }));
+    answer = ({ attempts }) =>
+      attempts === 1 ? { ...failed, apart: [{ recipients: ['b@x.test'], status: later }] } : relayed;
+    await arrive({ envelope: { recipients: people } });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(events.find(({ event }) => event === 'delivery.bounced')).toMatchObject({ recipients: ['a@x.test'] });
+  });
+
+  it('finishes what was handed over, whether or not the notice of it can be stored', async () => {
+    answer = () => relayed;
+    const begin = spool.begin.bind(spool);
+    spool.begin = () => ({
+      ...begin(),
+      commitTelling: () => Promise.reject(new SpoolError('full', 'the disk is full')),
+    });
+    await arrive({ route: 'fax' });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(states()).toEqual(['relayed']);
+    expect(names()).toEqual(['delivery.relayed']);
   });
 
   it('parks what nobody may be told of, and says why', async () => {

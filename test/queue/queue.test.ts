@@ -420,6 +420,7 @@ describe('an unclear outcome', () => {
     const bouncer: Bouncer = {
       bounce: async (item) => (told.push(item.id), { told: false, why: 'of the test' }),
       warn: async (item) => (told.push(item.id), { told: false, why: 'of the test' }),
+      relayed: async (item) => (told.push(item.id), { told: false, why: 'of the test' }),
     };
     build({ bouncer, warnAfter: 0 });
     transport.answer = (_, attempt) => (attempt === 1 ? unknown : second);

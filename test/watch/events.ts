@@ -279,6 +279,19 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       status: delayed,
     },
   ],
+  'delivery.notified': [
+    {
+      event: 'delivery.notified',
+      id: '01k9z8-a1b2',
+      messageId: '<7@contoso.com>',
+      route: 'exchange',
+      mailbox: 'fax@contoso.com',
+      to: 'alice@contoso.com',
+      recipients: ['+493012345@fax.local'],
+      notice: '01k9z9-c3d4',
+      status: { outcome: 'relayed', code: '2.0.0', cause: 'SMTP 250', text: 'The mail server took the message' },
+    },
+  ],
   'item.parked': [
     {
       event: 'item.parked',

@@ -140,6 +140,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'item.split': [['items_split_total{route="exchange"} +1']],
   'delivery.bounced': [['items_bounced_total{route="exchange"} +1']],
   'delivery.warned': [['items_warned_total{route="exchange"} +1']],
+  'delivery.notified': [['items_notified_total{route="exchange"} +1']],
   'item.dropped': [['items_dropped_total{route="exchange",why="age"} +1'], ['operator_acts_total{act="drop"} +1']],
   'item.retried': [['operator_acts_total{act="retry"} +1']],
   'item.held': [['operator_acts_total{act="hold"} +1']],
