@@ -9,6 +9,7 @@ import { withNames } from './advice.ts';
 import type { Authorizer } from './authorizer.ts';
 import { ask, field, harmless, placeOf, printable, statusOf, textOf, waitOf } from './call.ts';
 import type { Trouble } from './call.ts';
+import { delayed } from './codes.ts';
 import type { Meaning } from './codes.ts';
 import { meaningOfGraph } from './graph-codes.ts';
 import type { HttpFailure } from './http.ts';
@@ -49,6 +50,8 @@ export interface GraphRequest {
   readonly sends: boolean;
   /** Only the status of a success matters: its body may be missing, damaged or of any length. */
   readonly ignoresBody?: boolean;
+  /** Default application/json. */
+  readonly accept?: string;
   /** Values of Prefer (RFC 7240). Default: ids that stay when a message is sent or moved. */
   readonly prefer?: readonly string[];
   /** What an answer that is no success means. Default: for a message being sent. */
@@ -119,11 +122,11 @@ export async function askGraph(
 
 function headersOf(
   { version }: GraphOptions,
-  { body, contentType = 'application/json', prefer = [IMMUTABLE_IDS] }: GraphRequest,
+  { body, contentType = 'application/json', accept = 'application/json', prefer = [IMMUTABLE_IDS] }: GraphRequest,
   clientRequestId: string,
 ): Record<string, string> {
   return {
-    accept: 'application/json',
+    accept,
     'accept-encoding': 'gzip, deflate',
     'user-agent': `smtp2exchange/${version}`,
     'client-request-id': clientRequestId,
@@ -146,11 +149,19 @@ async function judge(
   const { text, damage } = await textOf(response);
   const json = text === undefined ? undefined : objectIn(text);
   if (response.status === success && (json !== undefined || ignoresBody)) return { ok: true, json, ids };
+  // Asked again, the answer would be the same: waiting alone does not help.
+  if (!sends && damage?.code === 'TOO_LARGE') {
+    return { ok: false, status: statusOf(ANSWER_TOO_LARGE, { cause: damage.code, notes: [damage.message], ids }), http: response.status }; // prettier-ignore
+  }
   const told = troubleOf(response, json, { ids, damage, now, means });
   const names = { mailbox, ...(clientId === undefined ? {} : { clientId }) };
   const status = told.reason === undefined ? told : { ...told, reason: withNames(told.reason, names) };
   return { ok: false, status: sends ? status : harmless(status), http: response.status };
 }
+
+const ANSWER_TOO_LARGE = delayed('4.3.0', 'message', 'The answer to a question is longer than is read', {
+  capped: true,
+});
 
 /** What an answer that is no success means. @param json its body, if it is an object */
 export function troubleOf(

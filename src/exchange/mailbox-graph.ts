@@ -67,6 +67,7 @@ async function changes(
   const next = page?.next ?? page?.delta;
   if (page === undefined || next === undefined) return { ok: false, status: unreadable('what has changed') };
   if (!isOfGraph(source.graph, next)) return { ok: false, status: elsewhere() };
+  if (page.next !== undefined && page.next === cursor) return { ok: false, status: unreadable('where to go on') };
   return { ok: true, ...split(page), cursor: next, isLast: page.next === undefined };
 }
 
@@ -99,7 +100,7 @@ async function fetchMime(
   signal: AbortSignal,
 ): Promise<Got<{ readonly gone: boolean }>> {
   const path = `/messages/${encodeURIComponent(id)}/$value`;
-  const asked = await streamFromMailbox(source, { method: 'GET', path, success: 200, signal });
+  const asked = await streamFromMailbox(source, { method: 'GET', path, accept: '*/*', success: 200, signal });
   if (!asked.ok) return isGone(asked) ? { ok: true, gone: true } : { ok: false, status: asked.status };
   const { response, ids } = asked;
   if (!hasKnownEnd(response)) {

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { askGraph } from '../../src/exchange/graph-call.ts';
 import {
   GONE,
   GRAPH_CODES,
@@ -226,6 +227,21 @@ describe('changes', () => {
   }); // prettier-ignore
 });
 
+it('no request with a token leaves Graph, whoever asks for it', async () => {
+  const send = async (): Promise<never> => await Promise.reject(new Error('it was sent'));
+  const graph = { url: peer.url, http: { request: send, close: send }, authorizer: { send }, version: '1' };
+  const request = { method: 'GET', mailbox: 'm', path: 'https://elsewhere.test/v1.0/x', success: 200, signal } as const;
+  await expect(askGraph(graph, request)).rejects.toThrow('elsewhere than to Graph');
+  await expect(askGraph(graph, { ...request, path: `${peer.url}/x` })).rejects.toThrow('it was sent');
+});
+
+it('a link that leads nowhere else is not followed for ever', async () => {
+  const link = `${peer.url}/x?$skiptoken=s`;
+  peer.answer(() => ok({ value: [], '@odata.nextLink': link }));
+  const status = { cause: 'unreadable answer' };
+  expect(await peer.mailbox.changes('f', link, signal)).toMatchObject({ ok: false, status });
+});
+
 describe('what items are', () => {
   const MESSAGE = {
     id: 'a',
@@ -344,6 +360,14 @@ describe('what items are', () => {
     const ids = ['a', 'b', 'c', 'd'];
     expect(await peer.mailbox.describe(ids, signal)).toMatchObject({ ok: false, status });
     expect(peer.asked.length).toBe('reach' in status ? 2 : 4);
+  });
+
+  it('a header that is too long to be read is the trouble of its item, and not for ever', async () => {
+    const long = [{ name: 'X-Long', value: 'x'.repeat(2_000_000) }];
+    peer.answer(({ path }) => ok({ ...MESSAGE, ...(path.includes('/a?') ? { internetMessageHeaders: long } : {}) }));
+    const told = await peer.mailbox.describe(['a', 'b'], signal);
+    const status = { reach: 'message', capped: true, cause: 'TOO_LARGE' };
+    expect(told).toMatchObject({ ok: true, mails: [{ id: 'b' }], unreadable: [{ id: 'a', status }] });
   });
 
   it('is given up on demand', async () => {
