@@ -2,7 +2,7 @@
  * What goes to Graph as JSON, held to Microsoft's own description of it when it is compiled: a field or a value that Graph
  * has not does not compile. Pure; never fails.
  */
-import type { AttachmentItem, FileAttachment, Message } from '@microsoft/microsoft-graph-types';
+import type { AttachmentItem, FileAttachment, MailFolder, Message } from '@microsoft/microsoft-graph-types';
 
 /** Graph wants to be told which kind of attachment it is (OData 4.01, section 4.6.3). */
 export type FileBody = FileAttachment & { readonly '@odata.type': '#microsoft.graph.fileAttachment' };
@@ -16,6 +16,8 @@ export interface GraphBodies {
     readonly message: MessageBody & { readonly attachments?: readonly FileBody[] };
     readonly saveToSentItems: boolean;
   };
+  readonly folder: MailFolder;
+  readonly move: { readonly destinationId: string };
   readonly uploadSession: { readonly AttachmentItem: AttachmentItem };
 }
 
