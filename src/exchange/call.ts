@@ -21,8 +21,8 @@ import type { Answered, Authorizer } from './authorizer.ts';
 import { HttpFailure } from './http.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
 import { retryAfterOf } from './retry-after.ts';
-import { readAnswer } from './soap.ts';
-import type { SoapAnswer, Told } from './soap.ts';
+import { readAnswer, withoutForbidden } from './soap.ts';
+import type { SoapAnswer, Told, XmlElement } from './soap.ts';
 
 export interface CallOptions {
   readonly authorizer: Authorizer;
@@ -44,15 +44,40 @@ export interface SoapCall {
   readonly mailbox: string;
   readonly body: NonNullable<HttpRequest['body']>;
   readonly signal: AbortSignal;
+  /** Besides those of every request. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Octets read of the answer, default ANSWER_LIMIT. */
+  readonly limit?: number;
+  /** Milliseconds between two pieces of the answer, instead of the dispatcher's. */
+  readonly bodyTimeout?: number;
+  /**
+   * It is about several items, and the trouble of some is not that of the others: it is told in their messages. Control
+   * characters in what an item holds do no harm to the others either.
+   */
+  readonly each?: true;
+  /** What a ResponseCode means, default meaningOfCode. */
+  readonly meaningOf?: (responseCode: string) => Meaning;
+}
+
+export interface AnswerMessage {
+  readonly element: XmlElement;
+  /** Trouble with this one. */
+  readonly status?: Trouble;
 }
 
 export type Trouble = Delayed | Failed | Unknown;
 export type CallResult =
-  /** Every response message says success; `xml` is complete and well-formed. */
-  | { readonly ok: true; readonly xml: string; readonly ids: TraceIds }
+  /** Every response message says success, unless it is asked for `each`; `xml` is complete and well-formed. */
+  | {
+      readonly ok: true;
+      readonly xml: string;
+      readonly ids: TraceIds;
+      readonly messages: readonly AnswerMessage[];
+      readonly headers: HttpResponse['headers'];
+    }
   | { readonly ok: false; readonly status: Trouble };
 
-/** Octets read of an answer. What the gateway asks for is answered in a few kilobytes. */
+/** Octets read of an answer. Most of what the gateway asks for is answered in a few kilobytes. */
 export const ANSWER_LIMIT = 1024 * 1024;
 /** No server may silence a mailbox for longer, milliseconds. */
 const MAX_WAIT = 3_600_000;
@@ -61,14 +86,31 @@ const MAX_TOLD = 300;
 const LARGE = 4 * 1024 * 1024;
 
 export async function call(options: CallOptions, request: SoapCall): Promise<CallResult> {
+  const opened = await open(options, request);
+  return opened.ok ? await opened.judge(opened.response) : opened;
+}
+
+export type Opened =
+  | {
+      readonly ok: true;
+      readonly response: HttpResponse;
+      readonly ids: TraceIds;
+      /** What an answer means. @param response this one, or it with a part of its text */
+      readonly judge: (response: HttpResponse) => Promise<CallResult>;
+    }
+  | { readonly ok: false; readonly status: Trouble };
+
+/** The same with an answer that the caller reads. */
+export async function open(options: CallOptions, request: SoapCall): Promise<Opened> {
   const asked = await ask(options, request, (clientRequestId) => ({
     method: 'POST',
     url: options.url,
     headers: headersOf(options, request, clientRequestId),
     body: request.body,
     signal: request.signal,
+    ...(request.bodyTimeout === undefined ? {} : { bodyTimeout: request.bodyTimeout }),
   }));
-  return asked.ok ? await judge(asked.response, request, asked.ids, options) : asked;
+  return asked.ok ? { ...asked, judge: (response) => judge(response, request, asked.ids, options) } : asked;
 }
 
 /** What a request gets as answer, or why none. @param requestOf is asked again for each attempt, each with an id of its own */
@@ -96,18 +138,23 @@ export async function ask(
 /** The text of an answer, within the bound, or what became of it. */
 export async function textOf(
   response: HttpResponse,
+  limit = ANSWER_LIMIT,
 ): Promise<
   { readonly text: string; readonly damage?: never } | { readonly text?: never; readonly damage: HttpFailure }
 > {
   try {
-    return { text: await response.text(ANSWER_LIMIT) };
+    return { text: await response.text(limit) };
   } catch (error) {
     if (!(error instanceof HttpFailure)) throw error;
     return { damage: error };
   }
 }
 
-function headersOf(options: CallOptions, { mailbox }: SoapCall, clientRequestId: string): Record<string, string> {
+function headersOf(
+  options: CallOptions,
+  { mailbox, headers }: SoapCall,
+  clientRequestId: string,
+): Record<string, string> {
   return {
     'content-type': 'text/xml; charset=utf-8',
     accept: 'text/xml',
@@ -117,6 +164,7 @@ function headersOf(options: CallOptions, { mailbox }: SoapCall, clientRequestId:
     'return-client-request-id': 'true',
     // A hint for speed; a mailbox that no header can carry goes without it.
     ...(/^[!-~]+$/.test(mailbox) ? { 'x-anchormailbox': mailbox } : {}),
+    ...headers,
   };
 }
 
@@ -124,35 +172,53 @@ async function judge(
   response: HttpResponse,
   request: SoapCall,
   ids: TraceIds,
-  { clientId, now = Date.now }: CallOptions,
+  options: CallOptions,
 ): Promise<CallResult> {
-  const { text, damage } = await textOf(response);
-  const answer = text === undefined ? undefined : readAnswer(text);
-  if (text !== undefined && response.status === 200 && isSuccess(answer, request.operation)) {
-    return { ok: true, xml: text, ids };
+  const { text, damage } = await textOf(response, request.limit);
+  const answer = text === undefined ? undefined : readAnswer(request.each === true ? withoutForbidden(text) : text);
+  const describe = (reading: Reading, notes: readonly (string | undefined)[], wait?: number): Trouble =>
+    describedBy(reading, { notes, ids, wait }, request, options);
+  if (text !== undefined && response.status === 200 && isSuccess(answer, request)) {
+    const messages = answer.messages.map((element, index): AnswerMessage => {
+      const told = answer.errors[index];
+      return told === undefined
+        ? { element }
+        : { element, status: describe(readTold(told, request), [], told.backOff) };
+    });
+    return { ok: true, xml: text, ids, messages, headers: response.headers };
   }
-  const { meaning, cause, told } = read(response, answer, text, request.body.length);
   const notes = [
-    told === '' ? undefined : `Exchange says: ${printable(told)}`,
     damage === undefined ? undefined : damage.message,
     field(response, 'x-ms-diagnostics'),
     field(response, 'x-caserrorcode'),
     response.status >= 300 && response.status < 400 ? placeOf(response) : undefined,
   ];
-  const retryAfter = waitOf(backOffOf(answer) ?? retryAfterOf(response.headers, now()));
-  const reason = withNames(meaning.reason, {
-    mailbox: request.mailbox,
-    ...(clientId === undefined ? {} : { clientId }),
-  });
-  const status = statusOf(
-    { ...meaning, reason },
-    { cause, notes, ids, ...(retryAfter === undefined ? {} : { retryAfter }) },
-  );
-  return { ok: false, status: request.sends ? status : harmless(status) };
+  const wait = backOffOf(answer) ?? retryAfterOf(response.headers, (options.now ?? Date.now)());
+  return { ok: false, status: describe(read(response, answer, text, request), notes, wait) };
 }
 
-function isSuccess(answer: SoapAnswer | undefined, operation: string): boolean {
-  return answer?.kind === 'messages' && answer.operation === operation && answer.errors.every((error) => !error);
+function describedBy(
+  { meaning, cause, told }: Reading,
+  more: { readonly notes: readonly (string | undefined)[]; readonly ids: TraceIds; readonly wait: number | undefined },
+  { sends, mailbox }: SoapCall,
+  { clientId }: CallOptions,
+): Trouble {
+  const retryAfter = waitOf(more.wait);
+  const reason = withNames(meaning.reason, { mailbox, ...(clientId === undefined ? {} : { clientId }) });
+  const notes = [told === '' ? undefined : `Exchange says: ${printable(told)}`, ...more.notes];
+  const status = statusOf(
+    { ...meaning, reason },
+    { cause, notes, ids: more.ids, ...(retryAfter === undefined ? {} : { retryAfter }) },
+  );
+  return sends ? status : harmless(status);
+}
+
+function isSuccess(
+  answer: SoapAnswer | undefined,
+  { operation, each }: SoapCall,
+): answer is Extract<SoapAnswer, { kind: 'messages' }> {
+  if (answer?.kind !== 'messages' || answer.operation !== operation) return false;
+  return each === true || answer.errors.every((error) => !error);
 }
 
 interface Reading {
@@ -162,13 +228,17 @@ interface Reading {
 }
 
 /** Where the code hides: the HTTP status for what a front end or proxy says, then the SOAP, then X-CasErrorCode. */
-function read(response: HttpResponse, answer: SoapAnswer | undefined, text: string | undefined, size: number): Reading {
+function read(
+  response: HttpResponse,
+  answer: SoapAnswer | undefined,
+  text: string | undefined,
+  request: SoapCall,
+): Reading {
   const { status } = response;
   const byStatus = (): Reading => ({ meaning: meaningOfStatus(status), cause: `HTTP ${status}`, told: '' });
   if (status === 401 || status === 403 || status === 504) return byStatus();
   const error = errorIn(answer);
-  if (error && error.code !== '') return { meaning: meaningOfCode(error.code), cause: error.code, told: error.message };
-  if (error) return { meaning: meaningOfCode('ErrorInternalServerError'), cause: 'SOAP fault', told: error.message };
+  if (error) return readTold(error, request);
   if (status === 200) return { meaning: NO_USABLE_ANSWER, cause: 'unusable answer', told: '' };
   const casError = response.headers['x-caserrorcode'];
   if (casError !== undefined && isListed(casError)) {
@@ -177,8 +247,14 @@ function read(response: HttpResponse, answer: SoapAnswer | undefined, text: stri
   const isErrorPage =
     (status === 500 && text?.includes("Server Error in '/EWS' Application") === true) ||
     (status >= 300 && status < 400 && /\/ews\/genericerrorpage\.htm/i.test(response.headers['location'] ?? ''));
-  if (status === 405 && size > LARGE) return { meaning: PERHAPS_TOO_LARGE, cause: 'HTTP 405', told: '' };
+  if (status === 405 && request.body.length > LARGE) return { meaning: PERHAPS_TOO_LARGE, cause: 'HTTP 405', told: '' };
   return isErrorPage ? { meaning: APPLICATION_ERROR, cause: `HTTP ${status}`, told: '' } : byStatus();
+}
+
+function readTold({ code, message }: Told, { meaningOf = meaningOfCode }: SoapCall): Reading {
+  return code === ''
+    ? { meaning: meaningOf('ErrorInternalServerError'), cause: 'SOAP fault', told: message }
+    : { meaning: meaningOf(code), cause: code, told: message };
 }
 
 function errorIn(answer: SoapAnswer | undefined): Told | undefined {

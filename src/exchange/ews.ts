@@ -1,21 +1,12 @@
 /**
- * Exchange Web Services as this gateway uses them: sending a MIME message as a mailbox, and looking for it afterwards. The
- * only file that knows ews-javascript-api. The library builds the SOAP and reads what is surely a success; the rest of it
- * is kept from doing harm: it escapes nothing (so what goes in is escaped here), it would hold a whole message in memory
- * (so it gets a random word in its place), and most answers make it throw, hang or forget the code (so it never sees
- * them). Expected trouble is a value; a throw is a bug.
+ * Exchange Web Services as this gateway uses them: sending a MIME message as a mailbox, and looking for it afterwards; the
+ * requests of pickup are made in mailbox-calls.ts. The library builds the SOAP and reads what is surely a success; the
+ * rest of it is kept from doing harm: it escapes nothing (so what goes in is escaped here), it would hold a whole message
+ * in memory (so it gets a random word in its place), and most answers make it throw, hang or forget the code (so it never
+ * sees them). Expected trouble is a value; a throw is a bug.
  */
 import { randomBytes } from 'node:crypto';
-import { createRequire, Module } from 'node:module';
 import { isIP } from 'node:net';
-import util from 'node:util';
-import type {
-  ExchangeService,
-  EmailMessage,
-  ExtendedPropertyDefinition,
-  Importance as LibraryImportance,
-  IXHRApi,
-} from 'ews-javascript-api';
 import type { Importance } from '../mail/precedence.ts';
 import type { Delayed, DeliveryStatus, Failed, Relayed } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
@@ -24,12 +15,19 @@ import { call } from './call.ts';
 import type { CallOptions, CallResult, SoapCall, Trouble } from './call.ts';
 import type { Asked, Draft, FoundDrafts, Saved, Sent } from './drafts.ts';
 import { draftsIn } from './drafts.ts';
+import { loadLibrary, serviceOf, UNUSABLE } from './ews-library.ts';
+import type {
+  EmailMessage,
+  ExchangeService,
+  ExtendedPropertyDefinition,
+  Importance as LibraryImportance,
+  Library,
+} from './ews-library.ts';
 import type { StreamedBody } from './http.ts';
+import { MailboxCalls } from './mailbox-calls.ts';
 import type { InternetHeader, MessageProperties } from './properties.ts';
 import { escapeXml } from './soap.ts';
 import { unreadableAnswer, unusableMailbox, unusableMessageId, unusableRecipient } from './unusable.ts';
-
-type Library = typeof import('ews-javascript-api');
 
 export interface EwsOptions extends Omit<CallOptions, 'userAgent'> {
   /** Of this program, for the User-Agent; organisations allow or block programs by it. */
@@ -78,6 +76,11 @@ export interface Ews {
   readonly drafts: Drafts;
 }
 
+export interface EwsClient extends Ews {
+  /** What mail is picked up with (mailbox-ews.ts). */
+  readonly mailbox: MailboxCalls;
+}
+
 /** The operations of the two-step path. Each is one attempt, as of send(). */
 export interface Drafts {
   /** Uploads the message as a draft in Drafts. Nothing is sent by it; unknown: the draft may be there. */
@@ -108,7 +111,7 @@ const PAGE = 100;
  * Loads the library, which takes a quarter of a second.
  * @throws Error with a plain sentence for an address that cannot be used
  */
-export async function createEws(options: EwsOptions): Promise<Ews> {
+export async function createEws(options: EwsOptions): Promise<EwsClient> {
   checkAddress(options.url);
   const library = await loadLibrary();
   return new LibraryEws(library, { ...options, userAgent: `smtp2exchange/${options.version}` });
@@ -127,37 +130,12 @@ function checkAddress(text: string): void {
   }
 }
 
-async function loadLibrary(): Promise<Library> {
-  // Gone from Node 23 on, and called by the library for every extended property.
-  const legacy = util as { isNullOrUndefined?: (value: unknown) => boolean };
-  legacy.isNullOrUndefined ??= (value) => value === null || value === undefined;
-  leaveOutItsHttpClient();
-  const library = await import('ews-javascript-api');
-  // It guesses the local time zone for every service, and writes to the console where it does not know it.
-  Object.defineProperty(library.TimeZoneInfo, 'Local', { get: () => library.TimeZoneInfo.Utc, configurable: true });
-  return library;
-}
-
-/**
- * Its HTTP client is never used, as every service is given ours, but would be loaded with all it needs: 20 MB, and the
- * packages of four login methods. An empty module takes its place.
- */
-function leaveOutItsHttpClient(): void {
-  const { resolve } = createRequire(import.meta.url);
-  const theirs = createRequire(resolve('ews-javascript-api'));
-  const filename = theirs.resolve('@ewsjs/xhr');
-  if (theirs.cache[filename] !== undefined) return;
-  const empty = new Module(filename);
-  empty.filename = filename;
-  empty.loaded = true;
-  theirs.cache[filename] = empty;
-}
-
-class LibraryEws implements Ews {
+class LibraryEws implements EwsClient {
   readonly #library: Library;
   readonly #options: CallOptions;
   readonly #mark: ExtendedPropertyDefinition;
   readonly #draftMark: ExtendedPropertyDefinition;
+  readonly mailbox: MailboxCalls;
   readonly drafts: Drafts = {
     save: (message, signal) => this.#save(message, signal),
     send: (mailbox, draft, saveCopy, signal) => this.#sendDraft(mailbox, draft, saveCopy, signal),
@@ -169,6 +147,7 @@ class LibraryEws implements Ews {
   constructor(library: Library, options: CallOptions) {
     this.#library = library;
     this.#options = options;
+    this.mailbox = new MailboxCalls(library, options);
     const { PublicStrings } = library.DefaultExtendedPropertySet;
     const { String: text } = library.MapiPropertyType;
     this.#mark = new library.ExtendedPropertyDefinition(PublicStrings, MARK, text);
@@ -354,27 +333,17 @@ class LibraryEws implements Ews {
     request: Omit<SoapCall, 'body'> & { readonly body: (soap: string) => SoapCall['body'] },
     use: (service: ExchangeService) => Promise<Read>,
   ): Promise<{ readonly result: CallResult; readonly read?: Read }> {
-    const library = this.#library;
-    // A new one each time: a service keeps the header fields of the last answer it saw.
-    const service = new library.ExchangeService(library.ExchangeVersion.Exchange2013_SP1);
-    service.Url = new library.Uri(this.#options.url);
-    // It asks for credentials but gets none: the authorizer writes the request's header.
-    service.Credentials = new library.OAuthCredentials('unused', true);
-    service.ImpersonatedUserId = new library.ImpersonatedUserId(library.ConnectingIdType.SmtpAddress, mailbox);
     let result: CallResult | undefined;
     let thrown: { readonly error: unknown } | undefined;
-    const api: Pick<IXHRApi, 'xhr'> = {
-      xhr: async ({ data }) => {
-        try {
-          result = await call(this.#options, { ...request, body: request.body(String(data)) });
-        } catch (error) {
-          thrown = { error };
-        }
-        if (result?.ok !== true) throw UNUSABLE;
-        return { status: 200, responseText: result.xml } as XMLHttpRequest;
-      },
-    };
-    service.XHRApi = api as IXHRApi;
+    const service = serviceOf(this.#library, { url: this.#options.url, mailbox }, async (soap) => {
+      try {
+        result = await call(this.#options, { ...request, body: request.body(soap) });
+      } catch (error) {
+        thrown = { error };
+      }
+      if (result?.ok !== true) throw UNUSABLE;
+      return { status: 200, responseText: result.xml } as XMLHttpRequest;
+    });
     let read: { readonly value: Read } | undefined;
     let failure: unknown;
     try {
@@ -410,9 +379,6 @@ function escapedHeaders(headers: readonly InternetHeader[] = []): InternetHeader
     return name === undefined || value === undefined ? [] : [{ name, value }];
   });
 }
-
-/** A status no server has: the library passes it on without looking at anything else. */
-const UNUSABLE = { status: 599, responseText: '', getAllResponseHeaders: () => '' };
 
 /** The request with the message's base64 where its place was, in constant memory. */
 function around(soap: string, place: string, content: StreamedBody): StreamedBody {

@@ -49,6 +49,8 @@ export interface HttpRequest {
   readonly signal?: AbortSignal;
   /** Milliseconds, instead of the dispatcher's. */
   readonly headersTimeout?: number;
+  /** Likewise. */
+  readonly bodyTimeout?: number;
 }
 
 export interface HttpResponse {
@@ -226,6 +228,7 @@ function dispatch(
       // The declared type forgets async iterables; the documentation names them.
       body: body as string | Uint8Array | null,
       ...(request.headersTimeout === undefined ? {} : { headersTimeout: request.headersTimeout }),
+      ...(request.bodyTimeout === undefined ? {} : { bodyTimeout: request.bodyTimeout }),
     },
     {
       onRequestStart(given) {

@@ -7,6 +7,8 @@
 /** Characters XML 1.0 cannot carry in any form (section 2.2), lone surrogates included. */
 const FORBIDDEN = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
 
+const ALL_FORBIDDEN = new RegExp(FORBIDDEN, 'gu');
+
 const ESCAPES: Readonly<Record<string, string>> = {
   '&': '&amp;',
   '<': '&lt;',
@@ -22,6 +24,19 @@ const ESCAPES: Readonly<Record<string, string>> = {
 /** For element content and attribute values alike. Undefined: it holds a character that XML cannot carry. */
 export function escapeXml(text: string): string | undefined {
   return FORBIDDEN.test(text) ? undefined : text.replace(/[&<>"'\t\n\r]/g, (character) => ESCAPES[character] ?? '');
+}
+
+/**
+ * The text without what XML 1.0 cannot carry: Exchange puts a control character of a header into its answer as it is, or
+ * as a reference.
+ */
+export function withoutForbidden(text: string): string {
+  return text
+    .replace(/&#(?:(\d{1,7})|x([0-9A-Fa-f]{1,6}));/g, (reference, decimal?: string, hex = '') => {
+      const point = decimal === undefined ? parseInt(hex, 16) : Number(decimal);
+      return point > 0x10ffff || FORBIDDEN.test(String.fromCodePoint(point)) ? '\ufffd' : reference;
+    })
+    .replace(ALL_FORBIDDEN, '\ufffd');
 }
 
 export interface XmlElement {
@@ -174,8 +189,14 @@ export interface Told {
 
 export type SoapAnswer =
   | { readonly kind: 'fault'; readonly told: Told }
-  /** One per item or folder; `told` is absent for success. */
-  | { readonly kind: 'messages'; readonly operation: string; readonly errors: readonly (Told | undefined)[] };
+  | {
+      readonly kind: 'messages';
+      readonly operation: string;
+      /** One per item or folder. */
+      readonly messages: readonly XmlElement[];
+      /** What each message tells of trouble; undefined for success. */
+      readonly errors: readonly (Told | undefined)[];
+    };
 
 /** Undefined: not a complete answer of EWS. */
 export function readAnswer(text: string): SoapAnswer | undefined {
@@ -194,7 +215,7 @@ export function readAnswer(text: string): SoapAnswer | undefined {
     if (responseClass === undefined || told.code === '') return undefined;
     errors.push(responseClass !== 'Error' && told.code === 'NoError' ? undefined : told);
   }
-  return { kind: 'messages', operation: content.name.slice(0, -'Response'.length), errors };
+  return { kind: 'messages', operation: content.name.slice(0, -'Response'.length), messages, errors };
 }
 
 function readFault(fault: XmlElement): Told {
@@ -230,8 +251,9 @@ function word(text: string): string {
   return trimmed === '' || /^[A-Za-z]\w{0,79}$/.test(trimmed) ? trimmed : 'ErrorUnreadable';
 }
 
-function child(element: XmlElement, name: string): XmlElement | undefined {
-  return element.children.find((one) => one.name === name);
+/** The first element of that local name directly inside. */
+export function child(element: XmlElement | undefined, name: string): XmlElement | undefined {
+  return element?.children.find((one) => one.name === name);
 }
 
 /** The elements of that local name, in document order. */

@@ -33,6 +33,30 @@ export function unusableMessageId(): Failed {
   };
 }
 
+/** Of an id, a name or a state, which come from Exchange or from the configuration. */
+export function unusableText(): Failed {
+  return {
+    outcome: 'failed',
+    code: '5.5.0',
+    cause: 'unusable text',
+    text: 'The mail server cannot be asked for the message',
+    reason: 'An id or a folder name holds control characters, which no request to Exchange can carry',
+  };
+}
+
+/** @param why in a few words, for the operator */
+export function unreadableMime(why: string): Delayed {
+  return {
+    outcome: 'delayed',
+    code: '4.3.0',
+    reach: 'message',
+    capped: true,
+    cause: 'unreadable MIME',
+    text: 'The mail server gave an unexpected answer',
+    reason: `Exchange was asked for a message, but ${why}`,
+  };
+}
+
 export function unreadableAnswer(): Delayed {
   return {
     outcome: 'delayed',

@@ -1,7 +1,7 @@
 /** A scripted peer that speaks just enough HTTP to be an Exchange, and keeps what reached it. */
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Ews } from '../../src/exchange/ews.ts';
+import type { EwsClient } from '../../src/exchange/ews.ts';
 import { bearer } from '../../src/exchange/authorizer.ts';
 import { createEws } from '../../src/exchange/ews.ts';
 import { createHttp, type HttpOptions } from '../../src/exchange/http.ts';
@@ -84,7 +84,7 @@ export function fakeToken(...script: (string | TokenFailure)[]): FakeToken {
 }
 
 export interface Client {
-  readonly ews: Ews;
+  readonly ews: EwsClient;
   close(): Promise<void>;
 }
 

@@ -169,7 +169,7 @@ function bare(code: string): string {
 
 describe('what an answer says', () => {
   it('success', () => {
-    expect(readAnswer(created())).toEqual({ kind: 'messages', operation: 'CreateItem', errors: [undefined] });
+    expect(readAnswer(created())).toMatchObject({ kind: 'messages', operation: 'CreateItem', errors: [undefined] });
     expect(readAnswer(foundItems(['a']))).toMatchObject({ operation: 'FindItem', errors: [undefined] });
   });
 

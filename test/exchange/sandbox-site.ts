@@ -1,6 +1,6 @@
 /** The transport in front of the sandbox's Exchange: everything real between the queue's item and the readers' mailboxes. */
 import { bearer } from '../../src/exchange/authorizer.ts';
-import type { Ews } from '../../src/exchange/ews.ts';
+import type { EwsClient } from '../../src/exchange/ews.ts';
 import { createEws } from '../../src/exchange/ews.ts';
 import { createHttp } from '../../src/exchange/http.ts';
 import type { ExchangeTransportOptions } from '../../src/exchange/send.ts';
@@ -15,7 +15,7 @@ export const SENDER = 'sender@contoso.test';
 
 export interface Site {
   readonly sandbox: Sandbox;
-  readonly ews: Ews;
+  readonly ews: EwsClient;
   readonly transport: Transport;
   close(): Promise<void>;
 }
