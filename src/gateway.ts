@@ -7,6 +7,9 @@ import { askWeb, channelOf } from './assembly/alarm-channels.ts';
 import { endOfCredential } from './assembly/credential.ts';
 import { certificateOf, listenerOptions, rulesOf } from './assembly/front-door.ts';
 import { asStartError } from './assembly/start-error.ts';
+import { readingAccountsOf } from './assembly/mailboxes.ts';
+import { openHandOvers, openPickups } from './assembly/pickup.ts';
+import { pop3DoorOf } from './assembly/pop3-door.ts';
 import type { WayOut } from './assembly/way-out.ts';
 import { accountsOf, openWayOut } from './assembly/way-out.ts';
 import type { Config } from './config/config.ts';
@@ -69,7 +72,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     undo.push(() => log.flush());
     let spool: OperatedSpool | undefined;
-    const routes = config.routes.map(({ name }) => name);
+    const pickups = config.pickups.map(({ name }) => name);
+    const routes = [...config.routes.map(({ name }) => name), ...pickups];
     const credentials = new Map(
       config.routes.flatMap(({ name, exchange }) => {
         const end = endOfCredential(exchange);
@@ -80,7 +84,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       version: options.version,
       stats: async () => spool?.stats(),
       routes,
-      accounts: config.routes.flatMap(accountsOf),
+      pickups,
+      accounts: config.routes.flatMap((route) => [...accountsOf(route), ...readingAccountsOf(route, config.pickups)]),
       credentials: new Map([...credentials].map(([account, { expiresAt }]) => [account, expiresAt])),
     });
     const ask = askWeb(config.exchange, undo);
@@ -133,20 +138,28 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       outs.set(route.name, out);
     }
 
+    const handOvers = await openHandOvers(config, undo);
+
     // queue
+    const bouncer = createBouncer({
+      spool: opened,
+      ...config.bounces,
+      hostname: config.hostname,
+      recipients: config.recipients,
+      pickups: handOvers.notices,
+    });
     const queue = createQueue({
       spool: opened,
-      transports: new Map([...outs].map(([name, { transport }]) => [name, transport])),
+      transports: new Map([
+        ...[...outs].map(([name, { transport }]) => [name, transport] as const),
+        ...handOvers.transports,
+      ]),
+      passive: handOvers.passive,
       report,
       schedule: { intervals: config.retry.intervals, giveUpAfter: config.retry.giveUpAfter },
-      bouncer: createBouncer({
-        spool: opened,
-        ...config.bounces,
-        hostname: config.hostname,
-        recipients: config.recipients,
-      }),
+      bouncer,
       warnAfter: config.retry.warnAfter,
-      pace: config.pacing.perMailbox,
+      pace: ({ route }) => handOvers.pace.get(route) ?? config.pacing.perMailbox,
       concurrency: config.pacing.concurrency,
       catchUp: config.pacing.catchUp,
       verifyAfter: config.retry.verifyAfter,
@@ -177,6 +190,19 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
         undo.push(async () => certificate.close());
       }
       const source = smtpSource(listenerOptions(listener, certificate), shared);
+      await source.start();
+      sources.push(source);
+      undo.push(() => source.stop(AbortSignal.abort()));
+    }
+
+    const door = await pop3DoorOf(config, { spool: opened, bouncer, arrived: (lane) => queue.arrived(lane), report });
+    const picking = await openPickups(config, { inject, ledger: opened, report, version: options.version }, undo);
+    if (door?.certificate !== undefined) {
+      const { certificate } = door;
+      certificates.push(certificate);
+      undo.push(async () => certificate.close());
+    }
+    for (const source of [...(door === undefined ? [] : [door.source]), ...picking.sources]) {
       await source.start();
       sources.push(source);
       undo.push(() => source.stop(AbortSignal.abort()));
@@ -240,6 +266,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
         await Promise.all([
           ...certificates.map((certificate) => certificate.reload()),
           ...[...outs.values()].map((out) => out.renew()),
+          picking.renew(),
         ]);
         queue.mended();
       },

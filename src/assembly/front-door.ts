@@ -33,7 +33,7 @@ export function rulesOf(config: Config): Omit<SmtpParts, 'inject' | 'report'> {
  * @throws StartError
  */
 export async function certificateOf(
-  { name, tls, minTls, certificate }: ListenerConfig,
+  { name, tls, minTls, certificate }: Pick<ListenerConfig, 'name' | 'tls' | 'minTls' | 'certificate'>,
   { spool, hostname }: Config,
   report: Report,
 ): Promise<CertificateSource | undefined> {

@@ -4,7 +4,7 @@
  * message of an address that cannot be used.
  */
 import { dirname, join } from 'node:path';
-import type { Config, ExchangeConfig, RouteConfig, SmtpConfig } from '../config/config.ts';
+import type { Config, RouteConfig, SmtpConfig } from '../config/config.ts';
 import type { ChangeOver } from '../exchange/auto.ts';
 import { changeOverFile } from '../exchange/change-over.ts';
 import type { Ews } from '../exchange/ews.ts';
@@ -12,19 +12,16 @@ import { createEws } from '../exchange/ews.ts';
 import type { HttpWithLanes } from '../exchange/http.ts';
 import { createHttp } from '../exchange/http.ts';
 import { exchangeTransport } from '../exchange/send.ts';
-import type { TokenProvider } from '../exchange/token.ts';
 import type { Report } from '../mail/event.ts';
 import { unreachable } from '../mail/status.ts';
 import type { Transport } from '../mail/transport.ts';
 import { renewCredential } from './credential.ts';
+import { smtpOf } from './hand-over.ts';
 import { httpOptions } from './http-options.ts';
 import type { Login } from './login.ts';
 import { loginAt } from './login.ts';
 import { StartError } from './start-error.ts';
 
-/** Milliseconds an SMTP server may take for any answer, and at least for that to a message (RFC 5321 section 4.5.3.2.6). */
-const SMTP_REPLY = 60_000;
-const SMTP_ANSWER = 600_000;
 /** Microsoft's announcement: EWS in Exchange Online ends for good, without exception. */
 const EWS_ENDS = Date.UTC(2027, 3, 1);
 /** Of no message: looked for to see whether the mailbox can be looked into. */
@@ -117,7 +114,7 @@ async function transportOf(
     case 'smtp':
       if (smtp === undefined)
         throw new Error('a configuration with transport smtp and without a server passed its checks');
-      return await smtpOf(exchange, smtp, hostname, login(name, scope).token);
+      return await smtpOf(smtp, exchange, hostname, login(name, scope).token);
     default:
       return unreachable(transport);
   }
@@ -156,7 +153,7 @@ async function shadowOf(
   const rehearsed: Transport[] = [];
   for (const one of waysOf(parts)) rehearsed.push(await transportOf({ ...parts, ...one }, http, login));
   report({ event: 'transport.warning', transport: 'shadow', warning: shadowed(server, parts.setting) });
-  return shadowTransport({ delivers: await smtpOf(exchange, server, hostname, undefined), rehearsed, report });
+  return shadowTransport({ delivers: await smtpOf(server, exchange, hostname, undefined), rehearsed, report });
 }
 
 function shadowed({ host, port }: SmtpConfig, setting: string): string {
@@ -207,32 +204,4 @@ async function autoOf(parts: WayOutParts, { token }: Login, ews: Ews, graph: Tra
   } catch (error) {
     throw new StartError('configuration', error instanceof Error ? error.message : String(error), { cause: error });
   }
-}
-
-async function smtpOf(
-  { ca, connectTimeout, requestTimeout }: ExchangeConfig,
-  smtp: SmtpConfig,
-  hostname: string,
-  token: TokenProvider | undefined,
-): Promise<Transport> {
-  const { smtpTransport } = await import('../smtp/submit.ts');
-  const { login, ...server } = smtp;
-  const { kind } = login;
-  const user = login.kind === 'none' || login.username === undefined ? {} : { user: login.username };
-  return smtpTransport({
-    ...server,
-    ...(ca === undefined ? {} : { ca }),
-    name: hostname,
-    timeouts: {
-      connect: connectTimeout,
-      reply: Math.min(requestTimeout, SMTP_REPLY),
-      answer: Math.max(requestTimeout, SMTP_ANSWER),
-    },
-    login:
-      login.kind === 'password'
-        ? { kind: login.kind, user: login.username, password: login.password.reveal() }
-        : kind === 'oauth' && token !== undefined
-          ? { kind, token, ...user }
-          : { kind: 'none' },
-  });
 }

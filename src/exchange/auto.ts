@@ -49,7 +49,7 @@ export interface AutoOptions {
 }
 
 /** Words of an EWS that is closed (codes.ts). */
-const CLOSED: ReadonlySet<string> = new Set(['HTTP 403', 'ErrorOrganizationAccessBlocked']);
+export const CLOSED: ReadonlySet<string> = new Set(['HTTP 403', 'ErrorOrganizationAccessBlocked']);
 /** Milliseconds from the first refusal to the attempt that decides. */
 const SECOND_LOOK = 15_000;
 /** Milliseconds between two looks whether EWS is open again. */

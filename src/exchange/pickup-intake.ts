@@ -77,6 +77,8 @@ export async function takeIn(
   }
 }
 
+const LF = 0x0a;
+
 /** Why a mail cannot be taken, whatever is tried. */
 class Unusable extends Error {
   readonly status: Failed;
@@ -94,6 +96,8 @@ class PickedUp {
   readonly #peeler = new HeaderPeeler(MAX_HEADER_SIZE);
   readonly #lines = new LineEnds();
   #header: (PickupHeader & { readonly size: number }) | undefined;
+  /** The last octet was the end of a line. */
+  #isEnded = true;
 
   constructor(
     incoming: Incoming,
@@ -112,12 +116,15 @@ class PickedUp {
   async end(): Promise<Pick<Arrival, 'messageId' | 'headerSize' | 'repairs'>> {
     await this.#take(this.#lines.end());
     if (this.#header === undefined) await this.#begin(this.#peeler.end());
+    if (!this.#isEnded) await this.#incoming.write(Buffer.from('\r\n'));
     const { messageId, repairs, size } = this.#header ?? { messageId: '', repairs: [], size: 0 };
     return { messageId, headerSize: size, repairs };
   }
 
   async #take(octets: Buffer): Promise<void> {
     if (octets.length === 0) return;
+    // Line ends are CRLF by now.
+    this.#isEnded = octets.at(-1) === LF;
     if (this.#header !== undefined) return this.#incoming.write(octets);
     const peeled = this.#peeler.push(octets);
     if (this.#peeler.overflow)

@@ -6,12 +6,12 @@
  * of our own, or where the sender forbade it. That nobody is told is a value, with why; so is trouble with the store. Only
  * a bug throws.
  */
-import { canonicalAddress, isSendable } from '../mail/address.ts';
 import { parseHeader } from '../mail/addresses.ts';
+import { automatic, canReceive, unanswered } from '../mail/automatic.ts';
 import { renderDsn } from '../mail/dsn.ts';
 import type { Dsn, NoticeWords } from '../mail/dsn.ts';
 import type { NotifyOn, Recipient } from '../mail/envelope.ts';
-import { fieldValue, headerBlock, splitHeader } from '../mail/header.ts';
+import { headerBlock, splitHeader } from '../mail/header.ts';
 import type { HeaderField } from '../mail/header.ts';
 import type { LaneKey, QueueItem } from '../mail/item.ts';
 import { matcher } from '../mail/pattern.ts';
@@ -155,49 +155,6 @@ const ACTION = { bounced: 'failed', warned: 'delayed', relayed: 'relayed' } as c
 /** RFC 3461 section 4.1: without NOTIFY, failures are told, and delays may be. A success is where a pickup wants it. */
 function wants(notify: readonly NotifyOn[] | undefined, on: NotifyOn): boolean {
   return notify === undefined || (!notify.includes('never') && notify.includes(on));
-}
-
-/** Not what a device made up: an address without a domain, or of the device or this gateway itself. */
-function canReceive(address: string, hostname: string): boolean {
-  if (!isSendable(address)) return false;
-  const canonical = canonicalAddress(address);
-  const domain = canonical.slice(canonical.lastIndexOf('@') + 1);
-  if (domain.startsWith('[')) return true;
-  const last = domain.slice(domain.lastIndexOf('.') + 1);
-  return (
-    domain !== canonicalAddress(hostname) &&
-    domain.includes('.') &&
-    !['localhost', 'localdomain', 'invalid'].includes(last)
-  );
-}
-
-/** Why nobody is told about a message with this header (RFC 3834 section 2, RFC 2919). */
-function automatic(header: readonly HeaderField[]): string | undefined {
-  for (const field of header) {
-    switch (field.name) {
-      case 'auto-submitted':
-        if (!/^no\b/i.test(fieldValue(field))) return 'a program sent it of its own accord (Auto-Submitted)';
-        break;
-      case 'list-id':
-        return 'it belongs to a list (List-Id)';
-      case 'precedence':
-        if (/^(?:bulk|junk|list)\b/i.test(fieldValue(field))) return 'it is mass mail (Precedence)';
-        break;
-      case 'content-type':
-        if (/^multipart\/report\b/i.test(fieldValue(field))) return 'it is a report itself (multipart/report)';
-        break;
-      default:
-    }
-  }
-  return undefined;
-}
-
-/** Nobody needs to know that it went well who wants no answer (X-Auto-Response-Suppress, MS-OXCMAIL). */
-function unanswered(header: readonly HeaderField[]): string | undefined {
-  const isSuppressed = header.some(
-    (field) => field.name === 'x-auto-response-suppress' && /\b(?:all|dr|autoreply)\b/i.test(fieldValue(field)),
-  );
-  return isSuppressed ? 'its sender wants no answer (X-Auto-Response-Suppress)' : undefined;
 }
 
 async function send(
