@@ -13,7 +13,7 @@ import { meaningOfGraph } from './graph-codes.ts';
 import type { HttpFailure } from './http.ts';
 import type { GraphJson } from './graph-json.ts';
 import type { Http, HttpResponse, StreamedBody } from './http.ts';
-import { retryAfterOf } from './retry-after.ts';
+import { retryAfterOf } from '../mail/retry-after.ts';
 
 export interface GraphOptions {
   /** With tokens for the audience of Graph, which is not that of EWS. */
