@@ -20,7 +20,7 @@ import type { Meaning } from './codes.ts';
 import type { Answered, Authorizer } from './authorizer.ts';
 import { HttpFailure } from './http.ts';
 import type { HttpRequest, HttpResponse } from './http.ts';
-import { retryAfterOf } from './retry-after.ts';
+import { retryAfterOf } from '../mail/retry-after.ts';
 import { readAnswer, withoutForbidden } from './soap.ts';
 import type { SoapAnswer, Told, XmlElement } from './soap.ts';
 

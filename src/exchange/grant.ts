@@ -17,7 +17,7 @@ import { readAssertion } from './assertion.ts';
 import { type CheckedCredential } from './credential.ts';
 import type { TokenFailure } from './token-failure.ts';
 import { HttpFailure, type Http } from './http.ts';
-import { retryAfterOf } from './retry-after.ts';
+import { retryAfterOf } from '../mail/retry-after.ts';
 
 export type { TokenFailure } from './token-failure.ts';
 

@@ -15,7 +15,7 @@ import { meaningOfGraph } from './graph-codes.ts';
 import type { HttpFailure } from './http.ts';
 import type { GraphJson } from './graph-json.ts';
 import type { Http, HttpResponse, StreamedBody } from './http.ts';
-import { retryAfterOf } from './retry-after.ts';
+import { retryAfterOf } from '../mail/retry-after.ts';
 
 /** An id that stays when a message is sent or moved (learn.microsoft.com/graph/outlook-immutable-id). */
 const IMMUTABLE_IDS = 'IdType="ImmutableId"';

@@ -10,7 +10,7 @@ import { harmless, waitOf, withoutAnswer } from './call.ts';
 import { objectIn, troubleOf } from './graph-call.ts';
 import { HttpFailure } from './http.ts';
 import type { Http, HttpResponse, StreamedBody } from './http.ts';
-import { retryAfterOf } from './retry-after.ts';
+import { retryAfterOf } from '../mail/retry-after.ts';
 
 export interface UploadOptions {
   readonly http: Http;
