@@ -7,6 +7,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { createSecureContext } from 'node:tls';
 import type { SecureContext } from 'node:tls';
 import type { Refusal } from '../mail/event.ts';
@@ -143,9 +144,11 @@ class Door implements Source {
 
 /** How long a refused client may take to go, milliseconds. */
 const FAREWELL = 500;
+/** How long stop() waits for sessions that were cut off, milliseconds. */
+const LAST_WORDS = 100;
 
-/** And a turn later, so that what was cut off has been told. */
+/** And a moment later: what was cut off is told, unless its maildrop does not answer. */
 async function aborted(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await once(signal, 'abort');
-  await new Promise((resolve) => setImmediate(resolve));
+  await pause(LAST_WORDS);
 }

@@ -4,8 +4,10 @@ import { SpoolError } from '../../src/mail/spool.ts';
 
 export class MemoryMaildrop implements Maildrop {
   readonly messages: Map<string, Buffer>;
-  /** What remove() was called with. */
+  /** What remove() did. */
   readonly removed: string[][] = [];
+  /** How often it was called. */
+  removals = 0;
   /** Rejects with this. */
   trouble: Partial<Record<'list' | 'open' | 'remove', Error>> = {};
   /** Octets of a chunk. */
@@ -43,6 +45,7 @@ export class MemoryMaildrop implements Maildrop {
   }
 
   async remove(ids: readonly string[]): Promise<void> {
+    this.removals++;
     await this.before;
     if (this.trouble.remove) throw this.trouble.remove;
     this.removed.push([...ids]);
