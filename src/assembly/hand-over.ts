@@ -2,6 +2,7 @@
 import type { ExchangeConfig, PickupConfig, SmtpConfig } from '../config/config.ts';
 import { createHttp } from '../exchange/http.ts';
 import type { TokenProvider } from '../exchange/token.ts';
+import { webhookKey } from '../mail/signing-key.ts';
 import { unreachable } from '../mail/status.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
 
@@ -12,7 +13,7 @@ const CONNECT = 10_000;
 
 /** @returns undefined: nobody attempts it, POP3 clients fetch it */
 export async function handOverOf(pickup: PickupConfig, hostname: string): Promise<Transport | undefined> {
-  const { deliver, name } = pickup;
+  const { deliver } = pickup;
   switch (deliver.kind) {
     case 'smtp': {
       const { server, from, ca } = deliver;
@@ -27,12 +28,13 @@ export async function handOverOf(pickup: PickupConfig, hostname: string): Promis
     }
     case 'webhook': {
       const { webhookTransport } = await import('../legacy/webhook.ts');
-      const { url, form, secret, ca, timeout } = deliver;
+      const key = deliver.secret === undefined ? undefined : webhookKey(deliver.secret.reveal());
+      const { url, form, ca, timeout } = deliver;
       const http = createHttp({ headersTimeout: timeout, ...(ca === undefined ? {} : { ca }) });
       const transport = webhookTransport({
         url: url.reveal(),
         form,
-        ...(secret === undefined ? {} : { secret: secret.reveal() }),
+        ...(key === undefined ? {} : { key }),
         send: (request) => http.request(request),
       });
       return {
@@ -46,7 +48,8 @@ export async function handOverOf(pickup: PickupConfig, hostname: string): Promis
     case 'command': {
       const { commandTransport } = await import('../legacy/command.ts');
       const { command, timeout, environment } = deliver;
-      return commandTransport({ command, timeout, environment, pickup: name });
+      const [program = '', ...words] = command;
+      return commandTransport({ command: [program, ...words], timeout, environment });
     }
     case 'pop3':
       return undefined;

@@ -6,6 +6,7 @@ import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
 import { readAuthorities, readSecret } from './files.ts';
 import { withoutGaps } from './gaps.ts';
+import { signingKey } from './pickup.ts';
 import { pickupName } from './pickup-check.ts';
 import { programOf } from './program.ts';
 import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
@@ -46,13 +47,18 @@ export async function fetchPickups(
     };
     const { smtp, webhook } = one?.deliver ?? {};
     const password = await keep(['smtp', 'passwordFile'], smtp?.passwordFile, readSecret);
-    const signingKey = await keep(['webhook', 'secretFile'], webhook?.secretFile, readSecret);
+    const key = await keep(['webhook', 'secretFile'], webhook?.secretFile, readSigningKey);
     const ca =
       (await keep(['smtp', 'caFile'], smtp?.caFile, readAuthorities)) ??
       (await keep(['webhook', 'caFile'], webhook?.caFile, readAuthorities));
-    all.push(withoutGaps({ password, signingKey, ca }));
+    all.push(withoutGaps({ password, signingKey: key, ca }));
   }
   return all;
+}
+
+async function readSigningKey(folder: string, name: string): Promise<Value<Secret>> {
+  const text = await readSecret(folder, name);
+  return text.ok ? signingKey(text.value.reveal()) : text;
 }
 
 export function pickupsOf(

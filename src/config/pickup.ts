@@ -1,11 +1,13 @@
 /** The settings of mailboxes that are picked up from, and of the door that POP3 clients come by. What they demand: pickup-check.ts. */
 import { PLACES } from '../mail/destination.ts';
 import { ACTIONS } from '../mail/pickup-rules.ts';
+import { webhookKey } from '../mail/signing-key.ts';
 import { mailbox, userName } from './addresses.ts';
 import { passwordHash } from './entra.ts';
 import { certificate, file, networks, octets, patterns, secret, secretUrl, time } from './kinds.ts';
 import { ipAddress, serverName } from './network.ts';
 import { choice, flag, integer, limit, list, optional, orElse, section, text } from './schema.ts';
+import { Secret } from './secret.ts';
 import { routeName } from './senders.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
@@ -159,7 +161,14 @@ const deliver = section('How mail is handed over: one of these.', {
         'raw',
       ),
       secret: optional(
-        secret('Key of the signature (HMAC-SHA256) that the receiver checks. Without it, nothing is signed.'),
+        text(
+          {
+            description:
+              'Key of the signature (HMAC-SHA256, Standard Webhooks) that the receiver checks: whsec_ and 24 to 64 octets in base64. Without it, nothing is signed.',
+            kind: 'secret',
+          },
+          signingKey,
+        ),
       ),
       secretFile: optional(file('File with the key, instead of secret.')),
       caFile: optional(file('PEM file with certificates of authorities to trust in addition to the public ones.')),
@@ -337,6 +346,12 @@ function attachmentKind(value: string): Value<string> {
   return value === '*' || /^\.[^\p{C}\s/\\]{1,20}$/u.test(value) || /^[\w.+-]+\/(?:\*|[\w.+-]+)$/.test(value)
     ? good(value.toLowerCase())
     : bad('must be a kind of attachment: .pdf, image/tiff, image/* or *');
+}
+
+export function signingKey(value: string): Value<Secret> {
+  return webhookKey(value) === undefined
+    ? bad('must be whsec_ and 24 to 64 octets in base64', 'echo whsec_$(openssl rand -base64 32) makes one')
+    : good(new Secret(value));
 }
 
 function commandWord(value: string): Value<string> {
