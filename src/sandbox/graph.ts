@@ -15,8 +15,8 @@ import { propertyPath, submissionOfBase64, submissionOfJson } from './graph-cont
 import { Drafts, sliceOf } from './graph-drafts.ts';
 import { faultIn, MAX_ATTACHMENTS, MAX_RECIPIENTS } from './graph-fields.ts';
 import type { Claims, Identity } from './identity.ts';
-import type { Folder, Item, Mailboxes, MailboxView } from './mailboxes.ts';
-import { FOLDERS } from './mailboxes.ts';
+import type { Mailboxes } from './mailboxes.ts';
+import type { FolderView, Item, MailboxStore } from './store.ts';
 import type { Submission } from './submission.ts';
 import { EwsFault, isSameProperty } from './submission.ts';
 
@@ -41,9 +41,9 @@ const MAILBOX_CONCURRENCY = 4;
 interface Call {
   readonly operation: string;
   readonly right: 'Mail.Send' | 'Mail.ReadWrite';
-  readonly mailbox: MailboxView;
+  readonly mailbox: MailboxStore;
   readonly id: string;
-  readonly folder?: Folder;
+  readonly folder?: FolderView;
   readonly query: URLSearchParams;
   readonly isImmutable: boolean;
   readonly isMime: boolean;
@@ -134,11 +134,12 @@ function callOf(request: IncomingMessage, url: URL, mailboxes: Mailboxes): Call 
   const operation = operationOf(
     `${request.method} ${first}${id === '' ? '' : '/id'}${more.map((one) => `/${one}`).join('')}`,
   );
-  const known = folder === '' ? undefined : FOLDERS.find((one) => one === folder.toLowerCase());
-  if (operation === undefined || (folder !== '' && (known === undefined || operation !== 'findMessages')))
+  if (operation === undefined || (folder !== '' && operation !== 'findMessages'))
     return failure(404, 'ResourceNotFound', 'Resource not found for the segment.');
   const mailbox = mailboxes.find(decodeURIComponent(user));
   if (!mailbox) return failure(404, 'ErrorInvalidUser', `The requested user '${decodeURIComponent(user)}' is invalid.`);
+  const known = folder === '' ? undefined : mailbox.known(folder.toLowerCase());
+  if (folder !== '' && !known) return failure(404, 'ResourceNotFound', 'Resource not found for the segment.');
   const strange = [...url.searchParams.keys()].find((name) => !(PARAMETERS[operation] ?? []).includes(name));
   if (strange !== undefined) return failure(400, 'BadRequest', `The query parameter ${strange} is not supported here.`);
   const prefer = request.headers['prefer'];
@@ -201,7 +202,7 @@ async function act(call: Call, body: Buffer, drafts: Drafts, options: GraphHandl
       if (submission instanceof EwsFault) return of(submission);
       const item = mailboxes.save({ address, folder: 'drafts' }, submission);
       drafts.byId.set(item.id, { mailbox: address, message, submission, files: [] });
-      return json(201, shown(item, 'drafts', call));
+      return json(201, shown(item, mailbox.at('drafts'), call));
     }
     case 'findMessages':
       return find(call);
@@ -234,7 +235,10 @@ async function act(call: Call, body: Buffer, drafts: Drafts, options: GraphHandl
       const submission = await submissionOfJson(draft.message, []);
       if (submission instanceof EwsFault) return of(submission);
       mailboxes.remove(address, item.id);
-      return json(200, shown(mailboxes.save({ address, folder: 'drafts' }, submission, item.id), 'drafts', call));
+      return json(
+        200,
+        shown(mailboxes.save({ address, folder: 'drafts' }, submission, item.id), mailbox.at('drafts'), call),
+      );
     }
     case 'listAttachments': {
       const files = draft.files.map(({ name, contentBytes }, index) => ({
@@ -280,7 +284,7 @@ async function act(call: Call, body: Buffer, drafts: Drafts, options: GraphHandl
   }
 }
 
-function sent(mailboxes: Mailboxes, address: string, submission: Submission, folder: Folder | undefined): Answer {
+function sent(mailboxes: Mailboxes, address: string, submission: Submission, folder: 'sentitems' | undefined): Answer {
   const refused = refusal(mailboxes, address, submission);
   if (refused) return refused;
   mailboxes.send(address, submission, folder === undefined ? undefined : { address, folder });
@@ -315,17 +319,17 @@ function find(call: Call): Answer {
   const matches = (item: Item): boolean =>
     (messageId === undefined || item.messageId === messageId.replaceAll("''", "'")) &&
     (path === undefined || item.extended.some((one) => isSameProperty(one.path, path) && one.values[0] === value));
-  const all = (folder === undefined ? FOLDERS : [folder]).flatMap((one) =>
-    mailbox[one].filter(matches).map((item) => shown(item, one, call)),
+  const all = (folder === undefined ? mailbox.folders : [folder]).flatMap((one) =>
+    one.items.filter(matches).map((item) => shown(item, one, call)),
   );
   const skip = Number(query.get('$skip') ?? 0);
   return json(200, { value: all.slice(skip, skip + Number(query.get('$top') ?? 10)) });
 }
 
-function shown(item: Item, folder: Folder, { isImmutable, query }: Call): Message {
+function shown(item: Item, folder: FolderView, { mailbox, isImmutable, query }: Call): Message {
   const wanted = [...(query.get('$expand') ?? '').matchAll(/id eq '([^']+)'/g)].map(([, id = '']) => id);
   return {
-    id: `${isImmutable ? 'AAkI' : `AAM${FOLDERS.indexOf(folder)}`}${item.id.replaceAll('+', '_').replaceAll('/', '-')}`,
+    id: messageId(item, folder, mailbox, isImmutable),
     subject: item.subject,
     internetMessageId: item.messageId,
     isDraft: item.submission !== undefined,
@@ -342,14 +346,21 @@ function shown(item: Item, folder: Folder, { isImmutable, query }: Call): Messag
 }
 
 /** By its id that stays, or by that of the folder it lies in. */
-function itemOf({ id, mailbox }: Call): { readonly item: Item; readonly folder: Folder } | undefined {
+function itemOf({ id, mailbox }: Call): { readonly item: Item; readonly folder: FolderView } | undefined {
+  const isImmutable = id.startsWith('AAkI');
   const wanted = id.slice(4).replaceAll('_', '+').replaceAll('-', '/');
-  for (const [index, folder] of FOLDERS.entries()) {
-    if (!id.startsWith('AAkI') && !id.startsWith(`AAM${index}`)) continue;
-    const item = mailbox[folder].find((one) => one.id === wanted);
-    if (item) return { item, folder };
-  }
-  return undefined;
+  const found = isImmutable ? mailbox.findStable(wanted) : mailbox.find(wanted);
+  return found && messageId(found.item, found.folder, mailbox, isImmutable) === id ? found : undefined;
+}
+
+/** Without the preference for immutable ids, one that changes with the folder. */
+function messageId(item: Item, folder: FolderView, { folders }: MailboxStore, isImmutable: boolean): string {
+  if (isImmutable) return `AAkI${inUrl(item.stableId)}`;
+  return `AAM${folders.findIndex(({ id }) => id === folder.id) % 10}${inUrl(item.id)}`;
+}
+
+function inUrl(id: string): string {
+  return id.replaceAll('+', '_').replaceAll('/', '-');
 }
 
 async function session(

@@ -3,9 +3,10 @@
  * and gives its response messages as XML, one per item or folder. Trouble with one item is its own message; the request as
  * a whole goes on, as in Exchange.
  */
-import type { Folder, Item, Mailboxes, MailboxView, Place } from './mailboxes.ts';
-import { FOLDERS, UNSENT } from './mailboxes.ts';
+import type { Mailboxes, Place } from './mailboxes.ts';
+import { UNSENT } from './mailboxes.ts';
 import { conditionOf } from './restriction.ts';
+import type { FolderView, Item, MailboxStore } from './store.ts';
 import type { RecipientProperties } from './submission.ts';
 import { EwsFault, isSameProperty, readSubmission } from './submission.ts';
 import type { XmlElement } from './xml.ts';
@@ -168,9 +169,8 @@ function sendItem(request: XmlElement, id: XmlElement, context: OperationContext
 /** Gone for good, or moved: what was moved has a new id, as in Exchange. */
 function deleteItem(request: XmlElement, id: XmlElement, context: OperationContext): string {
   const { item, mailbox } = itemById(context, id);
-  if (request.attributes['DeleteType'] === 'MoveToDeletedItems')
-    context.mailboxes.move(mailbox.address, item.id, 'deleteditems');
-  else context.mailboxes.remove(mailbox.address, item.id);
+  if (request.attributes['DeleteType'] === 'MoveToDeletedItems') mailbox.move(item.id, 'deleteditems');
+  else mailbox.remove(item.id);
   return success('DeleteItem', '');
 }
 
@@ -180,7 +180,7 @@ function isDraft({ submission, flags }: Item): boolean {
 }
 
 function findItem(request: XmlElement, id: XmlElement, context: OperationContext): string {
-  const { mailbox, folder } = folderOf(id, context);
+  const { folder } = folderOf(id, context);
   const restriction = child(request, 'Restriction')?.children[0];
   const view = child(request, 'IndexedPageItemView');
   const limit = restriction ? MAX_FILTERED_PAGE : MAX_PAGE;
@@ -192,7 +192,7 @@ function findItem(request: XmlElement, id: XmlElement, context: OperationContext
     throw new EwsFault('ErrorInvalidRequest', 'The sandbox counts pages from the beginning only.');
   if (child(request, 'QueryString'))
     throw new EwsFault('ErrorUnsupportedQueryFilter', 'The sandbox has no query strings.');
-  const matching = mailbox[folder].filter(restriction ? conditionOf(restriction) : () => true);
+  const matching = folder.items.filter(restriction ? conditionOf(restriction) : () => true);
   // Newest first, unless something else was asked for.
   const order = child(child(request, 'SortOrder'), 'FieldOrder')?.attributes['Order'] ?? 'Descending';
   const sorted = order === 'Ascending' ? matching : matching.toReversed();
@@ -206,24 +206,22 @@ function findItem(request: XmlElement, id: XmlElement, context: OperationContext
   );
 }
 
-function itemById(context: OperationContext, id: XmlElement): { item: Item; mailbox: MailboxView } {
+function itemById(context: OperationContext, id: XmlElement): { item: Item; mailbox: MailboxStore } {
   const mailbox = context.mailboxes.find(context.actingAs);
   const wanted = id.attributes['Id'] ?? '';
   if (!/^[A-Za-z0-9+/=]{16,}$/.test(wanted)) throw new EwsFault('ErrorInvalidIdMalformed', 'Id is malformed.');
-  for (const folder of FOLDERS) {
-    const item = mailbox?.[folder].find((one) => one.id === wanted);
-    if (item && mailbox) return { item, mailbox };
-  }
+  const found = mailbox?.find(wanted);
+  if (found && mailbox) return { item: found.item, mailbox };
   throw new EwsFault('ErrorItemNotFound', 'The specified object was not found in the store.');
 }
 
-function folderOf(id: XmlElement, context: OperationContext): { mailbox: MailboxView; folder: Folder } {
+function folderOf(id: XmlElement, context: OperationContext): { mailbox: MailboxStore; folder: FolderView } {
   const address = textAt(id, 'Mailbox', 'EmailAddress') || context.actingAs;
   const mailbox = context.mailboxes.find(address);
   if (!mailbox) throw new EwsFault('ErrorNonExistentMailbox', 'The SMTP address has no mailbox associated with it.');
   if (!context.mayReach(mailbox.address)) throw new EwsFault('ErrorAccessDenied', 'Access is denied.');
   const wanted = id.attributes['Id'];
-  const folder = FOLDERS.find((one) => (id.name === 'FolderId' ? folderId(mailbox, one) : one) === wanted);
+  const folder = mailbox.folders.find((one) => (id.name === 'FolderId' ? one.id : one.wellKnown) === wanted);
   if (!folder) throw new EwsFault('ErrorFolderNotFound', 'The specified folder could not be found in the store.');
   return { mailbox, folder };
 }
@@ -234,7 +232,7 @@ function placeOf(target: XmlElement | undefined, context: OperationContext): Pla
   if (!id) return undefined;
   try {
     const { mailbox, folder } = folderOf(id, context);
-    return { address: mailbox.address, folder };
+    return { address: mailbox.address, folder: folder.id };
   } catch (error) {
     if (error instanceof EwsFault && error.code === 'ErrorFolderNotFound')
       throw new EwsFault('ErrorSavedItemFolderNotFound', 'The folder for the saved item could not be found.');
@@ -242,23 +240,10 @@ function placeOf(target: XmlElement | undefined, context: OperationContext): Pla
   }
 }
 
-function folderId(mailbox: MailboxView, folder: Folder): string {
-  return Buffer.from(`${mailbox.address}/${folder}`).toString('base64');
-}
-
-const NAMES: Readonly<Record<Folder, string>> = {
-  inbox: 'Inbox',
-  drafts: 'Drafts',
-  outbox: 'Outbox',
-  sentitems: 'Sent Items',
-  deleteditems: 'Deleted Items',
-};
-
-function folderXml(mailbox: MailboxView, folder: Folder): string {
-  const content = mailbox[folder];
+function folderXml(mailbox: MailboxStore, { id, displayName, items: content }: FolderView): string {
   return (
-    `<t:Folder><t:FolderId Id="${xmlText(folderId(mailbox, folder))}" ChangeKey="AQAAAA=="/><t:DisplayName>${NAMES[folder]}</t:DisplayName>` +
-    `<t:TotalCount>${content.length}</t:TotalCount><t:ChildFolderCount>0</t:ChildFolderCount>` +
+    `<t:Folder><t:FolderId Id="${xmlText(id)}" ChangeKey="AQAAAA=="/><t:DisplayName>${xmlText(displayName)}</t:DisplayName>` +
+    `<t:TotalCount>${content.length}</t:TotalCount><t:ChildFolderCount>${mailbox.children(id).length}</t:ChildFolderCount>` +
     `<t:UnreadCount>${content.filter(({ isRead }) => !isRead).length}</t:UnreadCount></t:Folder>`
   );
 }

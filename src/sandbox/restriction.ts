@@ -2,7 +2,7 @@
  * A Restriction of FindItem as a condition on items. It is made before any item is looked at, so that what the sandbox cannot
  * filter by is refused in an empty folder too.
  */
-import type { Item } from './mailboxes.ts';
+import type { Item } from './store.ts';
 import { EwsFault, isSameProperty } from './submission.ts';
 import type { XmlElement } from './xml.ts';
 import { child } from './xml.ts';

@@ -14,14 +14,18 @@ import { Faults } from './fault.ts';
 import { graphHandler } from './graph.ts';
 import type { App, Identity } from './identity.ts';
 import { startIdentity } from './identity.ts';
+import type { IncomingMail } from './incoming.ts';
 import { createListener } from './listener.ts';
-import type { Arrival, MailboxOptions, MailboxView } from './mailboxes.ts';
+import type { Arrival, MailboxOptions } from './mailboxes.ts';
 import { Mailboxes } from './mailboxes.ts';
 import { smtpSandbox } from './smtp.ts';
 import type { SmtpSandbox } from './smtp.ts';
+import type { Item, MailboxView } from './store.ts';
 import type { RecipientProperties } from './submission.ts';
 
-export type { Arrival, Delivered, MailboxOptions, MailboxView } from './mailboxes.ts';
+export type { IncomingMail } from './incoming.ts';
+export type { Arrival, MailboxOptions } from './mailboxes.ts';
+export type { FolderView, Item as Delivered, MailboxView } from './store.ts';
 
 export interface SandboxOptions {
   readonly mailboxes: readonly MailboxOptions[];
@@ -67,6 +71,8 @@ export interface Sandbox {
   arrived(): readonly Arrival[];
   /** @throws Error if there is no such mailbox */
   mailbox(address: string): MailboxView;
+  /** Mail from outside reaches a mailbox. @throws Error if there is no such mailbox */
+  receive(address: string, mail: IncomingMail): Promise<Item>;
   fault(fault: Fault): void;
   /** What it does wrong on command, and how many requests each fault has hit. */
   faults(): readonly { readonly fault: Fault; readonly hit: number }[];
@@ -188,6 +194,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       if (!found) throw new Error(`the sandbox has no mailbox ${address}`);
       return found;
     },
+    receive: async (address, mail) => await mailboxes.receive(address, mail),
     fault: (fault) => faults.add(fault),
     faults: () => faults.list(),
     clearFaults() {
