@@ -61,7 +61,7 @@ export function graphHandler(options: GraphHandlerOptions): ExchangeHandler {
     const verdict = options.identity.verify(token, options.audience);
     const refuse = (answer: Answer): void => {
       request.resume();
-      sendDressed(response, answer, {});
+      void sendDressed(response, answer, {});
     };
     if (!verdict.ok) return refuse(failure(401, 'InvalidAuthenticationToken', 'Access token validation failure.'));
     const call = callOf(request, url, options.mailboxes);
@@ -386,7 +386,7 @@ async function session(
     request.resume();
     const answer =
       typeof slice === 'string' ? failure(400, 'BadRequest', slice) : failure(416, 'InvalidRange', 'Not wanted.');
-    return sendDressed(response, answer, {});
+    return void sendDressed(response, answer, {});
   }
   if (faults.isUploadCut(operation, mailbox)) {
     // A part of the slice got through: the session goes on from there.

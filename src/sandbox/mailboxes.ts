@@ -92,6 +92,11 @@ export class Mailboxes {
     return this.#mailboxes;
   }
 
+  /** Epoch milliseconds. */
+  now(): number {
+    return this.#now();
+  }
+
   get arrivals(): readonly Arrival[] {
     return this.#arrivals;
   }

@@ -121,6 +121,8 @@ export type Watcher = (what: 'new' | 'created' | 'modified' | 'deleted', folder:
 
 export class MailboxStore implements MailboxView {
   readonly address: string;
+  /** Another one for every mailbox that ever was. */
+  readonly instance = randomBytes(12).toString('hex');
   readonly folders: FolderRecord[] = [];
   readonly #byId = new Map<string, Entry>();
   readonly #watchers = new Set<Watcher>();
