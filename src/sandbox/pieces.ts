@@ -2,7 +2,6 @@
  * An answer as the pieces it is made of, so that a large message is never held a second time: octets are sent, and encoded,
  * a little at a time, no faster than the client takes them.
  */
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 
 /** Text, octets as they are, or octets that are sent in base64. */
@@ -32,8 +31,18 @@ export async function writePieces(response: ServerResponse, pieces: readonly Pie
     if (left <= 0 || response.destroyed) return;
     const goesOn = response.write(chunk.subarray(0, left));
     left -= chunk.length;
-    if (!goesOn && !response.destroyed) await Promise.race([once(response, 'drain'), once(response, 'close')]);
+    if (!goesOn && !response.destroyed) await drained(response);
   }
+}
+
+async function drained(response: ServerResponse): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const goOn = (): void => {
+      response.off('drain', goOn).off('close', goOn);
+      resolve();
+    };
+    response.on('drain', goOn).on('close', goOn);
+  });
 }
 
 function* chunksOf(pieces: readonly Piece[]): Generator<Buffer> {
