@@ -38,9 +38,9 @@ const ROWS: readonly (readonly [first: number, last: number, meaning: Meaning])[
   [408, 408, delayed('4.4.2', 'message', 'did not get the request in time')],
   // draft-ietf-httpapi-idempotency-key-header: the first request with this key is still being worked on.
   [409, 409, delayed('4.3.0', 'message', 'is still busy with this message, or has it in conflict with another')],
-  [410, 410, failed('5.3.0', 'says that this address is gone for good')],
+  [410, 410, misconfigured('says that this address is gone for good; name its successor in url')],
   [413, 413, failed('5.3.4', 'says that the message is too large')],
-  [415, 415, failed('5.6.1', 'does not take a request of this form; check form')],
+  [415, 415, misconfigured('does not take a request of this form; check form')],
   [421, 421, misconfigured('is not the one for this name; check url')],
   [422, 422, failed('5.6.0', 'understood the message and does not take it')],
   [423, 423, delayed('4.3.0', 'message', 'is locked at the moment')],
