@@ -30,9 +30,9 @@ const failed = (code: PermanentCode, told: string): Permanent => ({ code, told }
 const ROWS: readonly (readonly [first: number, last: number, meaning: Meaning])[] = [
   [300, 399, misconfigured('sends the request elsewhere; name the place it points to, redirects are not followed')],
   [400, 400, failed('5.6.0', 'could not understand the message or the request')],
-  [401, 401, misconfigured('wants a login, or another one; check headers')],
+  [401, 401, misconfigured('wants a login, or another one; check authorization')],
   [402, 402, misconfigured('wants to be paid')],
-  [403, 403, misconfigured('does not allow it; check headers and secret, and what the receiver allows')],
+  [403, 403, misconfigured('does not allow it; check authorization and secret, and what the receiver allows')],
   [404, 405, misconfigured('takes no POST at this address; check url')],
   [407, 407, misconfigured('is behind a proxy that wants a login')],
   [408, 408, delayed('4.4.2', 'message', 'did not get the request in time')],
