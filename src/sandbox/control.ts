@@ -18,10 +18,10 @@ import {
 } from './fault.ts';
 import type { Identity, IdentityFault } from './identity.ts';
 import type { Arrival, Mailboxes } from './mailboxes.ts';
-import { FOLDERS } from './mailboxes.ts';
 import { SMTP_STEPS } from './smtp-fault.ts';
 import type { SmtpFault } from './smtp-fault.ts';
 import type { SmtpSandbox } from './smtp.ts';
+import { FOLDERS } from './store.ts';
 
 export interface ControlParts {
   readonly mailboxes: Mailboxes;

@@ -11,12 +11,14 @@ import type { Account, Accounts } from './accounts.ts';
 import type { Faults, Misbehaviour } from './fault.ts';
 import type { Claims, Identity, Verdict } from './identity.ts';
 import type { Mailboxes } from './mailboxes.ts';
-import { errorMessage, isOperation, operate } from './operations.ts';
+import { isOperation, operate } from './operations.ts';
+import type { Piece } from './pieces.ts';
+import { joined, lengthOf, writePieces } from './pieces.ts';
 import type { Request } from './request.ts';
 import { readBody, readRequest } from './request.ts';
-import { MESSAGES, SOAP, TYPES } from './schema.ts';
+import { errorMessage, faultEnvelope, responseEnvelope } from './soap.ts';
+import type { Stream, Subscriptions } from './streaming.ts';
 import type { RecipientProperties } from './submission.ts';
-import { valuesXml, xmlText } from './xml.ts';
 
 export interface ExchangeOptions {
   readonly identity: Identity;
@@ -29,6 +31,7 @@ export interface ExchangeOptions {
   /** Whether EWS is open to applications and accounts at all. */
   readonly isOpen: () => boolean;
   readonly recipientProperties: RecipientProperties;
+  readonly subscriptions: Subscriptions;
   /** Octets of a request, default 64 MiB as Exchange has it. */
   readonly maxRequestSize?: number;
   /** Client id -> mailboxes that an application without the role full_access_as_app may act for (RBAC for Applications). */
@@ -49,7 +52,8 @@ const XML = 'text/xml; charset=utf-8';
 
 export interface Answer {
   readonly status: number;
-  readonly body: Buffer;
+  /** A stream goes on until it ends by itself. */
+  readonly body: Buffer | readonly Piece[] | Stream;
   readonly type: string;
 }
 
@@ -92,8 +96,8 @@ export function exchangeHandler(options: ExchangeOptions): ExchangeHandler {
     await dawdle(wrong.slow?.afterActing, stopped);
     if (wrong.cut === 'afterActing') return void request.socket.destroy();
     if (wrong.silent === 'afterActing') return;
-    if (!instead && answer.status === 200) options.record?.(answer.body);
-    sendDressed(response, answer, wrong);
+    if (!instead && answer.status === 200) record(answer, options.record);
+    await sendDressed(response, answer, wrong, stopped);
   };
 }
 
@@ -113,24 +117,71 @@ function insteadOf(wrong: Misbehaviour, { operation }: Request): Answer | undefi
   return { status: wrong.status ?? 200, body: Buffer.from(wrong.body ?? ''), type: 'text/html' };
 }
 
-/** Sends with all that a misbehaviour does to an answer on its way. */
-export function sendDressed(response: ServerResponse, answer: Answer, wrong: Misbehaviour): void {
-  const { status, type } = answer;
-  const body = wrong.gzip ? gzipSync(answer.body) : answer.body;
-  if (wrong.gzip) response.setHeader('content-encoding', 'gzip');
-  if (wrong.retryAfter !== undefined) response.setHeader('retry-after', String(wrong.retryAfter));
+/** Octets of an answer over which it is not recorded. */
+const RECORD_LIMIT = 4 * 1024 * 1024;
+
+function record({ body }: Answer, tell: ExchangeOptions['record']): void {
+  if (!tell || typeof body === 'function') return;
+  if (Buffer.isBuffer(body)) tell(body);
+  else if (lengthOf(body) <= RECORD_LIMIT) tell(joined(body));
+}
+
+/**
+ * Sends with all that a misbehaviour does to an answer on its way. A stream is only ever cut, after its first envelope.
+ * @param stopped ends a stream
+ */
+export async function sendDressed(
+  response: ServerResponse,
+  { status, type, body }: Answer,
+  wrong: Misbehaviour,
+  stopped: AbortSignal = NEVER,
+): Promise<void> {
   // Last: a header that was asked for by name is as it was asked for.
-  const headers = { 'content-type': type, 'content-length': body.length, ...lowerCased(wrong.headers ?? {}) };
-  response.writeHead(status, headers);
-  if (wrong.cut !== 'inAnswer') return void response.end(body);
+  const asked = lowerCased(wrong.headers ?? {});
+  if (wrong.retryAfter !== undefined) response.setHeader('retry-after', String(wrong.retryAfter));
+  if (typeof body === 'function') {
+    response.writeHead(status, { 'content-type': type, ...asked });
+    return await sendStream(response, body, wrong.cut === 'inAnswer', stopped);
+  }
+  const whole = Buffer.isBuffer(body) ? [body] : body;
+  const pieces = wrong.gzip ? [gzipSync(joined(whole))] : whole;
+  if (wrong.gzip) response.setHeader('content-encoding', 'gzip');
+  const length = lengthOf(pieces);
+  response.writeHead(status, { 'content-type': type, 'content-length': length, ...asked });
+  if (wrong.cut === 'inAnswer') {
+    response.flushHeaders();
+    await writePieces(response, pieces, Math.floor(length / 2));
+    return void response.write('', () => response.destroy());
+  }
+  await writePieces(response, pieces);
+  response.end();
+}
+
+const NEVER = new AbortController().signal;
+
+async function sendStream(
+  response: ServerResponse,
+  stream: Stream,
+  isCut: boolean,
+  stopped: AbortSignal,
+): Promise<void> {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
   response.flushHeaders();
-  response.write(body.subarray(0, body.length / 2), () => response.destroy());
+  const write = (envelope: Buffer): void => {
+    if (!response.writable) return;
+    response.write(envelope, () => {
+      if (isCut) response.destroy();
+    });
+  };
+  await stream(write, AbortSignal.any([gone.signal, stopped]));
+  response.end();
 }
 
 async function act(
   { judged, operation, impersonated, namedBy }: Request,
   mayReach: MayReach,
-  { mailboxes, recipientProperties }: ExchangeOptions,
+  { mailboxes, recipientProperties, subscriptions }: ExchangeOptions,
 ): Promise<Answer> {
   if (typeof judged === 'string') return faultAnswer('ErrorSchemaValidation', judged);
   if (!isOperation(operation))
@@ -154,7 +205,10 @@ async function act(
       'ErrorImpersonateUserDenied',
       'The account does not have permission to impersonate the requested user.',
     );
-  const messages = await operate(operation, judged, { mailboxes, actingAs: address, mayReach, recipientProperties });
+  const context = { mailboxes, actingAs: address, mayReach, recipientProperties, subscriptions };
+  if (operation === 'GetStreamingEvents')
+    return { status: 200, body: subscriptions.stream(judged, context), type: XML };
+  const messages = await operate(operation, judged, context);
   return messagesAnswer(operation, messages);
 }
 
@@ -204,7 +258,11 @@ function unauthorized(
 }
 
 /** Answers without having read the request to its end. */
-export function refuse(request: IncomingMessage, response: ServerResponse, { status, body, type }: Answer): void {
+export function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { status, body, type }: Answer & { readonly body: Buffer },
+): void {
   // A client that sends before it listens must get rid of the rest to hear the answer.
   request.resume();
   response.writeHead(status, { 'content-type': type, 'content-length': body.length });
@@ -225,7 +283,7 @@ function lowerCased(headers: Readonly<Record<string, string>>): Record<string, s
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
-function plain(status: number, text: string): Answer {
+function plain(status: number, text: string): Answer & { readonly body: Buffer } {
   return { status, body: Buffer.from(text), type: 'text/plain' };
 }
 
@@ -238,25 +296,10 @@ function codeAnswer(operation: string, code: string, wrong: Misbehaviour): Answe
     : messagesAnswer(operation, [errorMessage(operation, code, messageText, values)]);
 }
 
-function messagesAnswer(operation: string, messages: readonly string[]): Answer {
-  const body = `<m:${operation}Response><m:ResponseMessages>${messages.join('')}</m:ResponseMessages></m:${operation}Response>`;
-  return { status: 200, body: envelope(body), type: XML };
+function messagesAnswer(operation: string, messages: readonly Piece[]): Answer {
+  return { status: 200, body: responseEnvelope(operation, messages), type: XML };
 }
 
 function faultAnswer(code: string, text: string, values: Readonly<Record<string, string>> = {}): Answer {
-  const pairs = valuesXml(values);
-  const more = pairs === '' ? '' : `<t:MessageXml>${pairs}</t:MessageXml>`;
-  const errors = 'xmlns:e="http://schemas.microsoft.com/exchange/services/2006/errors"';
-  const body =
-    `<s:Fault><faultcode xmlns:a="${TYPES}">a:${xmlText(code)}</faultcode><faultstring xml:lang="en-US">${xmlText(text)}</faultstring>` +
-    `<detail><e:ResponseCode ${errors}>${xmlText(code)}</e:ResponseCode><e:Message ${errors}>${xmlText(text)}</e:Message>${more}</detail></s:Fault>`;
-  return { status: 500, body: envelope(body), type: XML };
-}
-
-function envelope(body: string): Buffer {
-  return Buffer.from(
-    `<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="${SOAP}" xmlns:m="${MESSAGES}" xmlns:t="${TYPES}"><s:Header>` +
-      '<t:ServerVersionInfo MajorVersion="15" MinorVersion="20" MajorBuildNumber="0" MinorBuildNumber="0" Version="V2018_01_08"/>' +
-      `</s:Header><s:Body>${body}</s:Body></s:Envelope>`,
-  );
+  return { status: 500, body: faultEnvelope(code, text, values), type: XML };
 }

@@ -3,9 +3,12 @@
  * What leaves for other domains, and what is for a mailbox of its own domains that does not exist, is kept as a fact of
  * the arrival. Nothing here fails but by value.
  */
-import { randomBytes } from 'node:crypto';
 import { canonicalAddress } from '../mail/address.ts';
-import { headerField, joinHeader } from '../mail/header.ts';
+import { headerField, HeaderPeeler, joinHeader } from '../mail/header.ts';
+import type { IncomingMail } from './incoming.ts';
+import { readIncoming } from './incoming.ts';
+import { MailboxStore } from './store.ts';
+import type { Folder, Item, NewItem } from './store.ts';
 import type { ExtendedProperty, Submission } from './submission.ts';
 import { EwsFault } from './submission.ts';
 
@@ -17,43 +20,18 @@ export interface MailboxOptions {
   readonly sendAs?: readonly string[];
   /** Octets of MIME it may send, default 35 MiB. */
   readonly maxSendSize?: number;
+  /** Paths of folders that its user has made. */
+  readonly folders?: readonly string[];
+  /** What the mailbox's language calls the well-known folders, where not the English name. */
+  readonly folderNames?: Partial<Readonly<Record<Folder, string>>>;
 }
-
-export const FOLDERS = ['inbox', 'drafts', 'outbox', 'sentitems', 'deleteditems'] as const;
-export type Folder = (typeof FOLDERS)[number];
 
 /** A folder of somebody's. */
 export interface Place {
   readonly address: string;
-  readonly folder: Folder;
+  /** Well-known name or id. */
+  readonly folder: string;
 }
-
-/** What lies in a folder. */
-export interface Item {
-  readonly id: string;
-  readonly changeKey: string;
-  readonly messageId: string;
-  readonly subject: string;
-  readonly from: string;
-  readonly to: readonly string[];
-  readonly cc: readonly string[];
-  /** Only in the sender's own copies. */
-  readonly bcc: readonly string[];
-  /** As a reader gets it. */
-  readonly mime: Buffer;
-  readonly extended: readonly ExtendedProperty[];
-  readonly itemClass: string;
-  readonly isRead: boolean;
-  /** Epoch milliseconds. */
-  readonly receivedAt: number;
-  /** PidTagMessageFlags as its maker set them; absent: not set. */
-  readonly flags?: number;
-  /** Only of what was saved and not sent. */
-  readonly submission?: Submission;
-}
-
-/** A message delivered to somebody's inbox. */
-export type Delivered = Item;
 
 /** One message that was sent through the sandbox. */
 export interface Arrival {
@@ -78,33 +56,20 @@ export interface Arrival {
   readonly undeliverable: readonly string[];
 }
 
-export interface MailboxView {
-  readonly address: string;
-  readonly inbox: readonly Delivered[];
-  readonly sentitems: readonly Item[];
-  readonly drafts: readonly Item[];
-  readonly outbox: readonly Item[];
-  readonly deleteditems: readonly Item[];
-}
-
 /** PidTagMessageFlags with mfRead and mfUnsent. */
 const MESSAGE_FLAGS = 0x0e07;
 const READ = 1;
 export const UNSENT = 8;
+const HEADER_LIMIT = 16 * 1024 * 1024;
 const MAX_SEND_SIZE = 35 * 1024 * 1024;
 
-class Mailbox implements MailboxView {
-  readonly address: string;
+class Mailbox extends MailboxStore {
   readonly options: MailboxOptions;
-  readonly inbox: Item[] = [];
-  readonly drafts: Item[] = [];
-  readonly outbox: Item[] = [];
-  readonly sentitems: Item[] = [];
-  readonly deleteditems: Item[] = [];
 
   constructor(options: MailboxOptions) {
+    super(options.address, options.folderNames);
     this.options = options;
-    this.address = options.address;
+    for (const path of options.folders ?? []) this.makePath(path);
   }
 
   owns(address: string): boolean {
@@ -123,50 +88,44 @@ export class Mailboxes {
     this.#now = now;
   }
 
-  get all(): readonly MailboxView[] {
+  get all(): readonly MailboxStore[] {
     return this.#mailboxes;
+  }
+
+  /** Epoch milliseconds. */
+  now(): number {
+    return this.#now();
   }
 
   get arrivals(): readonly Arrival[] {
     return this.#arrivals;
   }
 
-  find(address: string): MailboxView | undefined {
+  find(address: string): MailboxStore | undefined {
     return this.#find(address);
   }
 
   /** Forgets all mail. */
   clear(): void {
     this.#arrivals.length = 0;
-    for (const mailbox of this.#mailboxes) for (const folder of FOLDERS) mailbox[folder].length = 0;
+    for (const mailbox of this.#mailboxes) mailbox.clear();
   }
 
   /** Puts the message into a folder without sending it. @param id to keep; absent: a new one */
   save({ address, folder }: Place, submission: Submission, id?: string): Item {
-    const item = { ...this.#item(submission, submission.mime, true), submission, ...(id === undefined ? {} : { id }) };
-    this.#mailbox(address)[folder].push(item);
-    return item;
+    const item = { ...this.#item(submission, submission.mime, true), submission };
+    return this.#mailbox(address).put(folder, item, { id });
+  }
+
+  /** Mail from outside, whoever it names. */
+  async receive(address: string, mail: IncomingMail): Promise<Item> {
+    const mailbox = this.#mailbox(address);
+    const item = await readIncoming(mail, this.#now());
+    return mailbox.put(mailbox.makePath(mail.folder ?? 'Inbox').id, item, { isNew: true });
   }
 
   remove(address: string, id: string): boolean {
-    const mailbox = this.#mailbox(address);
-    for (const folder of FOLDERS) {
-      const at = mailbox[folder].findIndex((item) => item.id === id);
-      if (at >= 0) return mailbox[folder].splice(at, 1).length > 0;
-    }
-    return false;
-  }
-
-  /** Under a new id. */
-  move(address: string, id: string, to: Folder): void {
-    const mailbox = this.#mailbox(address);
-    const item = FOLDERS.flatMap((folder) => mailbox[folder]).find((one) => one.id === id);
-    if (!item || !this.remove(address, id)) return;
-    mailbox[to].push({
-      ...item,
-      id: randomBytes(24).toString('base64'),
-      changeKey: randomBytes(12).toString('base64'),
-    });
+    return this.#mailbox(address).remove(id);
   }
 
   /** Whether it would be sent; the order of the looks is Exchange's as far as known. */
@@ -194,7 +153,7 @@ export class Mailboxes {
     const mailbox = this.#mailbox(address);
     if (copyTo) {
       const copy = this.#item(submission, submission.mime, true);
-      this.#mailbox(copyTo.address)[copyTo.folder].push(id === undefined ? copy : { ...copy, id });
+      this.#mailbox(copyTo.address).put(copyTo.folder, copy, { id });
     }
     const outside: string[] = [];
     const undeliverable: string[] = [];
@@ -202,7 +161,7 @@ export class Mailboxes {
     // Each entry of the recipient table is delivered to, so that a recipient who stands in two lists shows.
     for (const recipient of [...submission.to, ...submission.cc, ...submission.bcc]) {
       const target = this.#find(recipient);
-      if (target) target.inbox.push(this.#item(submission, mime, false));
+      if (target) target.put('inbox', this.#item(submission, mime, false), { isNew: true });
       else if (this.#isOurs(recipient)) undeliverable.push(recipient);
       else outside.push(recipient);
     }
@@ -243,19 +202,19 @@ export class Mailboxes {
     return Buffer.concat([joinHeader([trace, ...kept, ...written]), mime.subarray(headerSize)]);
   }
 
-  #item(submission: Submission, mime: Buffer, isOwn: boolean): Item {
-    const { messageId, subject, from, to, cc, bcc, extended, elements } = submission;
+  #item(submission: Submission, mime: Buffer, isOwn: boolean): NewItem {
+    const { messageId, subject, from, sender, to, cc, bcc, extended, elements } = submission;
     const flags = extended.find(({ path }) => Number(path['PropertyTag']) === MESSAGE_FLAGS)?.values[0];
     return {
-      id: randomBytes(24).toString('base64'),
-      changeKey: randomBytes(12).toString('base64'),
       messageId,
       subject,
       from,
+      sender,
       to,
       cc,
       bcc: isOwn ? bcc : [],
       mime,
+      ...(isOwn ? {} : { header: headerOf(mime) }),
       // Named properties of the sender do not travel to readers of other mailboxes.
       extended: isOwn
         ? extended
@@ -281,4 +240,9 @@ export class Mailboxes {
     const domain = (one: string): string => canonicalAddress(one).split('@').at(-1) ?? '';
     return this.#mailboxes.some((mailbox) => domain(mailbox.address) === domain(address));
   }
+}
+
+function headerOf(mime: Buffer): string {
+  const peeler = new HeaderPeeler(HEADER_LIMIT);
+  return (peeler.push(mime) ?? peeler.end()).header.toString('utf8');
 }

@@ -1,103 +1,115 @@
 /**
- * The EWS operations of the sandbox: CreateItem, SendItem, GetItem, DeleteItem, FindItem, GetFolder. Each takes its element
- * and gives its response messages as XML, one per item or folder. Trouble with one item is its own message; the request as
- * a whole goes on, as in Exchange.
+ * The EWS operations of the sandbox. For sending: CreateItem, SendItem, FindItem. For picking up: SyncFolderItems, GetItem,
+ * MoveItem, UpdateItem, DeleteItem, GetFolder, FindFolder, CreateFolder, Subscribe, GetStreamingEvents (streaming.ts),
+ * Unsubscribe. Each takes its element and gives its response messages, one per item or folder. Trouble with one item is its
+ * own message; the request as a whole goes on, as in Exchange.
  */
-import type { Folder, Item, Mailboxes, MailboxView, Place } from './mailboxes.ts';
-import { FOLDERS, UNSENT } from './mailboxes.ts';
+import { changePage } from './cursor.ts';
+import { createFolder, findFolder, getFolder } from './folder-operations.ts';
+import { elementOf, elementXml, idXml, isDraft, rowXml, wholeXml } from './item-xml.ts';
+import type { Piece } from './pieces.ts';
+import type { OperationContext } from './reach.ts';
+import { folderOf, itemById, placeOf } from './reach.ts';
 import { conditionOf } from './restriction.ts';
-import type { RecipientProperties } from './submission.ts';
-import { EwsFault, isSameProperty, readSubmission } from './submission.ts';
+import { errorMessage, itemsMessage, successMessage } from './soap.ts';
+import type { Change } from './store.ts';
+import type { Subscriptions } from './streaming.ts';
+import { EwsFault, readSubmission } from './submission.ts';
 import type { XmlElement } from './xml.ts';
-import { child, isTrue, textAt, valuesXml, xmlText } from './xml.ts';
-
-export interface OperationContext {
-  readonly mailboxes: Mailboxes;
-  /** The impersonated mailbox. */
-  readonly actingAs: string;
-  /** Other mailboxes that the same caller may reach. */
-  readonly mayReach: (address: string) => boolean;
-  readonly recipientProperties: RecipientProperties;
-}
+import { child, isTrue, textAt } from './xml.ts';
 
 /** Rows a page may have, and with a restriction. */
 const MAX_PAGE = 1000;
 const MAX_FILTERED_PAGE = 250;
 
-export const OPERATIONS = ['CreateItem', 'SendItem', 'GetItem', 'DeleteItem', 'FindItem', 'GetFolder'] as const;
+export const OPERATIONS = [
+  'CreateItem',
+  'SendItem',
+  'GetItem',
+  'DeleteItem',
+  'MoveItem',
+  'UpdateItem',
+  'FindItem',
+  'SyncFolderItems',
+  'GetFolder',
+  'FindFolder',
+  'CreateFolder',
+  'Subscribe',
+  'Unsubscribe',
+  'GetStreamingEvents',
+] as const;
 export type OperationName = (typeof OPERATIONS)[number];
 
 export function isOperation(name: string): name is OperationName {
   return OPERATIONS.some((one) => one === name);
 }
 
+export interface ServiceContext extends OperationContext {
+  readonly subscriptions: Subscriptions;
+}
+
 /** @returns response messages */
 export async function operate(
-  name: OperationName,
+  name: Exclude<OperationName, 'GetStreamingEvents'>,
   request: XmlElement,
-  context: OperationContext,
-): Promise<readonly string[]> {
+  context: ServiceContext,
+): Promise<readonly Piece[]> {
+  const items = child(request, 'ItemIds')?.children ?? [];
   switch (name) {
     case 'CreateItem':
       return await createItem(request, context);
     case 'SendItem':
-      return each(request, 'ItemIds', name, (id) => sendItem(request, id, context));
+      return await each(name, items, (id) => sendItem(request, id, context));
     case 'GetItem':
-      return each(request, 'ItemIds', name, (id) => {
-        const found = itemById(context, id);
-        return items(name, [itemXml(found.item, child(request, 'ItemShape'), 'whole')]);
-      });
+      return await each(name, items, (id) => getItem(request, id, context));
     case 'DeleteItem':
-      return each(request, 'ItemIds', name, (id) => deleteItem(request, id, context));
+      return await each(name, items, (id) => deleteItem(request, id, context));
+    case 'MoveItem':
+      return await each(name, items, (id) => moveItem(request, id, context));
+    case 'UpdateItem':
+      return await each(name, child(request, 'ItemChanges')?.children, (change) =>
+        updateItem(request, change, context),
+      );
     case 'FindItem':
-      return each(request, 'ParentFolderIds', name, (id) => findItem(request, id, context));
+      return await each(name, child(request, 'ParentFolderIds')?.children, (id) => findItem(request, id, context));
+    case 'SyncFolderItems':
+      return await each(name, child(request, 'SyncFolderId')?.children, (id) => syncFolderItems(request, id, context));
     case 'GetFolder':
-      return each(request, 'FolderIds', name, (id) => {
-        const { mailbox, folder } = folderOf(id, context);
-        return success(name, `<m:Folders>${folderXml(mailbox, folder)}</m:Folders>`);
-      });
+      return await each(name, child(request, 'FolderIds')?.children, (id) => getFolder(id, context));
+    case 'FindFolder':
+      return await each(name, child(request, 'ParentFolderIds')?.children, (id) => findFolder(request, id, context));
+    case 'CreateFolder':
+      return await each(name, child(request, 'Folders')?.children, (wish) => createFolder(request, wish, context));
+    case 'Subscribe':
+      return await each(name, [request], () => context.subscriptions.subscribe(request, context));
+    case 'Unsubscribe':
+      return await each(name, [request], () => context.subscriptions.unsubscribe(request, context));
   }
 }
 
-export function errorMessage(
-  operation: string,
-  code: string,
-  text: string,
-  values: Readonly<Record<string, string>> = {},
-): string {
-  // Some operations have messages without content; the schema wants an empty list from the others.
-  const content =
-    operation === 'FindItem' || operation === 'SendItem' || operation === 'DeleteItem'
-      ? ''
-      : operation === 'GetFolder'
-        ? '<m:Folders/>'
-        : '<m:Items/>';
-  const pairs = valuesXml(values);
-  const more = pairs === '' ? '' : `<m:MessageXml>${pairs}</m:MessageXml>`;
-  return (
-    `<m:${operation}ResponseMessage ResponseClass="Error"><m:MessageText>${xmlText(text)}</m:MessageText>` +
-    `<m:ResponseCode>${xmlText(code)}</m:ResponseCode><m:DescriptiveLinkKey>0</m:DescriptiveLinkKey>${more}${content}</m:${operation}ResponseMessage>`
-  );
-}
-
-function success(operation: string, content: string): string {
-  return `<m:${operation}ResponseMessage ResponseClass="Success"><m:ResponseCode>NoError</m:ResponseCode>${content}</m:${operation}ResponseMessage>`;
-}
-
-function items(operation: string, rows: readonly string[]): string {
-  return success(operation, `<m:Items>${rows.join('')}</m:Items>`);
-}
-
-/** An EwsFault thrown by the work for one id is that id's message. */
-function each(request: XmlElement, list: string, operation: string, work: (id: XmlElement) => string): string[] {
-  return (child(request, list)?.children ?? []).map((id) => {
+/** An EwsFault thrown by the work for one element is that element's message. */
+async function each(
+  operation: OperationName,
+  elements: readonly XmlElement[] = [],
+  work: (element: XmlElement) => string | Promise<readonly Piece[]>,
+): Promise<readonly Piece[]> {
+  const messages: Piece[] = [];
+  for (const element of elements) {
     try {
-      return work(id);
+      const done = work(element);
+      messages.push(...(typeof done === 'string' ? [done] : await done));
     } catch (error) {
-      if (error instanceof EwsFault) return errorMessage(operation, error.code, error.text);
-      throw error;
+      if (!(error instanceof EwsFault)) throw error;
+      messages.push(errorMessage(operation, error.code, error.text));
     }
-  });
+  }
+  return messages;
+}
+
+async function getItem(request: XmlElement, id: XmlElement, context: OperationContext): Promise<readonly Piece[]> {
+  const whole = await wholeXml(itemById(context, id), child(request, 'ItemShape'));
+  const begin = '<m:GetItemResponseMessage ResponseClass="Success"><m:ResponseCode>NoError</m:ResponseCode><m:Items>';
+  return [begin, ...whole, '</m:Items></m:GetItemResponseMessage>'];
 }
 
 async function createItem(request: XmlElement, context: OperationContext): Promise<string[]> {
@@ -128,7 +140,7 @@ async function createOne(
     const place = disposition === 'SendOnly' ? undefined : placeOf(target, context);
     if (disposition === 'SaveOnly') {
       const item = mailboxes.save(place ?? { address: actingAs, folder: 'drafts' }, submission);
-      return items('CreateItem', [`<t:Message>${idXml(item)}</t:Message>`]);
+      return itemsMessage('CreateItem', [elementXml(item, idXml(item))]);
     }
     const fault = mailboxes.judge(actingAs, submission);
     if (fault) {
@@ -139,7 +151,7 @@ async function createOne(
     }
     const copy = disposition === 'SendOnly' ? undefined : (place ?? { address: actingAs, folder: 'sentitems' });
     mailboxes.send(actingAs, submission, copy);
-    return items('CreateItem', []);
+    return itemsMessage('CreateItem', []);
   } catch (error) {
     if (error instanceof EwsFault) return error;
     throw error;
@@ -162,25 +174,86 @@ function sendItem(request: XmlElement, id: XmlElement, context: OperationContext
   if (fault) throw fault;
   mailboxes.remove(mailbox.address, item.id);
   mailboxes.send(mailbox.address, item.submission, isSaved ? place : undefined);
-  return success('SendItem', '');
+  return successMessage('SendItem', '');
 }
 
 /** Gone for good, or moved: what was moved has a new id, as in Exchange. */
 function deleteItem(request: XmlElement, id: XmlElement, context: OperationContext): string {
   const { item, mailbox } = itemById(context, id);
-  if (request.attributes['DeleteType'] === 'MoveToDeletedItems')
-    context.mailboxes.move(mailbox.address, item.id, 'deleteditems');
-  else context.mailboxes.remove(mailbox.address, item.id);
-  return success('DeleteItem', '');
+  if (request.attributes['DeleteType'] === 'MoveToDeletedItems') mailbox.move(item.id, 'deleteditems');
+  else mailbox.remove(item.id);
+  return successMessage('DeleteItem', '');
 }
 
-/** Saved and not sent; its maker may have said otherwise (PidTagMessageFlags without mfUnsent). */
-function isDraft({ submission, flags }: Item): boolean {
-  return submission !== undefined && (flags === undefined || (flags & UNSENT) !== 0);
+/** What was moved has a new id. */
+function moveItem(request: XmlElement, id: XmlElement, context: OperationContext): string {
+  const target = child(request, 'ToFolderId')?.children[0];
+  const { mailbox: into, folder } = folderOf(target, context, 'ErrorToFolderNotFound');
+  const { item, mailbox } = itemById(context, id);
+  if (into !== mailbox) throw new EwsFault('ErrorMoveCopyFailed', 'The sandbox moves within a mailbox only.');
+  const moved = mailbox.move(item.id, folder.id);
+  const isTold = moved && textAt(request, 'ReturnNewItemIds').trim() !== 'false';
+  return itemsMessage('MoveItem', isTold ? [elementXml(moved, idXml(moved))] : []);
+}
+
+/** Only message:IsRead can be set. */
+function updateItem(request: XmlElement, change: XmlElement, context: OperationContext): string {
+  const { MessageDisposition = '', ConflictResolution } = request.attributes;
+  const [id, updates] = change.children;
+  if (!id || id.name !== 'ItemId') throw new EwsFault('ErrorInvalidRequest', 'The sandbox updates items by their id.');
+  const { item, mailbox } = itemById(context, id);
+  if (MessageDisposition === '')
+    throw new EwsFault('ErrorMessageDispositionRequired', 'A message needs the attribute MessageDisposition.');
+  const { ChangeKey = item.changeKey } = id.attributes;
+  if (ConflictResolution === 'NeverOverwrite' && ChangeKey !== item.changeKey)
+    throw new EwsFault('ErrorIrresolvableConflict', 'The send or update operation could not be performed.');
+  let current = item;
+  for (const update of updates?.children ?? []) {
+    const [path, element] = update.children;
+    const value = child(element, 'IsRead')?.text;
+    if (update.name !== 'SetItemField' || path?.attributes['FieldURI'] !== 'message:IsRead' || value === undefined)
+      throw new EwsFault('ErrorInvalidPropertySet', 'The sandbox sets message:IsRead only.');
+    if (element?.name !== elementOf(item))
+      throw new EwsFault('ErrorUpdatePropertyMismatch', 'The element is not that of the item.');
+    current = mailbox.setRead(item.id, isTrue(value)) ?? current;
+  }
+  return successMessage(
+    'UpdateItem',
+    `<m:Items>${elementXml(current, idXml(current))}</m:Items><m:ConflictResults><t:Count>0</t:Count></m:ConflictResults>`,
+  );
+}
+
+/** Newest first, as Exchange since 2010 SP2. */
+function syncFolderItems(request: XmlElement, id: XmlElement, context: OperationContext): string {
+  const { mailbox, folder } = folderOf(id, context, 'ErrorSyncFolderNotFound');
+  const state = textAt(request, 'SyncState');
+  const size = Number(textAt(request, 'MaxChangesReturned'));
+  const page = changePage(mailbox, folder.id, state === '' ? undefined : state, size);
+  if (!page)
+    throw new EwsFault('ErrorInvalidSyncStateData', 'Synchronization state data is corrupt or otherwise invalid.');
+  const changes = page.changes.map((change) => changeXml(change, child(request, 'ItemShape'))).join('');
+  return successMessage(
+    'SyncFolderItems',
+    `<m:SyncState>${page.cursor}</m:SyncState><m:IncludesLastItemInRange>${page.isLast}</m:IncludesLastItemInRange>` +
+      `<m:Changes>${changes}</m:Changes>`,
+  );
+}
+
+function changeXml(change: Change, shape: XmlElement | undefined): string {
+  switch (change.kind) {
+    case 'create':
+      return `<t:Create>${rowXml(change.item, shape)}</t:Create>`;
+    case 'update':
+      return `<t:Update>${rowXml(change.item, shape)}</t:Update>`;
+    case 'read':
+      return `<t:ReadFlagChange>${idXml(change.item)}<t:IsRead>${change.item.isRead}</t:IsRead></t:ReadFlagChange>`;
+    case 'delete':
+      return `<t:Delete>${idXml(change.item)}</t:Delete>`;
+  }
 }
 
 function findItem(request: XmlElement, id: XmlElement, context: OperationContext): string {
-  const { mailbox, folder } = folderOf(id, context);
+  const { folder } = folderOf(id, context);
   const restriction = child(request, 'Restriction')?.children[0];
   const view = child(request, 'IndexedPageItemView');
   const limit = restriction ? MAX_FILTERED_PAGE : MAX_PAGE;
@@ -192,131 +265,16 @@ function findItem(request: XmlElement, id: XmlElement, context: OperationContext
     throw new EwsFault('ErrorInvalidRequest', 'The sandbox counts pages from the beginning only.');
   if (child(request, 'QueryString'))
     throw new EwsFault('ErrorUnsupportedQueryFilter', 'The sandbox has no query strings.');
-  const matching = mailbox[folder].filter(restriction ? conditionOf(restriction) : () => true);
+  const matching = folder.items.filter(restriction ? conditionOf(restriction) : () => true);
   // Newest first, unless something else was asked for.
   const order = child(child(request, 'SortOrder'), 'FieldOrder')?.attributes['Order'] ?? 'Descending';
   const sorted = order === 'Ascending' ? matching : matching.toReversed();
   const start = Math.min(offset, sorted.length);
   const page = sorted.slice(start, start + rows);
   const end = start + page.length;
-  return success(
+  return successMessage(
     'FindItem',
     `<m:RootFolder IndexedPagingOffset="${end}" TotalItemsInView="${matching.length}" IncludesLastItemInRange="${end >= matching.length}">` +
-      `<t:Items>${page.map((item) => itemXml(item, child(request, 'ItemShape'), 'row')).join('')}</t:Items></m:RootFolder>`,
+      `<t:Items>${page.map((item) => rowXml(item, child(request, 'ItemShape'))).join('')}</t:Items></m:RootFolder>`,
   );
-}
-
-function itemById(context: OperationContext, id: XmlElement): { item: Item; mailbox: MailboxView } {
-  const mailbox = context.mailboxes.find(context.actingAs);
-  const wanted = id.attributes['Id'] ?? '';
-  if (!/^[A-Za-z0-9+/=]{16,}$/.test(wanted)) throw new EwsFault('ErrorInvalidIdMalformed', 'Id is malformed.');
-  for (const folder of FOLDERS) {
-    const item = mailbox?.[folder].find((one) => one.id === wanted);
-    if (item && mailbox) return { item, mailbox };
-  }
-  throw new EwsFault('ErrorItemNotFound', 'The specified object was not found in the store.');
-}
-
-function folderOf(id: XmlElement, context: OperationContext): { mailbox: MailboxView; folder: Folder } {
-  const address = textAt(id, 'Mailbox', 'EmailAddress') || context.actingAs;
-  const mailbox = context.mailboxes.find(address);
-  if (!mailbox) throw new EwsFault('ErrorNonExistentMailbox', 'The SMTP address has no mailbox associated with it.');
-  if (!context.mayReach(mailbox.address)) throw new EwsFault('ErrorAccessDenied', 'Access is denied.');
-  const wanted = id.attributes['Id'];
-  const folder = FOLDERS.find((one) => (id.name === 'FolderId' ? folderId(mailbox, one) : one) === wanted);
-  if (!folder) throw new EwsFault('ErrorFolderNotFound', 'The specified folder could not be found in the store.');
-  return { mailbox, folder };
-}
-
-/** Where SavedItemFolderId points to. */
-function placeOf(target: XmlElement | undefined, context: OperationContext): Place | undefined {
-  const id = target?.children[0];
-  if (!id) return undefined;
-  try {
-    const { mailbox, folder } = folderOf(id, context);
-    return { address: mailbox.address, folder };
-  } catch (error) {
-    if (error instanceof EwsFault && error.code === 'ErrorFolderNotFound')
-      throw new EwsFault('ErrorSavedItemFolderNotFound', 'The folder for the saved item could not be found.');
-    throw error;
-  }
-}
-
-function folderId(mailbox: MailboxView, folder: Folder): string {
-  return Buffer.from(`${mailbox.address}/${folder}`).toString('base64');
-}
-
-const NAMES: Readonly<Record<Folder, string>> = {
-  inbox: 'Inbox',
-  drafts: 'Drafts',
-  outbox: 'Outbox',
-  sentitems: 'Sent Items',
-  deleteditems: 'Deleted Items',
-};
-
-function folderXml(mailbox: MailboxView, folder: Folder): string {
-  const content = mailbox[folder];
-  return (
-    `<t:Folder><t:FolderId Id="${xmlText(folderId(mailbox, folder))}" ChangeKey="AQAAAA=="/><t:DisplayName>${NAMES[folder]}</t:DisplayName>` +
-    `<t:TotalCount>${content.length}</t:TotalCount><t:ChildFolderCount>0</t:ChildFolderCount>` +
-    `<t:UnreadCount>${content.filter(({ isRead }) => !isRead).length}</t:UnreadCount></t:Folder>`
-  );
-}
-
-function idXml({ id, changeKey }: Item): string {
-  return `<t:ItemId Id="${xmlText(id)}" ChangeKey="${xmlText(changeKey)}"/>`;
-}
-
-/** Elements in the order of the schema. A `row` of FindItem has neither MIME nor recipients, whatever was asked for. */
-function itemXml(item: Item, shape: XmlElement | undefined, extent: 'whole' | 'row'): string {
-  const base = textAt(shape, 'BaseShape');
-  const asked = child(shape, 'AdditionalProperties')?.children ?? [];
-  const isAsked = (uri: string): boolean => asked.some(({ attributes }) => attributes['FieldURI'] === uri);
-  const wants = (uri: string): boolean => base !== 'IdOnly' || isAsked(uri);
-  const extended = asked
-    .filter(({ name }) => name === 'ExtendedFieldURI')
-    .flatMap(({ attributes }) => item.extended.filter(({ path }) => isSameProperty(path, attributes)));
-  const wantsMime = extent === 'whole' && (isTrue(textAt(shape, 'IncludeMimeContent')) || isAsked('item:MimeContent'));
-  const list = (name: string, addresses: readonly string[]): string =>
-    extent === 'whole' && (base === 'AllProperties' || isAsked(`message:${name}`)) ? listXml(name, addresses) : '';
-  return [
-    '<t:Message>',
-    wantsMime ? `<t:MimeContent CharacterSet="UTF-8">${item.mime.toString('base64')}</t:MimeContent>` : '',
-    idXml(item),
-    wants('item:ItemClass') ? `<t:ItemClass>${xmlText(item.itemClass)}</t:ItemClass>` : '',
-    wants('item:Subject') ? `<t:Subject>${xmlText(item.subject)}</t:Subject>` : '',
-    wants('item:DateTimeReceived')
-      ? `<t:DateTimeReceived>${new Date(item.receivedAt).toISOString().replace(/\.\d+Z$/, 'Z')}</t:DateTimeReceived>`
-      : '',
-    wants('item:Size') ? `<t:Size>${item.mime.length}</t:Size>` : '',
-    isAsked('item:IsSubmitted') ? '<t:IsSubmitted>false</t:IsSubmitted>' : '',
-    isAsked('item:IsDraft') ? `<t:IsDraft>${isDraft(item)}</t:IsDraft>` : '',
-    ...extended.map(propertyXml),
-    list('ToRecipients', item.to),
-    list('CcRecipients', item.cc),
-    list('BccRecipients', item.bcc),
-    wants('message:From') && item.from !== '' ? `<t:From>${mailboxXml(item.from)}</t:From>` : '',
-    wants('message:InternetMessageId') && item.messageId !== ''
-      ? `<t:InternetMessageId>${xmlText(item.messageId)}</t:InternetMessageId>`
-      : '',
-    wants('message:IsRead') ? `<t:IsRead>${item.isRead}</t:IsRead>` : '',
-    '</t:Message>',
-  ].join('');
-}
-
-function propertyXml({ path, values }: Item['extended'][number]): string {
-  const attributes = Object.entries(path).map(([name, value]) => `${name}="${xmlText(value)}"`);
-  const value =
-    values.length === 1
-      ? `<t:Value>${xmlText(values[0] ?? '')}</t:Value>`
-      : `<t:Values>${values.map((one) => `<t:Value>${xmlText(one)}</t:Value>`).join('')}</t:Values>`;
-  return `<t:ExtendedProperty><t:ExtendedFieldURI ${attributes.join(' ')}/>${value}</t:ExtendedProperty>`;
-}
-
-function mailboxXml(address: string): string {
-  return `<t:Mailbox><t:EmailAddress>${xmlText(address)}</t:EmailAddress></t:Mailbox>`;
-}
-
-function listXml(name: string, addresses: readonly string[]): string {
-  return addresses.length === 0 ? '' : `<t:${name}>${addresses.map(mailboxXml).join('')}</t:${name}>`;
 }

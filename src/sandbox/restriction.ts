@@ -2,8 +2,9 @@
  * A Restriction of FindItem as a condition on items. It is made before any item is looked at, so that what the sandbox cannot
  * filter by is refused in an empty folder too.
  */
-import type { Item } from './mailboxes.ts';
-import { EwsFault, isSameProperty } from './submission.ts';
+import { propertyOf } from './item-properties.ts';
+import type { Item } from './store.ts';
+import { EwsFault } from './submission.ts';
 import type { XmlElement } from './xml.ts';
 import { child } from './xml.ts';
 
@@ -36,8 +37,7 @@ export function conditionOf(element: XmlElement): (item: Item) => boolean {
 }
 
 function fieldOf({ name, attributes }: XmlElement): (item: Item) => string | undefined {
-  if (name === 'ExtendedFieldURI')
-    return ({ extended }) => extended.find(({ path }) => isSameProperty(path, attributes))?.values[0];
+  if (name === 'ExtendedFieldURI') return (item) => propertyOf(item, attributes)?.values[0];
   switch (attributes['FieldURI']) {
     case 'message:InternetMessageId':
       return ({ messageId }) => messageId;

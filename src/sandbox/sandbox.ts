@@ -14,14 +14,20 @@ import { Faults } from './fault.ts';
 import { graphHandler } from './graph.ts';
 import type { App, Identity } from './identity.ts';
 import { startIdentity } from './identity.ts';
+import type { IncomingMail } from './incoming.ts';
 import { createListener } from './listener.ts';
-import type { Arrival, MailboxOptions, MailboxView } from './mailboxes.ts';
+import type { Arrival, MailboxOptions } from './mailboxes.ts';
 import { Mailboxes } from './mailboxes.ts';
 import { smtpSandbox } from './smtp.ts';
 import type { SmtpSandbox } from './smtp.ts';
+import type { Item, MailboxView } from './store.ts';
+import type { StreamingOptions } from './streaming.ts';
+import { Subscriptions } from './streaming.ts';
 import type { RecipientProperties } from './submission.ts';
 
-export type { Arrival, Delivered, MailboxOptions, MailboxView } from './mailboxes.ts';
+export type { IncomingMail } from './incoming.ts';
+export type { Arrival, MailboxOptions } from './mailboxes.ts';
+export type { FolderView, Item as Delivered, MailboxView } from './store.ts';
 
 export interface SandboxOptions {
   readonly mailboxes: readonly MailboxOptions[];
@@ -41,6 +47,8 @@ export interface SandboxOptions {
   readonly recipientProperties?: RecipientProperties;
   /** Octets, default 64 MiB. */
   readonly maxRequestSize?: number;
+  /** Of EWS notifications. */
+  readonly streaming?: StreamingOptions;
   /** Octets that SMTP announces as SIZE and takes, default 35 MiB. */
   readonly smtpSize?: number;
   /** Is told each request of the right shape, and each proper answer that is no SOAP fault. */
@@ -67,6 +75,12 @@ export interface Sandbox {
   arrived(): readonly Arrival[];
   /** @throws Error if there is no such mailbox */
   mailbox(address: string): MailboxView;
+  /** Mail from outside reaches a mailbox. @throws Error if there is no such mailbox */
+  receive(address: string, mail: IncomingMail): Promise<Item>;
+  /** How many streams of EWS notifications are open. */
+  streams(): number;
+  /** As a server does that restarts: streams end, and no subscription is known any more. */
+  loseSubscriptions(): void;
   fault(fault: Fault): void;
   /** What it does wrong on command, and how many requests each fault has hit. */
   faults(): readonly { readonly fault: Fault; readonly hit: number }[];
@@ -95,6 +109,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const mailboxes = new Mailboxes(options.mailboxes, now);
   const faults = new Faults();
   const ews = { open: true };
+  const subscriptions = new Subscriptions(options.streaming);
   const wanted = options.port ?? 0;
   const identity = await startIdentity({
     tls,
@@ -125,6 +140,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     faults,
     isOpen: () => ews.open,
     recipientProperties: options.recipientProperties ?? 'replace',
+    subscriptions,
     ...(options.maxRequestSize === undefined ? {} : { maxRequestSize: options.maxRequestSize }),
     ...(options.scopes === undefined ? {} : { scopes: options.scopes }),
     ...(options.record === undefined ? {} : { record: options.record }),
@@ -188,6 +204,9 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       if (!found) throw new Error(`the sandbox has no mailbox ${address}`);
       return found;
     },
+    receive: async (address, mail) => await mailboxes.receive(address, mail),
+    streams: () => subscriptions.open,
+    loseSubscriptions: () => subscriptions.lose(),
     fault: (fault) => faults.add(fault),
     faults: () => faults.list(),
     clearFaults() {

@@ -30,6 +30,8 @@ const PROPERTY_SET =
   /^(Meeting|Appointment|Common|PublicStrings|Address|InternetHeaders|CalendarAssistant|UnifiedMessaging|Task|Sharing)$/;
 const FOLDER = 'FolderId|DistinguishedFolderId';
 const TARGET = `${FOLDER}|AddressListId`;
+const ITEMS =
+  'Message|Item|SharingMessage|CalendarItem|Contact|DistributionList|MeetingMessage|MeetingRequest|MeetingResponse|MeetingCancellation|Task|PostItem';
 const BOXES: Shape = { children: ['Mailbox*'], attributes: {} };
 const ONE_BOX: Shape = { children: ['Mailbox'], attributes: {} };
 const TEXT: Shape = { children: [], attributes: {} };
@@ -69,6 +71,75 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     attributes: { Traversal: /^(Shallow|SoftDeleted|Associated)$/ },
   },
   GetFolder: { children: ['FolderShape', 'FolderIds'], attributes: {} },
+  FindFolder: {
+    children: ['FolderShape', 'IndexedPageFolderView?', 'Restriction?', 'ParentFolderIds'],
+    attributes: { Traversal: /^(Shallow|Deep|SoftDeleted)$/ },
+  },
+  CreateFolder: { children: ['ParentFolderId', 'Folders'], attributes: {} },
+  MoveItem: { children: ['ToFolderId', 'ItemIds', 'ReturnNewItemIds?'], attributes: {} },
+  UpdateItem: {
+    children: ['SavedItemFolderId?', 'ItemChanges'],
+    attributes: {
+      ConflictResolution: /^(NeverOverwrite|AutoResolve|AlwaysOverwrite)$/,
+      'MessageDisposition?': /^(SaveOnly|SendOnly|SendAndSaveCopy)$/,
+      'SendMeetingInvitationsOrCancellations?': ANY,
+      'SuppressReadReceipts?': BOOLEAN,
+    },
+  },
+  SyncFolderItems: {
+    children: ['ItemShape', 'SyncFolderId', 'SyncState?', 'Ignore?', 'MaxChangesReturned', 'SyncScope?'],
+    attributes: {},
+  },
+  Subscribe: {
+    children: ['PullSubscriptionRequest|PushSubscriptionRequest|StreamingSubscriptionRequest'],
+    attributes: {},
+  },
+  Unsubscribe: { children: ['SubscriptionId'], attributes: {} },
+  GetStreamingEvents: { children: ['SubscriptionIds', 'ConnectionTimeout'], attributes: {} },
+
+  SyncFolderId: { children: [TARGET], attributes: {} },
+  ToFolderId: { children: [TARGET], attributes: {} },
+  ParentFolderId: { children: [TARGET], attributes: {} },
+  SyncState: TEXT,
+  Ignore: { children: ['ItemId*'], attributes: {} },
+  // 1 to 512.
+  MaxChangesReturned: {
+    children: [],
+    attributes: {},
+    text: /^\s*\+?0*([1-9]\d?|[1-4]\d\d|50\d|51[0-2])\s*$/,
+  },
+  SyncScope: { children: [], attributes: {}, text: /^(NormalItems|NormalAndAssociatedItems)$/ },
+  ReturnNewItemIds: TRUTH,
+  ItemChanges: { children: ['ItemChange+'], attributes: {} },
+  ItemChange: { children: ['ItemId|OccurrenceItemId|RecurringMasterItemId', 'Updates'], attributes: {} },
+  Updates: { children: ['AppendToItemField|SetItemField|DeleteItemField+'], attributes: {} },
+  SetItemField: { children: [PATH, ITEMS], attributes: {} },
+  DeleteItemField: { children: [PATH], attributes: {} },
+  Folders: { children: ['Folder|CalendarFolder|ContactsFolder|SearchFolder|TasksFolder+'], attributes: {} },
+  Folder: {
+    children: ['FolderId?', 'ParentFolderId?', 'FolderClass?', 'DisplayName?', 'ExtendedProperty*', 'UnreadCount?'],
+    attributes: {},
+  },
+  FolderClass: TEXT,
+  DisplayName: TEXT,
+  IndexedPageFolderView: {
+    children: [],
+    attributes: { 'MaxEntriesReturned?': NUMBER, Offset: NUMBER, BasePoint: /^(Beginning|End)$/ },
+  },
+  StreamingSubscriptionRequest: {
+    children: ['FolderIds?', 'EventTypes'],
+    attributes: { 'SubscribeToAllFolders?': BOOLEAN },
+  },
+  EventTypes: { children: ['EventType+'], attributes: {} },
+  EventType: {
+    children: [],
+    attributes: {},
+    text: /^(Copied|Created|Deleted|Modified|Moved|NewMail|FreeBusyChanged)Event$/,
+  },
+  SubscriptionIds: { children: ['SubscriptionId+'], attributes: {} },
+  SubscriptionId: { children: [], attributes: {}, text: /./s },
+  // Minutes, 1 to 30.
+  ConnectionTimeout: { children: [], attributes: {}, text: /^\s*\+?0*([1-9]|[12]\d|30)\s*$/ },
 
   ItemShape: { children: ['BaseShape', 'IncludeMimeContent?', 'BodyType?', 'AdditionalProperties?'], attributes: {} },
   FolderShape: { children: ['BaseShape', 'AdditionalProperties?'], attributes: {} },
@@ -101,9 +172,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   ItemId: ID,
 
   Items: {
-    children: [
-      'Message|Item|SharingMessage|CalendarItem|Contact|DistributionList|MeetingMessage|MeetingRequest|Task|PostItem+',
-    ],
+    children: [`${ITEMS}+`],
     attributes: {},
   },
   Message: {

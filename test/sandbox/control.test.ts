@@ -100,7 +100,15 @@ describe('the control API', () => {
   it('shows every mailbox with what lies in it, blind recipients excepted', async () => {
     await client.call(GOOD);
     const { json } = await client.control('GET', '/control/mailboxes');
-    const empty = { inbox: [], drafts: [], outbox: [], sentitems: [], deleteditems: [] };
+    const empty = {
+      inbox: [],
+      drafts: [],
+      outbox: [],
+      sentitems: [],
+      deleteditems: [],
+      archive: [],
+      junkemail: [],
+    };
     const facts = {
       subject: 'test',
       messageId: '<1@x.test>',

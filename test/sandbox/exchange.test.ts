@@ -974,7 +974,7 @@ describe('FindItem', () => {
       distinguished('inbox', ALICE),
       distinguished('drafts'),
       '<t:FolderId Id="nowhere"/>',
-      distinguished('msgfolderroot'),
+      distinguished('contacts'),
     ];
     const answer = await search(id(2), `<m:ParentFolderIds>${folders.join('')}</m:ParentFolderIds>`);
     expect(codes(answer)).toEqual(['NoError', 'NoError', 'ErrorFolderNotFound', 'ErrorFolderNotFound']);

@@ -154,7 +154,7 @@ describe('a ResponseCode', () => {
     expect(codes(answer)).toEqual(['fault ErrorServerBusy']);
   });
 
-  it.each(['no XML', envelope('<m:MoveItem/>')])('of what has no messages is a fault: %s', async (request) => {
+  it.each(['no XML', envelope('<m:ArchiveItem/>')])('of what has no messages is a fault: %s', async (request) => {
     does({ responseCode: 'ErrorServerBusy' });
     const answer = await client.call(request);
     expect(answer.status).toBe(500);
