@@ -643,7 +643,7 @@ describe('folders', () => {
       ['Archive', 'a'],
     ]);
     // Each folder is looked at once.
-    expect(requests()).toHaveLength(6);
+    expect(requests()).toHaveLength(7);
   });
 
   it('are looked through page by page', async () => {
@@ -695,6 +695,20 @@ describe('folders', () => {
     expect(got).toMatchObject({ ok: false, status: { outcome: 'failed', cause: 'folder not found' } });
     expect(!got.ok && got.status.reason).toContain(`no folder ${path}`);
     expect(made()).toEqual([]);
+  });
+
+  it('the archive is found by its name where the server does not know that of EWS', async () => {
+    const known = tree(TREE);
+    peer.answer = (...given) => {
+      const isAsked = given[0].body.includes('Id="archive"');
+      (isAsked ? reply(fault('ErrorSchemaValidation'), 500) : known)(...given);
+    };
+    const got = await mailbox.folders(['archive'], [], signal);
+    expect(got.ok && [...got.ids]).toEqual([['archive', 'a']]);
+    const german = tree({ ...TREE, archive: [] });
+    answers(german);
+    const byName = await mailbox.folders(['Archive'], [], signal);
+    expect(byName.ok && [...byName.ids]).toEqual([['Archive', 'archive']]);
   });
 
   it('may not be looked for: trouble of the mailbox', async () => {
