@@ -182,6 +182,21 @@ describe('TLS', () => {
     expect(door.told('session.refused')).toMatchObject([{ refusal: 'tls', reply: 'TLS handshake failed' }]);
   });
 
+  it.each([false, true])(
+    'that a client gives up before it has begun is nothing, closed at once; both sides: %s',
+    async (isBoth) => {
+      await door.start({ tls: 'optional' });
+      const client = await door.connect();
+      await client.line();
+      expect(await client.say('STLS')).toBe('+OK Begin TLS');
+      if (isBoth) client.socket.destroy();
+      else client.socket.end();
+      await client.closed();
+      await until('the end', () => door.told('session.closed').length === 1);
+      expect(door.refusals).toEqual([]);
+    },
+  );
+
   it('says why a handshake failed', async () => {
     await door.start({ tls: 'implicit', minTls: '1.3' });
     const client = await door.connect();
