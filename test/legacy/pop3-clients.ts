@@ -65,6 +65,7 @@ interface Way {
 
 const maildrop = new MemoryMaildrop();
 const events: Event[] = [];
+const inUse = new Set<string>();
 const doors: ReturnType<typeof pop3Door>[] = [];
 
 async function open(name: Way['name'], tls: 'none' | 'required' | 'implicit'): Promise<Way> {
@@ -75,6 +76,7 @@ async function open(name: Way['name'], tls: 'none' | 'required' | 'implicit'): P
       isPassword: passwordCheck(users, Date.now),
       logins: loginGuard({ failures: 5, within: 600_000, ban: 900_000, delay: 0 }),
       report: (event) => events.push(event),
+      inUse,
     },
   );
   await door.start();

@@ -101,6 +101,19 @@ describe('a session', () => {
     expect(await second.say('PASS se cret')).toBe('+OK 2 messages');
   });
 
+  it('is the only one of its mailbox at all doors', async () => {
+    const inUse = new Set<string>();
+    const other = new TestDoor(door.maildrop);
+    await Promise.all([door.start({ inUse }), other.start({ inUse })]);
+    try {
+      await door.login();
+      await expect(other.login()).rejects.toThrow('[IN-USE]');
+      expect(other.told('session.refused')).toMatchObject([{ refusal: 'policy', user: 'fax' }]);
+    } finally {
+      await other.end();
+    }
+  });
+
   it('whose message cannot be read to its end is cut, so that no client takes it for whole', async () => {
     door.maildrop.open = async function* () {
       yield Buffer.from('Subject: x\r\n\r\n');
@@ -212,6 +225,7 @@ describe('TLS', () => {
       isPassword: async () => true,
       logins: { banned: () => undefined, failed: () => ({ delay: 0, failures: 1 }), succeeded: () => undefined },
       report: () => undefined,
+      inUse: new Set<string>(),
     };
     expect(() => pop3Door({ ...OPTIONS, tls: 'optional' }, parts)).toThrow(TypeError);
   });
