@@ -22,6 +22,7 @@ export async function pickingUp(
   { more = '', transport = 'ews' }: { readonly more?: string; readonly transport?: 'ews' | 'graph' | 'auto' } = {},
 ): Promise<InsideGateway> {
   return await InsideGateway.start(place, sandbox, {
+    exchange: `  graphUrl: ${sandbox.graphUrl}`,
     more: `pickup:\n  - mailbox: ${FAX}\n    name: fax\n    transport: ${transport}\n${pickup}\n${more}`,
   });
 }
