@@ -44,6 +44,7 @@ describe('config.yaml', () => {
       'TLS_KEY_PASSPHRASE',
       'EXCHANGE_KEY_PASSPHRASE',
       'SUBSIDIARY_CLIENT_SECRET',
+      'CONSOLE_TOKEN',
     ].map((name) => [name, MARK]),
   );
   environment['AZURE_FEDERATED_TOKEN_FILE'] = 'secret';
