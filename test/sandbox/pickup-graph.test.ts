@@ -238,6 +238,14 @@ describe('a message', () => {
     expect(value).toEqual(answer['attachments']);
   });
 
+  it.each([
+    ['text/plain', undefined],
+    ['text/calendar; method=REQUEST', '#microsoft.graph.eventMessageRequest'],
+  ])('with %s is of the type %s', async (contentType, type) => {
+    const id = await receive({ 'Content-Type': contentType });
+    expect((await got<Row>(`/messages/${id}`))['@odata.type']).toBe(type);
+  });
+
   it('names nobody where its header does not', async () => {
     const { stableId } = await client.sandbox.receive(FAX, { mime: Buffer.from('Subject: x\r\n\r\n'), header: '' });
     const id = `AAkI${stableId.replaceAll('+', '_').replaceAll('/', '-')}`;
