@@ -1,6 +1,6 @@
 /**
  * `demo`: the gateway in front of the sandbox. Three mails go in over a real SMTP connection; what came out in which
- * mailbox is shown and checked. Stays up for the user's own tries; with --exit it ends by itself, with 0 only if
+ * mailbox is shown and checked. A fourth is picked up from a mailbox, faxed, and reported back. Stays up for the user's own tries; with --exit it ends by itself, with 0 only if
  * everything arrived as it should.
  */
 import { createHash } from 'node:crypto';
@@ -15,12 +15,15 @@ import type { Delivered, Sandbox } from '../sandbox/sandbox.ts';
 import type { Mail } from '../smtp/client.ts';
 import { sendMail } from '../smtp/client.ts';
 import type { Command } from './command.ts';
+import { faxRoundTrip, pickupSettings } from './demo-fax.ts';
+import type { FaxServer } from './fax-server.ts';
+import { startFaxServer } from './fax-server.ts';
 import { port } from './numbers.ts';
 import type { ExitCode, Terminal } from './outcome.ts';
 import { EXIT } from './outcome.ts';
 import { readConfig, start } from './run.ts';
 import { sampleMails } from './samples.ts';
-import { openSandbox, PEOPLE, saveCertificate } from './sandbox.ts';
+import { FAX, openSandbox, PEOPLE, saveCertificate } from './sandbox.ts';
 import { version } from './version.ts';
 
 /** How long the three mails may take, milliseconds. */
@@ -61,9 +64,13 @@ async function demonstrate(
   const configFile = join(folder, 'config.yaml');
   const logFile = join(folder, 'gateway.log');
   await saveCertificate(caFile, sandbox.ca);
-  await writeFile(configFile, configText(sandbox, caFile, join(folder, 'spool.db'), smtpPort), { mode: 0o600 });
+  const running: { gateway?: Gateway } = {};
+  const fax = await startFaxServer(() => smtpServer(running.gateway), FAX);
+  const text = configText(sandbox, caFile, join(folder, 'spool.db'), { smtp: smtpPort, fax: fax.port });
+  await writeFile(configFile, text, { mode: 0o600 });
   const log = createWriteStream(logFile);
   const gateway = await start(await readConfig(configFile), { version: version(), configFile, logTo: log });
+  running.gateway = gateway;
   try {
     terminal.print(
       'A gateway in front of a sandbox. The sandbox is no real Exchange: it keeps everything in memory, on loopback only.\n',
@@ -79,23 +86,38 @@ async function demonstrate(
       terminal.print(
         'Everybody in the envelope has it once, the blind recipient is in no header, attachments are unchanged.',
       );
+    faults.push(...(await roundTrip(sandbox, fax, terminal)));
     if (exit || faults.length > 0) return faults.length === 0 ? EXIT.done : EXIT.failed;
     terminal.print(invitation(gateway, sandbox, { caFile, configFile, logFile }));
     await follow(sandbox, terminal);
     return EXIT.done;
   } finally {
+    await fax.close();
     await gateway.stop('the demo ends');
     log.end();
   }
 }
 
-function configText(sandbox: Sandbox, caFile: string, spool: string, smtpPort: number): string {
+async function roundTrip(sandbox: Sandbox, fax: FaxServer, terminal: Terminal): Promise<readonly string[]> {
+  const faults = await faxRoundTrip(sandbox, fax, terminal);
+  for (const fault of faults) terminal.complain(fault);
+  if (faults.length === 0)
+    terminal.print('The number came from the subject, the documents are unchanged, and the report came back.');
+  return faults;
+}
+
+function configText(
+  sandbox: Sandbox,
+  caFile: string,
+  spool: string,
+  ports: { readonly smtp: number; readonly fax: number },
+): string {
   // JSON is YAML, and quotes a path of any form.
   return JSON.stringify(
     {
       hostname: 'gateway.demo',
-      listeners: [{ name: 'demo', address: '127.0.0.1', port: smtpPort, tls: 'optional' }],
-      senders: { mailbox: PEOPLE.sender },
+      listeners: [{ name: 'demo', address: '127.0.0.1', port: ports.smtp, tls: 'optional' }],
+      senders: { mailbox: PEOPLE.sender, rules: [{ from: FAX, mailbox: FAX }] },
       exchange: {
         tenantId: sandbox.tenantId,
         clientId: sandbox.clientId,
@@ -105,6 +127,7 @@ function configText(sandbox: Sandbox, caFile: string, spool: string, smtpPort: n
         authority: sandbox.authority,
         caFile,
       },
+      pickup: [pickupSettings(ports.fax)],
       spool: { sqlite: spool },
       console: { address: '127.0.0.1', port: 0 },
     },
@@ -113,8 +136,8 @@ function configText(sandbox: Sandbox, caFile: string, spool: string, smtpPort: n
   );
 }
 
-function smtpServer(gateway: Gateway): { host: string; port: number } {
-  const [listener] = gateway.listeners;
+function smtpServer(gateway: Gateway | undefined): { host: string; port: number } {
+  const listener = gateway?.listeners.find(({ name }) => name === 'demo');
   if (listener === undefined) throw new Error('the gateway has no listener');
   return { host: listener.address, port: listener.port };
 }

@@ -37,6 +37,20 @@ export function sampleMails({ sender, alice, bob, carol }: SamplePeople): readon
   ];
 }
 
+/** What a user mails to the fax mailbox: a page each as TIFF and as PDF. */
+export function sampleFax({ alice, fax }: { readonly alice: string; readonly fax: string }, number: string): Mail {
+  return {
+    from: `Alice <${alice}>`,
+    to: [fax],
+    subject: `Fax to ${number}`,
+    text: 'Two documents, one page each.',
+    attachments: [
+      { filename: 'Order 4711.tif', content: facsimile(864, 1_100), contentType: 'image/tiff' },
+      { filename: 'Drawing.pdf', content: scan(218, 240), contentType: 'application/pdf' },
+    ],
+  };
+}
+
 /** A greyscale pixel that looks like grain, from its place alone. */
 function grain(x: number, y: number): number {
   const noise = Math.imul(x * 73_856_093, 19_349_663) ^ Math.imul(y, 83_492_791);
@@ -73,6 +87,37 @@ function picture(width: number, height: number): Buffer {
     chunk('IDAT', deflateSync(rows)),
     chunk('IEND', Buffer.alloc(0)),
   ]);
+}
+
+/** A TIFF of one bilevel page without compression, little-endian (TIFF 6.0 section 3). */
+function facsimile(width: number, height: number): Buffer {
+  const row = Math.ceil(width / 8);
+  const pixels = Buffer.alloc(row * height);
+  for (let y = 0, at = 0; y < height; y++) for (let x = 0; x < row; x++) pixels[at++] = y % 24 < 4 ? grain(x, y) : 0;
+  const header = Buffer.from('II*\0\0\0\0\0', 'latin1');
+  header.writeUInt32LE(header.length + pixels.length, 4);
+  const LONG = 4;
+  const fields: readonly (readonly [tag: number, value: number])[] = [
+    [256, width],
+    [257, height],
+    [258, 1], // bits a sample
+    [259, 1], // no compression
+    [262, 0], // 0 is white
+    [273, header.length], // where the one strip is
+    [277, 1],
+    [278, height],
+    [279, pixels.length],
+  ];
+  const directory = Buffer.alloc(2 + fields.length * 12 + 4);
+  directory.writeUInt16LE(fields.length, 0);
+  fields.forEach(([tag, value], index) => {
+    const at = 2 + index * 12;
+    directory.writeUInt16LE(tag, at);
+    directory.writeUInt16LE(LONG, at + 2);
+    directory.writeUInt32LE(1, at + 4);
+    directory.writeUInt32LE(value, at + 8);
+  });
+  return Buffer.concat([header, pixels, directory]);
 }
 
 /** A PDF of one page with one uncompressed greyscale image, as a plain scanner makes it (ISO 32000-1). */

@@ -17,6 +17,9 @@ export const PEOPLE = {
   carol: 'carol@contoso.com',
 } as const;
 
+/** The mailbox that is picked up from, in the demo. */
+export const FAX = 'fax@contoso.com';
+
 export const sandboxCommand: Command = {
   name: 'sandbox',
   usage: 'sandbox [--port N] [--ca-file FILE]',
@@ -41,7 +44,8 @@ export async function openSandbox(listenOn: number): Promise<Sandbox> {
   if (listenOn === 65_535)
     throw new CommandFault(EXIT.usage, 'The sandbox needs --port and the one after it: 65534 is the last that goes');
   try {
-    return await startSandbox({ port: listenOn, mailboxes: Object.values(PEOPLE).map((address) => ({ address })) });
+    const mailboxes = [...Object.values(PEOPLE), FAX].map((address) => ({ address }));
+    return await startSandbox({ port: listenOn, mailboxes });
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
       const taken = 'port' in error ? Number(error.port) : listenOn;

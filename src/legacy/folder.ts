@@ -112,7 +112,8 @@ class HandOverFolder {
         return { outcome: 'absent', certain: 'the files had not been given their names' };
       if (await this.#isThere(this.#temporary(item.id)))
         return { outcome: 'absent', certain: 'the files lie there under their temporary names' };
-      if (step === `${RENAMING} ${await this.#inode()}`)
+      const inode = await this.#inode();
+      if (inode !== undefined && step === `${RENAMING} ${inode}`)
         return {
           ...this.#relayed(item.id),
           reason: `${this.#final(item.id)} was there, and the consumer has taken it`,

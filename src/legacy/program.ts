@@ -6,8 +6,6 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-// Ends a process group, which only this call can.
-import { kill } from 'node:process';
 import type { Readable, Writable } from 'node:stream';
 import { QUOTED } from './command-answers.ts';
 
@@ -148,6 +146,8 @@ async function ending(stderr: Readable | null | undefined): Promise<void> {
 
 function killGroup(child: ChildProcess, name: 'SIGTERM' | 'SIGKILL'): void {
   if (child.pid === undefined) return;
+  // A process group, which no method of the child reaches.
+  const { kill } = process;
   try {
     if (process.platform === 'win32') child.kill(name);
     else kill(-child.pid, name);

@@ -1,5 +1,5 @@
 /**
- * The client side of SMTP: one mail of the demo or an alarm (sendMail), and sessions that hand over spooled messages
+ * The client side of SMTP: one mail of the demo or an alarm (sendMail, composeMail), and sessions that hand over spooled messages
  * (openSession). The only file that knows nodemailer. It is trusted with the dialogue, STARTTLS, logins and
  * dot-stuffing; ours are the connection, what each phase may take, the parameters of each recipient, and how far an
  * attempt had come. sendMail fails with an Error that names the server and what it said; a session's trouble is a value,
@@ -66,16 +66,8 @@ export async function sendMail(server: SmtpServer, mail: Mail): Promise<string> 
     greetingTimeout: timeout,
     socketTimeout: timeout,
   });
-  const { to, cc = [], bcc = [], attachments = [], headers = {}, ...rest } = mail;
   try {
-    const sent = await transport.sendMail({
-      ...rest,
-      to: [...to],
-      cc: [...cc],
-      bcc: [...bcc],
-      attachments: attachments.map((a) => ({ ...a })),
-      headers: { ...headers },
-    });
+    const sent = await transport.sendMail(packageMail(mail));
     return sent.response;
   } catch (error) {
     throw new Error(
@@ -85,6 +77,26 @@ export async function sendMail(server: SmtpServer, mail: Mail): Promise<string> 
   } finally {
     transport.close();
   }
+}
+
+/** @returns the message as it would be sent */
+export async function composeMail(mail: Mail): Promise<Buffer> {
+  const transport = createTransport({ streamTransport: true, buffer: true, newline: 'windows' });
+  const { message } = await transport.sendMail(packageMail(mail));
+  if (!Buffer.isBuffer(message)) throw new Error('the mail was not composed whole');
+  return message;
+}
+
+/** The mail in the package's words. */
+function packageMail({ to, cc = [], bcc = [], attachments = [], headers = {}, ...rest }: Mail) {
+  return {
+    ...rest,
+    to: [...to],
+    cc: [...cc],
+    bcc: [...bcc],
+    attachments: attachments.map((one) => ({ ...one })),
+    headers: { ...headers },
+  };
 }
 
 // --- sessions ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,19 @@
 /** Real programs, and the table of their exit codes row by row. */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, watch, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -303,5 +315,26 @@ describe('a crash of the gateway', () => {
       reason: expect.stringContaining('sh was running'),
     });
     expect(await transport.verify(outgoing(PLAIN), never)).toMatchObject({ outcome: 'unknowable' });
+  });
+});
+
+describe('the script of the documentation', () => {
+  it('takes a message once, and only whole', async () => {
+    const docs = readFileSync(join(import.meta.dirname, '../../docs/hand-over.md'), 'utf8');
+    const sample = /```sh\n(#![^`]*)```/.exec(docs)?.[1] ?? '';
+    const program = join(folder, 'take');
+    const inbox = join(folder, 'in');
+    mkdirSync(inbox);
+    writeFileSync(program, sample.replace('/var/spool/fax-in', inbox), { mode: 0o755 });
+    const given = outgoing(PLAIN);
+    expect(await deliver([program], given)).toMatchObject({ outcome: 'relayed' });
+    expect(await deliver([program], given)).toMatchObject({ outcome: 'relayed' });
+    expect(readFileSync(join(inbox, `${given.item.id}.eml`), 'utf8')).toBe(PLAIN);
+    const short = spawnSync(program, {
+      input: 'half',
+      env: { ...environment, SMTP2EXCHANGE_ID: 'x', SMTP2EXCHANGE_SIZE: '5' },
+    });
+    expect(short.status).toBe(75);
+    expect(readdirSync(inbox).filter((name) => name.endsWith('.eml'))).toEqual([`${given.item.id}.eml`]);
   });
 });

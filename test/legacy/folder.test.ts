@@ -191,7 +191,9 @@ describe('a folder that cannot be used', () => {
       });
   });
 
-  it('that fills up half way is left without a trace', async () => {
+  it.each(['message', 'parts'] as const)('that fills up half way is left without a trace (%s)', async (form) => {
+    const content = Buffer.alloc(300_000, 'x').toString('base64').replaceAll(/.{76}/g, '$&\r\n');
+    const message = mixed(['a.pdf', 'b.pdf']).replace(Buffer.from('%PDF 0').toString('base64'), content);
     let room = 3;
     const files: FileSystem = {
       ...real,
@@ -204,7 +206,7 @@ describe('a folder that cannot be used', () => {
         };
       },
     };
-    const status = await open('message', { files }).deliver(outgoing(PLAIN + 'x'.repeat(2_000)), never);
+    const status = await open(form, { files }).deliver(outgoing(message), never);
     expect(status).toMatchObject({ outcome: 'delayed', code: '4.3.1', cause: 'ENOSPC' });
     expect(await names()).toEqual([]);
   });

@@ -1,0 +1,61 @@
+/** A gateway that picks up from a mailbox of the sandbox, inside the test's own process. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Sandbox } from '../../src/sandbox/sandbox.ts';
+import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { InsideGateway } from './inside.ts';
+import type { Folder } from './process.ts';
+
+export const FAX = 'fax@contoso.com';
+export const ALICE = 'alice@contoso.com';
+
+export async function faxSandbox(more: Partial<Parameters<typeof startSandbox>[0]> = {}): Promise<Sandbox> {
+  const mailboxes = [FAX, ALICE, 'notifications@contoso.com'].map((address) => ({ address }));
+  return await startSandbox({ mailboxes, ...more });
+}
+
+/** @param pickup further lines of the entry, indented by four */
+export async function pickingUp(
+  place: Folder,
+  sandbox: Sandbox,
+  pickup: string,
+  { more = '', transport = 'ews' }: { readonly more?: string; readonly transport?: 'ews' | 'graph' | 'auto' } = {},
+): Promise<InsideGateway> {
+  return await InsideGateway.start(place, sandbox, {
+    more: `pickup:\n  - mailbox: ${FAX}\n    name: fax\n    transport: ${transport}\n${pickup}\n${more}`,
+  });
+}
+
+export interface MailFacts {
+  readonly id: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly subject?: string;
+  readonly header?: string;
+  readonly body?: string;
+}
+
+/** A mail as a user sends it. */
+export function mail({ id, from = ALICE, to = FAX, subject = 'a fax', header = '', body = 'the body' }: MailFacts): Buffer {
+  return Buffer.from(
+    `From: ${from}\r\nTo: ${to}\r\nSubject: ${subject}\r\nMessage-ID: <${id}@contoso.com>\r\nDate: Thu, 26 Nov 2026 08:00:00 +0000\r\n${header}\r\n${body}\r\n`,
+  );
+}
+
+/** What was handed over into a folder, by Message-ID. */
+export function handedOver(folder: string): ReadonlyMap<string, { readonly facts: Facts; readonly message: string }> {
+  const files = readdirSync(folder).filter((name) => name.endsWith('.json') && !name.startsWith('.'));
+  return new Map(
+    files.map((name) => {
+      const facts = JSON.parse(readFileSync(join(folder, name), 'utf8')) as Facts;
+      return [facts.messageId, { facts, message: readFileSync(join(folder, name.replace('.json', '.eml')), 'utf8') }];
+    }),
+  );
+}
+
+export interface Facts {
+  readonly id: string;
+  readonly messageId: string;
+  readonly from: string;
+  readonly to: readonly string[];
+}
