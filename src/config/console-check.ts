@@ -7,7 +7,8 @@ export function checkConsole({ console }: SoundSettings, { fault, wasGiven }: Co
   if (console === undefined) return;
   const path: Path = ['console'];
   const given = (key: string): boolean => wasGiven([...path, key]);
-  if (given('token') && given('tokenFile')) fault([...path, 'tokenFile'], 'is given, and token too', 'remove one of the two');
+  if (given('token') && given('tokenFile'))
+    fault([...path, 'tokenFile'], 'is given, and token too', 'remove one of the two');
   const hasLogin = given('token') || given('tokenFile') || (console.users?.length ?? 0) > 0;
   const { address, idleTimeout, sessionTimeout } = console;
   if (hasLogin && address !== undefined && !isLoopback(address) && !given('certificate')) {
@@ -24,7 +25,12 @@ export function checkConsole({ console }: SoundSettings, { fault, wasGiven }: Co
     if (before === undefined) first.set(user.name, index);
     else fault([...path, 'users', index, 'name'], `is the name of users[${before}] already`, 'each needs its own');
   });
-  if (idleTimeout !== undefined && sessionTimeout !== undefined && idleTimeout > sessionTimeout && given('idleTimeout')) {
+  if (
+    idleTimeout !== undefined &&
+    sessionTimeout !== undefined &&
+    idleTimeout > sessionTimeout &&
+    given('idleTimeout')
+  ) {
     fault([...path, 'idleTimeout'], 'is longer than sessionTimeout', 'a login would have ended before');
   }
 }

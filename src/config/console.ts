@@ -29,7 +29,7 @@ const operator = section('Somebody who may log in to the console.', {
 });
 
 export const webConsole = section(
-  'The operator\'s pages, and HTTP for Prometheus and health checks (/metrics, /livez, /readyz: figures only, no login). The pages are served once there is a login: users or a token. See docs/console.md.',
+  "The operator's pages, and HTTP for Prometheus and health checks (/metrics, /livez, /readyz: figures only, no login). The pages are served once there is a login: users or a token. See docs/console.md.",
   {
     address: orElse(
       text(
@@ -54,9 +54,7 @@ export const webConsole = section(
       ),
     ),
     tokenFile: optional(file('File with the token, instead of token.')),
-    certificate: optional(
-      certificate('Turns on TLS (https), for /metrics too. Read again when its files change.'),
-    ),
+    certificate: optional(certificate('Turns on TLS (https), for /metrics too. Read again when its files change.')),
     hosts: orElse(
       list(
         'Further names that browsers may reach the console by: that of a reverse proxy, or of this machine. Its address, its hostname and localhost are known; any other name is refused (DNS rebinding).',

@@ -124,6 +124,7 @@ describe('a configuration', () => {
         connectTimeout: 10_000,
         requestTimeout: 100_000,
       },
+      pickups: [],
       pacing: { perMailbox: { concurrency: 4, perMinute: 30 }, concurrency: 16, catchUp: 'inOrder', first: [] },
       retry: {
         intervals: [60_000, 300_000, 900_000, 3_600_000],
@@ -141,7 +142,14 @@ describe('a configuration', () => {
         parkedSize: 5_000_000_000,
       },
       alarms: { to: [], repeat: 14_400_000, oldestAfter: 3_600_000, expiresWithin: 1_209_600_000 },
-      console: { address: '127.0.0.1', port: 8025 },
+      console: {
+        address: '127.0.0.1',
+        port: 8025,
+        users: [],
+        hosts: [],
+        idleTimeout: 1_800_000,
+        sessionTimeout: 43_200_000,
+      },
       shutdown: { timeout: 8_000 },
       log: { level: 'info', addresses: 'full' },
     });
