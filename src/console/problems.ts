@@ -136,7 +136,7 @@ function ofAccounts({ accounts }: BoardState, alarms: readonly AlarmState[]): re
 }
 
 function ofPickups({ pickups }: BoardState, alarms: readonly AlarmState[]): readonly Problem[] {
-  return [...pickups].flatMap(([name, { failing, other }]) => {
+  return [...pickups].flatMap(([name, { failing, other }]): Problem[] => {
     const isTold = alarms.some(({ reason, title }) => reason === 'pickupFailed' && names(title, `Pickup ${name}`));
     if (failing !== undefined && !isTold)
       return [
