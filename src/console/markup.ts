@@ -1,5 +1,5 @@
 /**
- * HTML that cannot forget to escape: whatever goes into the template `html` is escaped unless it is markup made by it.
+ * HTML that cannot forget to escape: whatever goes into the template `markup` is escaped unless it is markup made by it.
  * Attributes are always written in double quotes. Message data goes through `shown`, which makes control characters and
  * marks that change the direction of writing visible. Pure; never fails.
  */
@@ -19,7 +19,7 @@ export class Markup {
 /** What may stand in a template: undefined and false leave nothing behind. */
 export type Piece = Markup | string | number | false | undefined | readonly Piece[];
 
-export function html(strings: TemplateStringsArray, ...pieces: readonly Piece[]): Markup {
+export function markup(strings: TemplateStringsArray, ...pieces: readonly Piece[]): Markup {
   return new Markup(strings.map((text, at) => text + (at < pieces.length ? written(pieces[at]) : '')).join(''));
 }
 
@@ -59,7 +59,7 @@ function codePoint(character: string): string {
 
 /** Text that came from outside, on one line, isolated from the direction of what stands around it. */
 export function shown(text: string, limit = 500): Markup {
-  return html`<bdi>${marked(cut(text, limit), EACH_HIDDEN)}</bdi>`;
+  return markup`<bdi>${marked(cut(text, limit), EACH_HIDDEN)}</bdi>`;
 }
 
 /** The same for text of several lines. */
@@ -76,10 +76,10 @@ function marked(text: string, hidden: RegExp): Markup {
   const pieces: Piece[] = [];
   let at = 0;
   for (const { 0: character, index } of text.matchAll(hidden)) {
-    pieces.push(text.slice(at, index), html`<span class="hidden-character">${codePoint(character)}</span>`);
+    pieces.push(text.slice(at, index), markup`<span class="hidden-character">${codePoint(character)}</span>`);
     at = index + character.length;
   }
-  return html`${[...pieces, text.slice(at)]}`;
+  return markup`${[...pieces, text.slice(at)]}`;
 }
 
 /** Never in the midst of a surrogate pair. */

@@ -18,7 +18,7 @@ import type { KeyPair } from '../tls/selfsigned.ts';
 import type { Answer, Asked } from './answer.ts';
 import { HTML, TEXT } from './answer.ts';
 import type { Markup } from './markup.ts';
-import { html } from './markup.ts';
+import { markup } from './markup.ts';
 
 export interface ConsoleOptions {
   /** IP address to listen on. */
@@ -256,7 +256,7 @@ function readiness({ ready, reasons }: ReturnType<ConsoleOptions['ready']>): Ans
 }
 
 function home(version: string): Markup {
-  return html`<!doctype html>
+  return markup`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
@@ -266,7 +266,7 @@ function home(version: string): Markup {
         <h1>smtp2exchange ${version}</h1>
         <p>An SMTP-to-Exchange gateway.</p>
         <ul>
-          ${['metrics', 'livez', 'readyz'].map((name) => html`<li><a href="/${name}">/${name}</a></li> `)}
+          ${['metrics', 'livez', 'readyz'].map((name) => markup`<li><a href="/${name}">/${name}</a></li> `)}
         </ul>
         <p>
           The operator's console is off, because nobody could log in to it. To turn it on, add to config.yaml and start
