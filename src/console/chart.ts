@@ -30,7 +30,8 @@ export function chart({ id, title, values, endsAt, kind }: Series): Markup {
     const height = Math.max(2, Math.round((value / most) * (HEIGHT - 4)));
     return markup`<rect x="${(index * step).toFixed(1)}" y="${HEIGHT - height}" width="${(step - GAP).toFixed(1)}" height="${height}"><title>${at(index)}: ${count(value)}</title></rect>`;
   });
-  const peak = most === 0 ? 'nothing in the last hour' : `most in a minute ${count(most)}, at ${at(values.indexOf(most))}`;
+  const peak =
+    most === 0 ? 'nothing in the last hour' : `most in a minute ${count(most)}, at ${at(values.indexOf(most))}`;
   return markup`<figure class="chart chart-${kind}" id="${id}">
   <figcaption><span class="chart-title">${title}</span> <strong>${count(total)}</strong> <span class="quiet">in the last hour, ${most === 0 ? 'none' : countOf(most, 'a minute').replace(/s$/, '')} at most</span></figcaption>
   <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-labelledby="${id}-text" focusable="false"><title id="${id}-text">${title}: ${count(total)} in the last hour, ${peak}</title><line x1="0" y1="${HEIGHT}" x2="${WIDTH}" y2="${HEIGHT}"></line>${bars}</svg>

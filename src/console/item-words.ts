@@ -60,7 +60,9 @@ export function stateBadge({ state, doubtful, untold }: QueueItem): Markup {
 }
 
 /** Of a page of acts: the button, and what will happen. */
-export const ACT_WORDS: Readonly<Record<Act, { readonly button: string; readonly question: string; readonly means: string }>> = {
+export const ACT_WORDS: Readonly<
+  Record<Act, { readonly button: string; readonly question: string; readonly means: string }>
+> = {
   retry: {
     button: 'Retry',
     question: 'Try again now',

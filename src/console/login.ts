@@ -43,7 +43,8 @@ export interface Login {
   readonly hasUsers: boolean;
   readonly hasToken: boolean;
   byPassword(peer: string, user: string, password: string): Promise<Outcome>;
-  byToken(peer: string, token: string): Promise<Outcome>;
+  /** @param isTold false: a success is no event; for a program that asks often, and whose orders are events */
+  byToken(peer: string, token: string, isTold?: boolean): Promise<Outcome>;
 }
 
 /** Attempts worked on, those that are held back included: in all, and of one address. */
@@ -64,6 +65,7 @@ export function createLogin(options: LoginOptions): Login {
     user: string,
     mechanism: string,
     isRight: () => Promise<boolean>,
+    isTold = true,
   ): Promise<Outcome> => {
     const until = guard.banned(peer);
     if (until !== undefined) return { outcome: 'banned', until };
@@ -75,7 +77,7 @@ export function createLogin(options: LoginOptions): Login {
       const about = { listener: CONSOLE, peer, user, mechanism };
       if (await isRight()) {
         guard.succeeded(peer);
-        report({ event: 'auth.succeeded', ...about });
+        if (isTold) report({ event: 'auth.succeeded', ...about });
         return { outcome: 'in', user };
       }
       report({ event: 'auth.failed', ...about });
@@ -100,7 +102,7 @@ export function createLogin(options: LoginOptions): Login {
         if (isPassword === undefined || user.length > LONGEST || password.length > LONGEST) return false;
         return await isPassword(user, password);
       }),
-    byToken: (peer, given) =>
-      attempt(peer, TOKEN_USER, 'token', async () => token !== undefined && isSame(given, token)),
+    byToken: (peer, given, isTold) =>
+      attempt(peer, TOKEN_USER, 'token', async () => token !== undefined && isSame(given, token), isTold),
   };
 }

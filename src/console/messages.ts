@@ -53,8 +53,18 @@ ${items.length > 0 && table(list)}`;
 }
 
 function understood(words: readonly string[], found: number, isMore: boolean): Piece {
-  const what = words.length === 0 ? 'All messages' : markup`Messages ${words.map((word, at) => markup`${at > 0 && ', '}${shown(word)}`)}`;
-  const many = found === 0 ? 'none found.' : isMore ? 'newest first.' : found === 1 ? 'one found.' : `${found} found, newest first.`;
+  const what =
+    words.length === 0
+      ? 'All messages'
+      : markup`Messages ${words.map((word, at) => markup`${at > 0 && ', '}${shown(word)}`)}`;
+  const many =
+    found === 0
+      ? 'none found.'
+      : isMore
+        ? 'newest first.'
+        : found === 1
+          ? 'one found.'
+          : `${found} found, newest first.`;
   return markup`${what}: ${many}`;
 }
 
@@ -93,7 +103,8 @@ function table({ items, here, older, newest }: MessageList): Markup {
 
 function row(item: QueueItem): Markup {
   const { id, envelope, mailbox, route, arrivedAt, size, lastStatus, damaged } = item;
-  const sender = envelope.reversePath === '' ? markup`<span class="quiet">none (a notice)</span>` : shown(envelope.reversePath, 120);
+  const sender =
+    envelope.reversePath === '' ? markup`<span class="quiet">none (a notice)</span>` : shown(envelope.reversePath, 120);
   const what = `message to ${recipientsText(item)}`;
   return markup`<tr id="message-${id}"><td class="tick"><input type="checkbox" name="id" value="${id}" aria-label="Choose ${what}"></td>
 <td data-label="State">${stateBadge(item)}</td>

@@ -77,7 +77,8 @@ function tile(id: string, name: string, value: Piece, below: Piece, to?: string)
 }
 
 function tiles(stats: SpoolStats | undefined, now: number): Markup {
-  if (stats === undefined) return markup`<ul class="tiles" id="figures">${tile('tile-waiting', 'Queue', '–', 'not known')}</ul>`;
+  if (stats === undefined)
+    return markup`<ul class="tiles" id="figures">${tile('tile-waiting', 'Queue', '–', 'not known')}</ul>`;
   const { items, oldest, bytes, free } = stats;
   const waiting = items.queued + items.sending;
   return markup`<ul class="tiles" id="figures">
@@ -116,7 +117,8 @@ function routeRow(name: string, route: RouteState, accounts: ReadonlyMap<string,
 }
 
 function token({ tokenUntil, failing }: AccountState, now: number): Piece {
-  if (failing !== undefined) return state('critical', markup`none since ${clock(failing.since)}: ${shown(failing.cause)}`);
+  if (failing !== undefined)
+    return state('critical', markup`none since ${clock(failing.since)}: ${shown(failing.cause)}`);
   if (tokenUntil === undefined) return '–';
   return tokenUntil > now ? markup`good until ${clock(tokenUntil)}` : markup`asked for with the next mail`;
 }
@@ -141,7 +143,8 @@ function listeners({ listeners: all }: BoardState, now: number): Markup {
 }
 
 export function pickupState({ failing, other, lastLook }: PickupState): Markup {
-  if (failing !== undefined) return state(failing.misconfigured ? 'critical' : 'warning', markup`failing: ${shown(failing.cause)}`);
+  if (failing !== undefined)
+    return state(failing.misconfigured ? 'critical' : 'warning', markup`failing: ${shown(failing.cause)}`);
   if (other !== undefined) return state('warning', 'waits for another gateway');
   return lastLook === undefined ? state('none', 'not looked into yet') : state('good', 'works');
 }
@@ -150,7 +153,8 @@ function pickupTable(pickups: ReadonlyMap<string, PickupState>, now: number, id:
   return markup`<section aria-labelledby="pickups-title"><h2 id="pickups-title"><a href="/pickups">Pickups</a></h2>
 <table class="cards" id="pickups-${id}"><thead><tr><th scope="col">Pickup</th><th scope="col">State</th><th scope="col">Mailbox</th><th scope="col">Last look</th><th scope="col">Lag</th></tr></thead>
 <tbody>${[...pickups].map(
-    ([name, pickup]) => markup`<tr><th scope="row" data-label="Pickup">${name}</th><td data-label="State">${pickupState(pickup)}</td><td data-label="Mailbox">${pickup.mailbox === undefined ? '–' : shown(pickup.mailbox)}</td><td data-label="Last look">${pickup.lastLook === undefined ? '–' : distance(pickup.lastLook, now)}</td><td data-label="Lag">${pickup.lag === undefined ? '–' : duration(pickup.lag)}</td></tr>`,
+    ([name, pickup]) =>
+      markup`<tr><th scope="row" data-label="Pickup">${name}</th><td data-label="State">${pickupState(pickup)}</td><td data-label="Mailbox">${pickup.mailbox === undefined ? '–' : shown(pickup.mailbox)}</td><td data-label="Last look">${pickup.lastLook === undefined ? '–' : distance(pickup.lastLook, now)}</td><td data-label="Lag">${pickup.lag === undefined ? '–' : duration(pickup.lag)}</td></tr>`,
   )}</tbody></table></section>`;
 }
 

@@ -73,6 +73,21 @@ export function understand(question: string, now: number): Understood {
   return reader.result();
 }
 
+/**
+ * The same with fields of a form beside the line; an empty one asks for nothing.
+ * @param fields names as in the line: `from`, `state`
+ */
+export function understandForm(
+  question: string,
+  fields: readonly (readonly [name: string, value: string])[],
+  now: number,
+): Understood {
+  const reader = new Reader(tokensOf(question.slice(0, QUESTION_LIMIT)), now);
+  reader.read();
+  for (const [name, value] of fields) reader.field(name, value.trim().slice(0, QUESTION_LIMIT));
+  return reader.result();
+}
+
 /** Words; what stands in quotes is one, also behind a colon. */
 function tokensOf(text: string): readonly string[] {
   return [...text.matchAll(/(?:[^\s":]+:)?"[^"]*"|\S+/gu)].map(([token]) => token.replace(/^"(.*)"$/su, '$1'));
@@ -95,6 +110,10 @@ class Reader {
 
   read(): void {
     while (this.#at < this.#tokens.length) this.#one();
+  }
+
+  field(name: string, value: string): void {
+    if (value !== '') this.#field(name, value);
   }
 
   result(): Understood {

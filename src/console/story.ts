@@ -34,20 +34,32 @@ ${actForms(item, here, hasBody)}
 
 function stateSentence(item: QueueItem, now: number): Piece {
   const { state, due, untold, damaged } = item;
-  const words = untold === true ? 'given up, and the notice to its sender is under way; its content is kept until that is delivered' : STATE_WORDS[state];
+  const words =
+    untold === true
+      ? 'given up, and the notice to its sender is under way; its content is kept until that is delivered'
+      : STATE_WORDS[state];
   const when = state === 'queued' ? (due > now ? `, ${distance(due, now)}` : ', due now') : '';
-  const doubt = item.doubtful ? '. An earlier attempt may have gone through: it is looked for before it is sent again' : '';
+  const doubt = item.doubtful
+    ? '. An earlier attempt may have gone through: it is looked for before it is sent again'
+    : '';
   return markup`${words}${when}${doubt}.${damaged !== undefined && markup` It is damaged: ${shown(damaged)}.`}`;
 }
 
 function actForms(item: QueueItem, here: string, hasBody: boolean): Markup {
   const able = ACTS.filter((act) => canDo(act, item) && !(act === 'hold' && item.state === 'parked'));
-  const words: Readonly<Record<Act, string>> = { retry: 'Retry now', hold: 'Hold', release: 'Release', move: 'Move…', drop: 'Drop' };
+  const words: Readonly<Record<Act, string>> = {
+    retry: 'Retry now',
+    hold: 'Hold',
+    release: 'Release',
+    move: 'Move…',
+    drop: 'Drop',
+  };
   return markup`<div class="acts" role="group" aria-label="With this message">
 ${
   able.length > 0 &&
   markup`<form method="get" action="/acts" id="acts" data-dialog><input type="hidden" name="id" value="${item.id}"><input type="hidden" name="back" value="${here}">${able.map(
-    (act) => markup`<button name="act" value="${act}"${act === 'drop' && markup` class="button-danger"`}>${words[act]}</button> `,
+    (act) =>
+      markup`<button name="act" value="${act}"${act === 'drop' && markup` class="button-danger"`}>${words[act]}</button> `,
   )}</form>`
 }
 ${hasBody && markup`<a class="button" id="preview" href="${here}/preview">Look at its content</a> <a class="button" id="download" href="${here}/message.eml" download="${item.id}.eml">Download .eml</a>`}
@@ -79,7 +91,9 @@ function statusOf(status: DeliveryStatus): Markup {
       ['client-request-id', clientRequestId],
       ['server', server],
     ] as const
-  ).flatMap(([name, value]) => (value === undefined ? [] : [markup`<dt>${name}</dt><dd><code>${shown(value)}</code></dd>`]));
+  ).flatMap(([name, value]) =>
+    value === undefined ? [] : [markup`<dt>${name}</dt><dd><code>${shown(value)}</code></dd>`],
+  );
   const reasons = (status.reason ?? '').split('\n').filter((line) => line.trim() !== '');
   return markup`<p><code>${status.code}</code> <code>${shown(status.cause)}</code> ${shown(status.text, 1_000)}</p>
 ${reasons.map((line) => markup`<p class="reason">${shown(line, 2_000)}</p>`)}
@@ -107,13 +121,21 @@ function facts({ item, header }: Story): Markup {
           ['From', people(header.from)],
           ['To', people(header.to)],
         ] as const)),
-    ['Sender', envelope.reversePath === '' ? markup`<span class="quiet">none: it is a notice</span>` : shown(envelope.reversePath)],
+    [
+      'Sender',
+      envelope.reversePath === ''
+        ? markup`<span class="quiet">none: it is a notice</span>`
+        : shown(envelope.reversePath),
+    ],
     ['Recipients', recipientsOf(envelope)],
     ['Sent as', markup`${shown(mailbox)} on route ${shown(route)}`],
     ['Message-ID', messageId === '' ? undefined : markup`<code>${shown(messageId)}</code>`],
     ['Id', markup`<code>${id}</code>`],
     ['Content', message === id ? undefined : markup`shared with <a href="/messages/${message}">${message}</a>`],
-    ['Tells of', tells === undefined ? undefined : markup`<a href="/messages/${tells}">${tells}</a>, which waits for it`],
+    [
+      'Tells of',
+      tells === undefined ? undefined : markup`<a href="/messages/${tells}">${tells}</a>, which waits for it`,
+    ],
     ['Size', octets(size)],
     ['Arrived', moment(arrivedAt)],
     ['Came by', originOf(origin)],
