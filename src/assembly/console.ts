@@ -23,8 +23,11 @@ export interface Board {
   flow(now: number): ReturnType<Meter['read']>;
 }
 
-/** @param credentials ends by account, epoch milliseconds */
-export function consoleBoard(config: Config, credentials: ReadonlyMap<string, number>): Board {
+/**
+ * @param credentials ends by account, epoch milliseconds
+ * @param report told of a mistake of the board: it must not become one of whoever reports
+ */
+export function consoleBoard(config: Config, credentials: ReadonlyMap<string, number>, report: Report): Board {
   const beginning = {
     routes: config.routes.map(({ name }) => name),
     pickups: config.pickups.map(({ name }) => name),
@@ -37,7 +40,12 @@ export function consoleBoard(config: Config, credentials: ReadonlyMap<string, nu
       const now = Date.now();
       const flow = flowOf(event);
       if (flow !== undefined) meter.count(flow, now);
-      state = nextBoard(state, event, now);
+      try {
+        state = nextBoard(state, event, now);
+      } catch (cause) {
+        const error = cause instanceof Error ? cause : new Error(String(cause));
+        if (event.event !== 'bug') report({ event: 'bug', where: 'console', error });
+      }
     },
     state: () => state,
     flow: (now) => meter.read(now),

@@ -53,7 +53,8 @@ export function page(markup: Markup, status = 200, headers: Answer['headers'] = 
     status,
     type: HTML,
     body: markup.toString(),
-    headers: { 'content-security-policy': PAGE_POLICY, ...headers },
+    // With no-referrer, browsers would say `Origin: null` of our own forms.
+    headers: { 'content-security-policy': PAGE_POLICY, 'referrer-policy': 'same-origin', ...headers },
   };
 }
 

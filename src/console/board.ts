@@ -305,7 +305,7 @@ function pickup(board: BoardState, name: string, what: 'taken' | 'refused' | 'sk
 }
 
 function account(board: BoardState, name: string, change: AccountState, without?: keyof AccountState): BoardState {
-  const { ...state } = board.accounts.get(name);
+  const state = { ...board.accounts.get(name) };
   if (without !== undefined) delete state[without];
   return { ...board, accounts: replaced(board.accounts, name, { ...state, ...change }) };
 }
@@ -317,7 +317,7 @@ function certificate(
   change: Partial<ListenerState>,
   without?: 'certificateFault',
 ): BoardState {
-  const { ...state } = board.listeners.get(name) ?? { address: '', port: 0, tls: '', auth: '' };
+  const state = { ...(board.listeners.get(name) ?? { address: '', port: 0, tls: '', auth: '' }) };
   if (without !== undefined) delete state[without];
   return { ...board, listeners: replaced(board.listeners, name, { ...state, ...change }) };
 }

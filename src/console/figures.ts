@@ -11,6 +11,13 @@ export function moment(time: number): Markup {
   return markup`<time datetime="${date.toISOString()}">${dayOf(date)} ${clockOf(date)}</time>`;
 }
 
+/** The same, without the day where that is today. */
+export function shortMoment(time: number, now: number): Markup {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime()) || dayOf(date) !== dayOf(new Date(now))) return moment(time);
+  return markup`<time datetime="${date.toISOString()}" title="${dayOf(date)} ${clockOf(date)}">${clockOf(date)}</time>`;
+}
+
 /** `08:00`. */
 export function clock(time: number): string {
   const date = new Date(time);

@@ -95,7 +95,7 @@ ${head('Log in')}
   <h1><span class="brand-mark" aria-hidden="true"></span> smtp2exchange</h1>
   <p class="quiet">Console of ${gateway}</p>
   ${problem !== undefined && markup`<p class="flash flash-failed" id="login-problem" role="alert">${problem}</p>`}
-  ${hasUsers && name}
+  ${hasUsers ? name : markup`<input class="visually-hidden" autocomplete="username" value="token" tabindex="-1" aria-hidden="true" readonly>`}
   <label for="login-secret">${word}</label>
   <input id="login-secret" type="password" name="secret" autocomplete="current-password" required${wrong}${!hasUsers && markup` autofocus`}>
   <input type="hidden" name="next" value="${next}">

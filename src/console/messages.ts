@@ -1,7 +1,7 @@
 /** The list of messages: a line to ask by, the same as fields, and what was found, newest first. Pure; never fails. */
 import { ITEM_STATES } from '../mail/item.ts';
 import type { QueueItem } from '../mail/item.ts';
-import { octets, moment } from './figures.ts';
+import { octets, shortMoment } from './figures.ts';
 import { stateBadge } from './item-words.ts';
 import type { Markup, Piece } from './markup.ts';
 import { markup, plain, shown } from './markup.ts';
@@ -25,6 +25,7 @@ export interface MessageList {
   /** The first page of the same question, if this is a later one. */
   readonly newest?: string;
   readonly routes: readonly string[];
+  readonly now: number;
 }
 
 export interface Fields {
@@ -90,25 +91,25 @@ ${line('before', 'Arrived before', before, '12:00 or 2026-11-25')}
 </div><p class="filter-buttons"><button>Apply</button> <a href="/messages">Clear</a></p></details>`;
 }
 
-function table({ items, here, older, newest }: MessageList): Markup {
+function table({ items, here, older, newest, now }: MessageList): Markup {
   return markup`<form method="get" action="/acts" id="found" data-dialog>
 <input type="hidden" name="back" value="${here}">
 <table class="cards messages" id="messages"><thead><tr><th scope="col" class="tick"><span class="visually-hidden">Choose</span></th><th scope="col">State</th><th scope="col">Arrived</th><th scope="col">From</th><th scope="col">To</th><th scope="col">Sent as</th><th scope="col" class="number">Size</th><th scope="col">Last status</th></tr></thead>
-<tbody>${items.map(row)}</tbody></table>
+<tbody>${items.map((item) => row(item, now))}</tbody></table>
 <div class="acts" role="group" aria-label="With the chosen messages">
 <button name="act" value="retry">Retry</button> <button name="act" value="hold">Hold</button> <button name="act" value="release">Release</button> <button name="act" value="move">Move…</button> <button name="act" value="export">Export</button> <button name="act" value="drop" class="button-danger">Drop</button>
 </div></form>
 <nav class="paging" aria-label="Pages">${newest !== undefined && markup`<a href="${newest}" id="newest">Newest</a>`} ${older !== undefined && markup`<a href="${older}" id="older" rel="next">Older</a>`}</nav>`;
 }
 
-function row(item: QueueItem): Markup {
+function row(item: QueueItem, now: number): Markup {
   const { id, envelope, mailbox, route, arrivedAt, size, lastStatus, damaged } = item;
   const sender =
     envelope.reversePath === '' ? markup`<span class="quiet">none (a notice)</span>` : shown(envelope.reversePath, 120);
   const what = `message to ${recipientsText(item)}`;
   return markup`<tr id="message-${id}"><td class="tick"><input type="checkbox" name="id" value="${id}" aria-label="Choose ${what}"></td>
 <td data-label="State">${stateBadge(item)}</td>
-<td data-label="Arrived">${moment(arrivedAt)}</td>
+<td data-label="Arrived">${shortMoment(arrivedAt, now)}</td>
 <td data-label="From">${sender}</td>
 <th scope="row" data-label="To"><a href="/messages/${id}">${recipients(item)}</a></th>
 <td data-label="Sent as">${shown(mailbox, 120)}${route !== 'exchange' && markup` <span class="quiet">on ${shown(route)}</span>`}</td>

@@ -73,7 +73,7 @@ ul.flash { padding-left: 1.75rem; }
 .dot-good { background: var(--good); }
 .dot-warning { background: var(--warning); border-radius: 2px; transform: rotate(45deg); }
 .dot-critical { background: var(--critical); border-radius: 1px; }
-.state { display: inline-flex; align-items: baseline; gap: 0.4375rem; }
+.state > .dot { margin-right: 0.25rem; }
 .health h2 { font-size: 1.125rem; display: flex; align-items: baseline; gap: 0.5rem; }
 .health-good h2 { color: var(--good); }
 .problems { list-style: none; margin: 0.75rem 0 0; padding: 0; display: grid; gap: 0.625rem; }
@@ -113,6 +113,13 @@ thead th { font-size: 0.8125rem; font-weight: 550; color: var(--quiet); white-sp
 tbody th { font-weight: 550; }
 tbody tr:last-child > * { border-bottom: 0; }
 .messages time { white-space: nowrap; }
+@media (min-width: 48.0625rem) {
+  .messages { table-layout: fixed; }
+  .messages th:nth-child(2) { width: 6.25rem; }
+  .messages th:nth-child(3) { width: 8.5rem; }
+  .messages th:nth-child(7) { width: 5.5rem; }
+  .messages th:nth-child(8) { width: 16%; }
+}
 .messages tbody tr:hover { background: color-mix(in srgb, var(--neutral-ground) 55%, transparent); }
 .number { text-align: right; white-space: nowrap; }
 .tick { width: 2.25rem; }
@@ -138,7 +145,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 #understood { margin: 0.75rem 0 0.5rem; }
 .acts { display: flex; flex-wrap: wrap; gap: 0.5rem; align-items: center; margin: 0.75rem 0; }
 .acts form { display: contents; }
-#found .acts { position: sticky; bottom: 0; padding: 0.625rem 0; margin: 0; background: var(--ground); }
+#found .acts { position: sticky; flex-wrap: nowrap; overflow-x: auto; bottom: 0; padding: 0.625rem 0; margin: 0; background: var(--ground); }
 .paging { display: flex; gap: 1.25rem; padding: 0.5rem 0; }
 
 .crumbs { display: flex; gap: 0.75rem; font-size: 0.875rem; margin: 0 0 0.375rem; }
@@ -195,9 +202,9 @@ dialog::backdrop { background: rgb(0 0 0 / 0.5); }
   .cards thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .cards tr { display: grid; grid-template-columns: minmax(0, 1fr); padding: 0.625rem 0.75rem; border-bottom: 1px solid var(--line); position: relative; }
   .cards tbody tr:last-child { border-bottom: 0; }
-  .cards th, .cards td { display: grid; grid-template-columns: 7.5rem minmax(0, 1fr); gap: 0.5rem; border: 0; padding: 0.125rem 0; text-align: left; }
-  .cards [data-label]::before { content: attr(data-label); color: var(--quiet); font-weight: 400; }
-  .cards .tick { position: absolute; right: 0.5rem; top: 0.5rem; width: auto; padding: 0.25rem; display: block; }
+  .cards th, .cards td { display: block; position: relative; border: 0; padding: 0.125rem 0 0.125rem 7.75rem; min-height: 1.75rem; text-align: left; white-space: normal; }
+  .cards [data-label]::before { content: attr(data-label); position: absolute; left: 0; color: var(--quiet); font-weight: 400; }
+  .cards .tick { position: absolute; right: 0.5rem; top: 0.5rem; width: auto; padding: 0.25rem; min-height: 0; z-index: 1; }
   .cards .tick input { width: 1.5rem; height: 1.5rem; }
   .facts { grid-template-columns: minmax(0, 1fr); gap: 0; }
   .facts dd { margin-bottom: 0.5rem; }

@@ -299,6 +299,7 @@ class Web {
       ...(found.length > PAGE_SIZE && last !== undefined ? { older: listAddress(query, last.id) } : {}),
       ...(at === undefined ? {} : { newest: listAddress(query) }),
       routes,
+      now: this.#now(),
     };
     return await this.#framed(visit, 'Messages', 'messages', messagesPage(list));
   }
