@@ -102,6 +102,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const board = consoleBoard(
       config,
       new Map([...credentials].map(([account, { expiresAt }]) => [account, expiresAt])),
+      (event) => report(event),
     );
     const listeners: { name: string; address: string; port: number }[] = [];
     const report: Report = (event) => {

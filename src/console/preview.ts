@@ -99,7 +99,7 @@ export function htmlAnswer({ html, problem }: Content): Answer {
   return {
     status: html === undefined ? 404 : 200,
     type: HTML,
-    body: `<!doctype html><meta charset="utf-8"><title>HTML part</title>${defused(body)}`,
+    body: `<!doctype html><meta charset="utf-8"><title>HTML part</title><style>x-script,x-template,x-noscript{display:none}</style>${defused(body)}`,
     headers: {
       'content-security-policy': SANDBOX,
       'x-frame-options': 'SAMEORIGIN',

@@ -192,6 +192,7 @@ dialog::backdrop { background: rgb(0 0 0 / 0.5); }
 @media (max-width: 48rem) {
   main { padding: 1rem; }
   .top { padding: 0.5rem 1rem; }
+  .top nav { order: 3; flex: 1 0 100%; }
   .foot { padding-inline: 1rem; }
   .columns { grid-template-columns: minmax(0, 1fr); gap: 1.25rem; }
   .tiles { grid-template-columns: 1fr 1fr; }
