@@ -99,7 +99,6 @@ export async function consoleOf(
         hosts,
         gateway: config.hostname,
         version,
-        report,
       })
     : undefined;
   const web = createConsole({

@@ -6,7 +6,7 @@
  * form of this very session; every act and every look at a message's content is an event with the operator's name. Trouble
  * with the store passes through as a SpoolError, anything else is an answer.
  */
-import type { Report } from '../mail/event.ts';
+import { unreachable } from '../mail/status.ts';
 import { actAsked, actPosted } from './acts.ts';
 import type { Answer, Asked } from './answer.ts';
 import { page, seeOther, sentence } from './answer.ts';
@@ -47,7 +47,6 @@ export interface WebOptions {
   /** This gateway's name. */
   readonly gateway: string;
   readonly version: string;
-  readonly report: Report;
   /** Epoch milliseconds. */
   readonly now?: () => number;
 }
@@ -174,6 +173,8 @@ class Web {
       }
       case 'busy':
         return { status: 429, text: 'Too many logins at the same time: wait a moment.' };
+      default:
+        return unreachable(outcome);
     }
   }
 

@@ -80,7 +80,6 @@ export async function openSite({ sessions = {}, guard, hosts = [] }: SiteOptions
     hosts,
     gateway: 'gateway.test',
     version: '0.1.0',
-    report,
   });
   const web = createConsole({
     address: '127.0.0.1',
