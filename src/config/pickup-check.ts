@@ -11,7 +11,6 @@ import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
 import type { Context, SoundAccount, SoundPickup, SoundSettings } from './sound.ts';
 import { suggest } from './suggest.ts';
 
-
 export function checkPickups(settings: SoundSettings, context: Context): void {
   const { pickup = [] } = settings;
   pickup.forEach((one, index) => {

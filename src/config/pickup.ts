@@ -26,7 +26,7 @@ const from = section('Whose mail is handed over. What is from others goes to the
 
 const recipient = section('Where to look for a recipient of the legacy system, and what its address is.', {
   in: choice(
-    'subject; recipient: each address of To and Cc; plus: what follows a plus sign in the own address of the mailbox (fax+4930@contoso.com); fax: the number in an address such as FAX=+4930@... or IMCEAFAX-+4930@... (RFC 3192), and its subaddress (T33S) as second group; always: nowhere, `to` is the address.',
+    'Where to look. subject; recipient: each address of To and Cc; plus: what follows a plus sign in the own address of the mailbox (fax+4930@contoso.com); fax: the number in an address such as FAX=+4930@... or IMCEAFAX-+4930@... (RFC 3192), and its subaddress (T33S) as second group; always: nowhere, `to` is the address.',
     PLACES,
   ),
   pattern: optional(
