@@ -226,17 +226,28 @@ describe('the way a pickup hands over', () => {
 
   it('is a webhook, signed or not', async () => {
     here.write('key', KEY);
+    here.write('login', `Bearer ${MARK}\n`);
     here.write('ca.pem', (await makePems()).cert);
     const [plain, signed, filed] = await deliverOf(
       'webhook: { url: "http://127.0.0.1:81/in?key=${SECRET}" }',
-      `webhook: { url: https://a.example/, form: multipart, secret: ${KEY}, timeout: 5s }`,
-      'webhook: { url: https://a.example/, secretFile: key, caFile: ca.pem }',
+      `webhook: { url: https://a.example/, form: multipart, secret: ${KEY}, timeout: 5s, authorization: Bearer ${MARK} }`,
+      'webhook: { url: https://a.example/, secretFile: key, authorizationFile: login, caFile: ca.pem }',
     );
     expect(plain).toStrictEqual({ kind: 'webhook', url: SECRET, form: 'raw', timeout: 60_000 });
     expect(plain?.kind === 'webhook' && plain.url.reveal()).toBe(`http://127.0.0.1:81/in?key=${MARK}`);
-    expect(signed).toStrictEqual({ kind: 'webhook', url: SECRET, form: 'multipart', secret: SECRET, timeout: 5_000 });
+    expect(signed).toStrictEqual({
+      kind: 'webhook',
+      url: SECRET,
+      form: 'multipart',
+      timeout: 5_000,
+      secret: SECRET,
+      authorization: SECRET,
+    });
     expect(filed).toMatchObject({ ca: expect.stringContaining('BEGIN') });
-    for (const one of [signed, filed]) expect(one?.kind === 'webhook' && one.secret?.reveal()).toBe(KEY);
+    for (const one of [signed, filed]) {
+      expect(one?.kind === 'webhook' && one.secret?.reveal()).toBe(KEY);
+      expect(one?.kind === 'webhook' && one.authorization?.reveal()).toBe(`Bearer ${MARK}`);
+    }
   });
 
   it('is a program, which gets nothing of ours that may be secret', async () => {
