@@ -1,12 +1,12 @@
 /** From the settings of pickup to its Config: reads the files they name, fills in what follows from the rest. */
-import { resolve } from 'node:path';
+import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import type { DestinationRule } from '../mail/destination.ts';
 import type { AfterConfig, DeliverConfig, PickupConfig } from './config.ts';
 import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
 import { readAuthorities, readSecret } from './files.ts';
 import { withoutGaps } from './gaps.ts';
-import { signingKey } from './pickup.ts';
+import { PROCESSED, signingKey } from './pickup.ts';
 import { pickupName } from './pickup-check.ts';
 import { programOf } from './program.ts';
 import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
@@ -27,7 +27,7 @@ type Pickup = Settings['pickup'][number];
 
 /** @returns by the place of the entry */
 export async function fetchPickups(
-  { pickup = [] }: SoundSettings,
+  { pickup = [], spool }: SoundSettings,
   folder: string,
   fault: Fault,
 ): Promise<readonly FetchedPickup[]> {
@@ -45,7 +45,13 @@ export async function fetchPickups(
       fault([...path, ...own], value.problem, value.hint);
       return undefined;
     };
-    const { smtp, webhook } = one?.deliver ?? {};
+    const { smtp, webhook, folder: files } = one?.deliver ?? {};
+    if (files?.path !== undefined && spool?.sqlite !== undefined && holds(folder, files.path, spool.sqlite))
+      fault(
+        [...path, 'folder', 'path'],
+        'holds the spool of this gateway, and whoever takes files from it would find that too',
+        'name a folder of its own',
+      );
     const password = await keep(['smtp', 'passwordFile'], smtp?.passwordFile, readSecret);
     const key = await keep(['webhook', 'secretFile'], webhook?.secretFile, readSigningKey);
     const ca =
@@ -54,6 +60,12 @@ export async function fetchPickups(
     all.push(withoutGaps({ password, signingKey: key, ca }));
   }
   return all;
+}
+
+/** @param base where relative paths start */
+function holds(base: string, path: string, file: string): boolean {
+  const way = relative(resolve(base, path), dirname(resolve(base, file)));
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 async function readSigningKey(folder: string, name: string): Promise<Value<Secret>> {
@@ -67,7 +79,7 @@ export function pickupsOf(
   around: { readonly folder: string; readonly environment: Environment },
 ): readonly PickupConfig[] {
   return settings.pickup.map((one, index) => {
-    const { name = pickupName(index), route = DEFAULT_ROUTE, answer, from, transport, recipients, ...rest } = one;
+    const { name = pickupName(index), route = DEFAULT_ROUTE, answer, transport, recipients, ...rest } = one;
     const { after, deliver, ...same } = rest;
     return {
       ...same,
@@ -75,7 +87,6 @@ export function pickupsOf(
       setting: `pickup[${index}]`,
       route,
       transport: transportOf(transport, route, settings),
-      from: withoutGaps(from),
       recipients: [...recipients.map(ruleOf), ...lastRule(one)],
       after: afterOf(after),
       deliver: deliverOf(deliver, fetched[index] ?? {}, around),
@@ -110,7 +121,7 @@ function afterOf({ move, delete: isDeleted, read, keep }: Pickup['after']): Afte
   if (isDeleted === true) return { kind: 'delete' };
   if (read === true) return { kind: 'read' };
   if (keep === true) return { kind: 'keep' };
-  return { kind: 'move', folder: move ?? 'Processed' };
+  return { kind: 'move', folder: move ?? PROCESSED };
 }
 
 function deliverOf(

@@ -96,6 +96,10 @@ export interface MailboxView {
    * @returns undefined if there is none
    */
   folder(path: string): FolderView | undefined;
+  /** What its user may do at any time. @param to well-known name in lower case, or a folder's id */
+  move(id: string, to: string): Item | undefined;
+  remove(id: string): boolean;
+  setRead(id: string, isRead: boolean): Item | undefined;
 }
 
 interface Entry {

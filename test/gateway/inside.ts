@@ -28,11 +28,15 @@ export class InsideGateway {
     this.#spoolFile = spoolFile;
   }
 
-  /** @param more further top-level keys of the configuration */
+  /** @param more further top-level keys of the configuration; `exchange`: of that section, indented by two */
   static async start(
     place: Folder,
     sandbox: Sandbox,
-    { mailboxes = [], more = '' }: { readonly mailboxes?: readonly string[]; readonly more?: string } = {},
+    {
+      mailboxes = [],
+      more = '',
+      exchange = '',
+    }: { readonly mailboxes?: readonly string[]; readonly more?: string; readonly exchange?: string } = {},
   ): Promise<InsideGateway> {
     const name = `${++started}`;
     const spoolFile = `${place.path}/${name}/spool.db`;
@@ -40,6 +44,7 @@ export class InsideGateway {
       sandbox,
       caFile: place.write(`${name}.pem`, sandbox.ca),
       mailboxes,
+      exchange,
       more: `${more}\nspool: { sqlite: ${spoolFile} }`,
     });
     const loaded = await loadConfig(place.write(`${name}.yaml`, text), { SECRET: sandbox.clientSecret });

@@ -22,6 +22,7 @@ export async function pickingUp(
   { more = '', transport = 'ews' }: { readonly more?: string; readonly transport?: 'ews' | 'graph' | 'auto' } = {},
 ): Promise<InsideGateway> {
   return await InsideGateway.start(place, sandbox, {
+    exchange: `  graphUrl: ${sandbox.graphUrl}`,
     more: `pickup:\n  - mailbox: ${FAX}\n    name: fax\n    transport: ${transport}\n${pickup}\n${more}`,
   });
 }
@@ -36,7 +37,14 @@ export interface MailFacts {
 }
 
 /** A mail as a user sends it. */
-export function mail({ id, from = ALICE, to = FAX, subject = 'a fax', header = '', body = 'the body' }: MailFacts): Buffer {
+export function mail({
+  id,
+  from = ALICE,
+  to = FAX,
+  subject = 'a fax',
+  header = '',
+  body = 'the body',
+}: MailFacts): Buffer {
   return Buffer.from(
     `From: ${from}\r\nTo: ${to}\r\nSubject: ${subject}\r\nMessage-ID: <${id}@contoso.com>\r\nDate: Thu, 26 Nov 2026 08:00:00 +0000\r\n${header}\r\n${body}\r\n`,
   );
