@@ -99,7 +99,7 @@ function textsOf(place: Place, { subject, recipients, mailbox }: Addressed): rea
     case 'plus':
       return recipients.flatMap((address) => plusOf(address, mailbox));
     case 'fax':
-      return recipients.flatMap((address) => FAX.matches(localPart(address).slice(0, MAX_TEXT)).map(faxOf));
+      return recipients.flatMap((address) => FAX.matches(plainFax(localPart(address).slice(0, MAX_TEXT))).map(faxOf));
     case 'always':
       return [['']];
     default:
@@ -126,6 +126,17 @@ function plusOf(address: string, mailbox: string): readonly (readonly string[])[
   const [base = '', ...tag] = localPart(address).split('+');
   const isOurs = canonicalAddress(`${base}@${domainOf(address)}`) === canonicalAddress(mailbox);
   return isOurs && tag.length > 0 ? [[tag.join('+')]] : [];
+}
+
+/**
+ * Exchange writes a fax address that goes by SMTP with its special characters as `+2B`, and may have a name and an @ before
+ * the number. What is a number as it stands is taken so.
+ */
+function plainFax(local: string): string {
+  const [, text] = /^IMCEAFAX-(.*)$/is.exec(local) ?? [];
+  if (text === undefined || /^\+?[0-9 ().-]+$/.test(text)) return local;
+  const plain = text.replace(/\+([0-9a-f]{2})/gi, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return `IMCEAFAX-${plain.slice(plain.lastIndexOf('@') + 1)}`;
 }
 
 /** The number is all that the forms before the @ give; the text of a pattern is the number too. */
