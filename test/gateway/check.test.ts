@@ -1,8 +1,12 @@
 /** The command `check` in front of the sandbox: what works, what does not, and what is said of it. */
-import { existsSync, readdirSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Finding } from '../../src/commands/check.ts';
 import { checkCommand } from '../../src/commands/check.ts';
+import type { Finding } from '../../src/commands/finding.ts';
 import type { Terminal } from '../../src/commands/outcome.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
@@ -25,23 +29,40 @@ afterEach(async () => {
 });
 
 interface Options {
+  readonly clientId?: string;
+  /** Further keys of the one pickup, indented by four. */
+  readonly pickup?: string;
+  readonly outside?: readonly string[];
+  /** Further top-level keys. */
+  readonly more?: string;
   readonly exchange?: string;
   readonly secret?: string;
   readonly mailbox?: readonly string[];
   readonly json?: boolean;
 }
 
-async function check({ exchange = '', secret = sandbox.clientSecret, mailbox, json = true }: Options = {}): Promise<{
+async function check({
+  exchange = '',
+  secret = sandbox.clientSecret,
+  clientId = sandbox.clientId,
+  mailbox,
+  pickup,
+  outside,
+  json = true,
+  more = '',
+}: Options = {}): Promise<{
   readonly code: number;
   readonly text: string;
   readonly findings: readonly Finding[];
 }> {
   const text = configText({
-    sandbox: { ...sandbox },
+    sandbox: { ...sandbox, clientId },
     caFile: place.write('ca.pem', sandbox.ca),
     exchange: `  graphUrl: ${sandbox.graphUrl}\n${exchange}`,
     mailboxes: [FAX],
-    more: `spool: { sqlite: ${place.path}/spool.db }`,
+    more: `spool: { sqlite: ${place.path}/spool.db }
+${pickup === undefined ? '' : `pickup:\n  - mailbox: ${FAX}\n    name: fax\n${pickup}`}
+${more}`,
   }).replace('${SECRET}', secret);
   const lines: string[] = [];
   const terminal: Terminal = {
@@ -52,14 +73,14 @@ async function check({ exchange = '', secret = sandbox.clientSecret, mailbox, js
     stop: new AbortController().signal,
     onReload: () => undefined,
   };
-  const values = { config: place.write('config.yaml', text), json, ...(mailbox === undefined ? {} : { mailbox }) };
+  const values = { config: place.write('config.yaml', text), json, ...(mailbox && { mailbox }), ...(outside && { outside }) };
   const code = await checkCommand.run(values, terminal, []);
   return { code, text: lines.join('\n'), findings: json ? (JSON.parse(lines.join('\n')) as Finding[]) : [] };
 }
 
 const marks = (findings: readonly Finding[]): readonly string[] =>
-  findings.map(({ mark, what, transport, mailbox }) =>
-    [mark, what, transport, mailbox].filter((part) => part !== undefined).join(' '),
+  findings.map(({ mark, what, pickup, transport, mailbox, folder: path }) =>
+    [mark, what, pickup, transport, mailbox, path].filter((part) => part !== undefined).join(' '),
   );
 
 describe('check', () => {
@@ -141,5 +162,247 @@ describe('check', () => {
     expect(text.split('\n')).toHaveLength(4);
     expect(text).toMatch(/^fail {2}token {10}exchange ews: AADSTS7000215/m);
     expect(text).not.toContain('wrong~secret');
+  });
+});
+
+const OTHER = 'ceo@contoso.com';
+/** Nobody outside may use it, and nothing is tried but the folder. */
+const QUIET = `    from: { inside: true }\n    deliver: { folder: { path: out } }\n`;
+
+describe('check, of a pickup', () => {
+  it.each(['ews', 'graph'])('finds nothing wrong, and leaves everything as it is (%s)', async (transport) => {
+    const { code, findings } = await check({
+      exchange: `  transport: ${transport}`,
+      pickup: `${QUIET}    recipients:
+      - { in: subject, pattern: '[0-9]+', to: $0@fax.local, tests: [{ text: a 1, gives: 1@fax.local }, { text: a, gives: none }] }
+      - { in: always, to: all@fax.local, tests: [{ text: a, gives: all@fax.local }] }`,
+    });
+    expect(code).toBe(0);
+    expect(marks(findings).slice(5)).toEqual([
+      'ok pickup fax',
+      `ok token ${transport}`,
+      `ok mailbox fax ${transport} ${FAX}`,
+      `ok folder fax ${transport} ${FAX} Inbox`,
+      `ok folder fax ${transport} ${FAX} Processed`,
+      `ok folder fax ${transport} ${FAX} Refused`,
+      `ok folder fax ${transport} ${FAX} Quarantine`,
+      'ok hand-over fax folder',
+      'warn outside',
+    ]);
+    expect(findings[5]?.says).toBe('3 examples hold');
+    expect(findings.slice(8, 10).map(({ says }) => says)).toEqual([
+      'there',
+      'not there yet; the gateway makes it when it starts',
+    ]);
+    expect(findings.at(-2)?.says).toContain('not there yet');
+    expect(sandbox.mailbox(FAX).folder('Processed')).toBeUndefined();
+    expect(readdirSync(place.path).toSorted()).toEqual(['ca.pem', 'config.yaml']);
+  });
+
+  it('tries both ways of one that changes over by itself', async () => {
+    sandbox.openEws(false);
+    place.write('exchange.transport.json', '{"transport":"graph","at":1795000000000,"cause":"HTTP 403"}');
+    const { code, findings } = await check({ exchange: '  transport: auto', pickup: QUIET, outside: [OTHER] });
+    expect(marks(findings)).toContain(`warn mailbox fax ews ${FAX}`);
+    expect(marks(findings)).toContain(`ok folder fax graph ${FAX} Inbox`);
+    // The permission is there whether the way is in use or not; EWS is closed, which proves nothing.
+    expect([code, marks(findings).filter((one) => one.includes('outside'))]).toEqual([
+      1,
+      [`warn outside ews ${OTHER}`, `fail outside graph ${OTHER}`],
+    ]);
+  });
+
+  it('names the folder that is missing, and what to do', async () => {
+    const { code, findings } = await check({ pickup: `    folder: Inbox/Fax\n    transport: auto\n${QUIET}` });
+    expect(code).toBe(1);
+    expect(marks(findings)).toContain(`fail folder fax ews ${FAX} Inbox/Fax`);
+    expect(marks(findings)).toContain(`warn folder fax graph ${FAX} Inbox/Fax`);
+    for (const { says } of findings.filter(({ folder: path }) => path === 'Inbox/Fax'))
+      expect(says).toMatch(/^pickup\[0\]\.folder: .*Inbox\/Fax.*make it/);
+  });
+
+  it('looks into no mailbox without a token', async () => {
+    const { code, findings } = await check({ secret: 'wrong', pickup: `    transport: auto\n${QUIET}` });
+    expect(code).toBe(1);
+    expect(marks(findings).slice(4, -2)).toEqual([
+      'fail token ews',
+      `skip mailbox fax ews ${FAX}`,
+      'fail token graph',
+      `skip mailbox fax graph ${FAX}`,
+    ]);
+  });
+
+  it('says who may use it', async () => {
+    const { code, findings } = await check({
+      pickup: `    deliver: { folder: { path: out } }
+    recipients: [{ in: subject, pattern: '[0-9]+', to: $0@fax.local }]`,
+    });
+    expect([code, marks(findings).slice(4, 6)]).toEqual([0, ['skip pickup fax', 'warn pickup fax']]);
+    expect(findings[4]?.says).toContain('pickup[0].recipients');
+    expect(findings[5]?.says).toMatch(/anybody on the Internet.*pickup\[0\]\.from\.inside: true/);
+  });
+});
+
+describe('check, of what an application is granted', () => {
+  const SCOPED = 'scoped';
+
+  beforeEach(async () => {
+    await sandbox.close();
+    sandbox = await startSandbox({
+      mailboxes: [SENDER, FAX, OTHER].map((address) => ({ address })),
+      apps: [{ clientId: SCOPED, clientSecret: 'its secret', roles: [] }],
+      scopes: { [SCOPED]: [SENDER, FAX] },
+    });
+  });
+
+  const scoped = { clientId: SCOPED, secret: 'its secret' };
+
+  it.each(['ews', 'graph'])('is content with one that is kept out of the others (%s)', async (transport) => {
+    const other = transport === 'ews' ? 'graph' : 'ews';
+    const { code, findings } = await check({
+      ...scoped,
+      exchange: `  transport: ${transport}`,
+      pickup: `    transport: auto\n${QUIET}`,
+      outside: [OTHER.toUpperCase()],
+    });
+    expect(code).toBe(0);
+    // Each way once, whether mail is sent or read by it.
+    expect(marks(findings).filter((one) => one.includes('outside'))).toEqual([
+      `ok outside ${transport} ${OTHER}`,
+      `ok outside ${other} ${OTHER}`,
+    ]);
+    expect(findings.at(-1)?.says).toBe('denied, as it should be (ErrorAccessDenied)');
+  });
+
+  it.each([
+    ['ews', /"Application EWS\.AccessAsApp".*remove the permission .*full_access_as_app/, /ApplicationAccessPolicy/],
+    ['graph', /"Application Mail\.ReadWrite".*New-ApplicationAccessPolicy -AppId \S+ .*RestrictAccess/, /EWS/],
+  ])('says of one that reaches everything how to scope it (%s)', async (transport, wanted, unwanted) => {
+    const { code, findings } = await check({ exchange: `  transport: ${transport}`, outside: [OTHER] });
+    expect([code, marks(findings).at(-1)]).toEqual([1, `fail outside ${transport} ${OTHER}`]);
+    const says = findings.at(-1)?.says ?? '';
+    expect(says).toMatch(wanted);
+    expect(says).not.toMatch(unwanted);
+    expect(says).toContain(`Test-ServicePrincipalAuthorization -Identity ${sandbox.clientId} -Resource ${OTHER}`);
+  });
+
+  it('does not take a mailbox that does not exist for one that is closed', async () => {
+    const { code, findings } = await check({ outside: ['nobody@contoso.com'] });
+    expect([code, marks(findings).at(-1)]).toEqual([1, 'fail outside ews nobody@contoso.com']);
+    expect(findings.at(-1)?.says).toMatch(/^not proved .*Name a mailbox that exists/);
+    await expect(check({ outside: ['nobody'] })).rejects.toMatchObject({ exitCode: 64 });
+  });
+
+  it('says that a mailbox to be picked up from is not granted', async () => {
+    const pickup = `    transport: auto\n${QUIET}`.replace(FAX, OTHER);
+    const { code, findings } = await check({ ...scoped, pickup: `${pickup}    answer: { failure: false }\n  - mailbox: ${OTHER}\n    name: other\n${QUIET}` });
+    expect(code).toBe(1);
+    expect(marks(findings)).toContain(`ok folder fax graph ${FAX} Inbox`);
+    expect(marks(findings)).toContain(`fail mailbox other ews ${OTHER}`);
+    expect(findings.find(({ pickup: name, what }) => name === 'other' && what === 'mailbox')?.says).toMatch(
+      /^ErrorAccessDenied: .*Application EWS\.AccessAsApp/,
+    );
+  });
+});
+
+describe('check, of a hand-over', () => {
+  const handOver = async (deliver: string, more = ''): Promise<Finding | undefined> => {
+    const { findings } = await check({ pickup: `    from: { inside: true }\n    deliver: ${deliver}\n${more}` });
+    return findings.find(({ what }) => what === 'hand-over');
+  };
+
+  /** A port that nothing listens on. */
+  async function closedPort(): Promise<number> {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
+
+  it('has a session with an SMTP server, and gives it no mail', async () => {
+    const lines: string[] = [];
+    const ended = Promise.withResolvers<void>();
+    const server = createServer((socket) => {
+      socket.write('220 fax.test\r\n');
+      createInterface({ input: socket }).on('line', (line) => {
+        lines.push(line);
+        if (line.startsWith('EHLO')) socket.write('250-fax.test\r\n250 AUTH PLAIN\r\n');
+        else if (line.startsWith('AUTH')) socket.write('235 2.7.0 yes\r\n');
+        else socket.end('221 bye\r\n');
+      });
+      socket.once('close', () => ended.resolve());
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const found = await handOver(`{ smtp: { host: 127.0.0.1, port: ${port}, to: a@fax.local, username: u, password: pw-pw-pw } }`);
+    await ended.promise;
+    server.close();
+    expect(found).toMatchObject({ mark: 'ok', transport: 'smtp' });
+    expect(found?.says).toBe(`127.0.0.1:${port} takes sessions, and the login; no mail was sent`);
+    expect(lines.map((line) => line.split(' ')[0])).toEqual(['EHLO', 'AUTH', 'QUIT']);
+  });
+
+  it('says why an SMTP server cannot be used', async () => {
+    const { port } = sandbox.smtp;
+    const tls = `host: 127.0.0.1, port: ${port}, to: a@fax.local, tls: required`;
+    const trusted = `caFile: ${place.path}/ca.pem`;
+    expect(await handOver(`{ smtp: { ${tls}, ${trusted} } }`)).toMatchObject({ mark: 'ok' });
+    expect(await handOver(`{ smtp: { ${tls} } }`)).toMatchObject({ mark: 'fail', says: /certificate/ });
+    const login = await handOver(`{ smtp: { ${tls}, ${trusted}, username: u, password: pw-pw-pw } }`);
+    expect(login).toMatchObject({ mark: 'fail' });
+    expect(login?.says).toMatch(/^NO_LOGIN: /);
+    const down = await closedPort();
+    const refused = await handOver(`{ smtp: { host: 127.0.0.1, port: ${down}, to: a@fax.local } }`);
+    expect(refused?.mark).toBe('fail');
+    expect(refused?.says).toMatch(new RegExp(`^ECONNREFUSED: .*127\\.0\\.0\\.1:${down}`));
+  });
+
+  it('writes into a folder that is there, and takes it away again', async () => {
+    mkdirSync(`${place.path}/out`);
+    expect((await handOver('{ folder: { path: out } }'))?.says).toBe(`${place.path}/out: a file was written and removed`);
+    expect(readdirSync(`${place.path}/out`)).toEqual([]);
+    place.write('file', '');
+    const below = await handOver('{ folder: { path: file/out } }');
+    expect(below?.mark).toBe('fail');
+    expect(below?.says).toMatch(/\/file\/out cannot be used: .*\(ENOTDIR\)/);
+    symlinkSync(`${place.path}/nowhere`, `${place.path}/dangling`);
+    expect(await handOver('{ folder: { path: dangling/out } }')).toMatchObject({ mark: 'fail' });
+  });
+
+  it('connects to a webhook, and asks for nothing', async () => {
+    const { origin } = sandbox;
+    const url = `url: ${origin}/secret-path`;
+    const reached = await handOver(`{ webhook: { ${url}, caFile: ${place.path}/ca.pem } }`);
+    expect(reached).toMatchObject({ mark: 'ok', transport: 'webhook' });
+    expect(reached?.says).toBe(`${new URL(origin).host} takes TLS connections; no request was sent`);
+    const untrusted = await handOver(`{ webhook: { ${url} } }`);
+    expect(untrusted?.mark).toBe('fail');
+    expect(untrusted?.says).toMatch(/is not trusted .*caFile/);
+    const down = await handOver(`{ webhook: { url: "http://127.0.0.1:${await closedPort()}/secret-path" } }`);
+    expect(down?.mark).toBe('fail');
+    expect(down?.says).toMatch(/refused the connection \(ECONNREFUSED\)/);
+    expect(down?.says).not.toContain('secret-path');
+  });
+
+  it('finds the program of a command, and does not run it', async () => {
+    expect(await handOver('{ command: { run: [sh, -c, "touch ran"] } }')).toMatchObject({ mark: 'ok', transport: 'command' });
+    expect(existsSync(`${place.path}/ran`)).toBe(false);
+    const missing = await handOver('{ command: { run: [no-such-program-anywhere] } }');
+    expect(missing?.mark).toBe('fail');
+    expect(missing?.says).toMatch(/^no-such-program-anywhere is not there; correct pickup\[0\]\.deliver\.command\.run/);
+    place.write('bin/plain', '');
+    expect((await handOver('{ command: { run: [./bin/plain] } }'))?.says).toMatch(/may not be run by this user.*\(EACCES\)/);
+    expect((await handOver('{ command: { run: [./bin] } }'))?.says).toMatch(/cannot be run/);
+  });
+
+  it('says of POP3 where it is fetched', async () => {
+    const door = `pop3: { address: 127.0.0.1, port: 1110 }`;
+    const hash = await hashPassword('a password');
+    expect(await handOver(`{ pop3: { user: fax, passwordHash: "${hash}" } }`, door)).toMatchObject({
+      mark: 'ok',
+      says: 'clients fetch it at 127.0.0.1:1110; whether that port is free was not tried',
+    });
   });
 });
