@@ -16,14 +16,11 @@ import { findProgram, reachFolder, reachHost } from './reach.ts';
 /** Milliseconds. */
 const CONNECT = 10_000;
 
+type HandedOver = Pick<PickupConfig, 'name' | 'setting' | 'deliver'>;
+type Around = Pick<Config, 'hostname' | 'pop3'>;
 type Of<Kind extends DeliverConfig['kind']> = Extract<DeliverConfig, { readonly kind: Kind }>;
 
-export async function checkHandOver(
-  pickup: PickupConfig,
-  config: Config,
-  tell: Tell,
-  stop: AbortSignal,
-): Promise<void> {
+export async function checkHandOver(pickup: HandedOver, config: Around, tell: Tell, stop: AbortSignal): Promise<void> {
   const { name, deliver } = pickup;
   const signal = AbortSignal.any([stop, AbortSignal.timeout(PATIENCE)]);
   const { value, seconds } = await timed(() => judged(pickup, config, signal));
@@ -32,7 +29,7 @@ export async function checkHandOver(
   tell({ ...about, ...value, ...(isRemote ? { seconds } : {}) });
 }
 
-async function judged({ deliver, setting }: PickupConfig, config: Config, signal: AbortSignal): Promise<Judged> {
+async function judged({ deliver, setting }: HandedOver, config: Around, signal: AbortSignal): Promise<Judged> {
   switch (deliver.kind) {
     case 'smtp':
       return await judgedServer(deliver, config.hostname, signal);

@@ -1,20 +1,17 @@
 /**
- * Whether the application is kept out of a mailbox that is none of the gateway's business: only a clear "access denied"
- * proves it. Pure; never fails.
+ * Whether the application is kept out of mailboxes that are none of the gateway's business: each is looked into by every
+ * way that mail is sent or read, and only a clear "access denied" proves it. Never rejects for what it meets.
  * Source: learn.microsoft.com/exchange/permissions-exo/application-rbac,
  * learn.microsoft.com/exchange/permissions-exo/application-access-policies.
  */
+import { waysOf } from '../assembly/way-out.ts';
+import type { Config, RouteConfig } from '../config/config.ts';
 import { withNames } from '../exchange/advice.ts';
-import { unreachable } from '../mail/status.ts';
-import type { Judged } from './finding.ts';
-import { eased } from './finding.ts';
-
-/** What came of looking into it. */
-export type Looked =
-  | { readonly kind: 'reached' }
-  | { readonly kind: 'refused'; readonly cause: string; readonly reason: string }
-  /** This way cannot tell. */
-  | { readonly kind: 'unknowable'; readonly reason: string };
+import type { Got } from '../exchange/mailbox.ts';
+import type { Judged, Tell } from './finding.ts';
+import { eased, timed } from './finding.ts';
+import type { Reading, Way } from './reading.ts';
+import { readingWays, reasonOf, wayInUse } from './reading.ts';
 
 /** Of EWS and of Graph. A mailbox that does not exist has other words. */
 const DENIED = new Set([
@@ -27,31 +24,50 @@ const DENIED = new Set([
   'accessDenied',
 ]);
 
-export interface Around {
-  readonly mailbox: string;
-  readonly transport: string;
-  readonly clientId: string;
-  readonly isCloud: boolean;
-  /** This way is not in use at present, and may be closed. */
-  readonly isSpare: boolean;
+export async function checkOutside(
+  route: RouteConfig,
+  { pickups, spool }: Config,
+  outside: readonly string[],
+  reading: Reading,
+  tell: Tell,
+): Promise<void> {
+  const { name, exchange } = route;
+  const sending = waysOf(route).map((one) => one.exchange.transport);
+  const reads = pickups.filter((pickup) => pickup.route === name).map(({ transport }) => transport);
+  const inUse = await wayInUse(name, spool.sqlite);
+  for (const transport of new Set([...sending, ...reads.flatMap(readingWays)])) {
+    const about = { what: 'outside', route: name, transport };
+    for (const mailbox of outside) {
+      if (transport !== 'ews' && transport !== 'graph') {
+        tell({ ...about, mark: 'skip', mailbox, says: 'SMTP cannot be asked without sending a mail' });
+        continue;
+      }
+      const { value, seconds } = await timed(() =>
+        reading.look(transport, mailbox, (box, signal) => box.folders(['Inbox'], [], signal)),
+      );
+      if (value === undefined) {
+        tell({ ...about, mark: 'skip', mailbox, says: 'not looked into: there is no token' });
+        continue;
+      }
+      const isChosen = [exchange.transport, ...reads].includes(transport);
+      const found = judged(value, route, transport, mailbox);
+      // A way that is not in use may be closed, which proves nothing; one that is open is open, in use or not.
+      const mark = value.ok ? found.mark : eased(found.mark, !isChosen && transport !== inUse);
+      tell({ ...about, ...found, mark, mailbox, seconds });
+    }
+  }
 }
 
-export function judgedOutside(looked: Looked, around: Around): Judged {
-  switch (looked.kind) {
-    case 'reached':
-      return { mark: 'fail', says: `reached, and must not be. ${scoping(around)}` };
-    case 'refused':
-      return DENIED.has(looked.cause)
-        ? { mark: 'ok', says: `denied, as it should be (${looked.cause})` }
-        : {
-            mark: eased('fail', around.isSpare),
-            says: `not proved that the gateway is kept out. ${looked.cause}: ${looked.reason}. Name a mailbox that exists`,
-          };
-    case 'unknowable':
-      return { mark: 'skip', says: looked.reason };
-    default:
-      return unreachable(looked);
+function judged(found: Got<object>, route: RouteConfig, way: Way, mailbox: string): Judged {
+  if (found.ok) return { mark: 'fail', says: `reached, and must not be. ${scoping(route, way, mailbox)}` };
+  const { cause } = found.status;
+  if (!DENIED.has(cause)) {
+    const says = `not proved that the gateway is kept out (${cause}): name a mailbox that exists. ${reasonOf(found.status)}`;
+    return { mark: 'fail', says };
   }
+  const says = `denied, as it should be (${cause})`;
+  // Mail.Send is another permission than the one that this needs.
+  return { mark: 'ok', says: way === 'graph' ? `${says}; whether it may send cannot be tried without a mail` : says };
 }
 
 /** The roles narrow nothing down as long as the permission of the app registration is consented to: the two add up. */
@@ -63,9 +79,9 @@ const TEST =
 const ON_PREMISES =
   "Scope the account (Exchange Management Shell): New-ManagementScope -Name smtp2exchange -RecipientRestrictionFilter \"MemberOfGroup -eq '<DN of a group with the gateway's mailboxes>'\" ; Set-ManagementRoleAssignment <its assignment of ApplicationImpersonation> -CustomRecipientWriteScope smtp2exchange";
 
-function scoping({ mailbox, transport, clientId, isCloud }: Around): string {
-  if (!isCloud) return ON_PREMISES;
-  const isGraph = transport === 'graph';
+function scoping({ exchange: { clientId, credential } }: RouteConfig, way: Way, mailbox: string): string {
+  if (credential.kind === 'account') return ON_PREMISES;
+  const isGraph = way === 'graph';
   const advice = isGraph
     ? RBAC.replace('<role>"', 'Application Mail.ReadWrite" (likewise "Application Mail.Send")').replace(
         '<permission>',

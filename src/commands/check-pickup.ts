@@ -2,58 +2,31 @@
  * What `check` finds out about pickups: their rules, the mailboxes by each way they can be read, the folders, and the
  * systems that mail is handed over to. Nothing is fetched, made or changed in a mailbox. Never rejects for what it meets.
  */
-import { changeOf, waysOf } from '../assembly/way-out.ts';
-import type { Mailboxes } from '../assembly/mailboxes.ts';
-import { openMailboxes } from '../assembly/mailboxes.ts';
 import type { Config, PickupConfig, RouteConfig } from '../config/config.ts';
-import type { Got, PickupMailbox } from '../exchange/mailbox.ts';
-import type { Event } from '../mail/event.ts';
-import type { Delayed, Failed } from '../mail/status.ts';
+import type { Got } from '../exchange/mailbox.ts';
 import { checkHandOver } from './check-hand-over.ts';
-import { judgedOutside } from './check-outside.ts';
 import type { Judged, Tell } from './finding.ts';
-import { eased, PATIENCE, timed } from './finding.ts';
-import { tokensIn } from './token-findings.ts';
-import { version } from './version.ts';
+import { eased, timed } from './finding.ts';
+import type { Reading, Way } from './reading.ts';
+import { readingWays, reasonOf, wayInUse } from './reading.ts';
 
-type Way = 'ews' | 'graph';
-
-/** @param outside mailboxes that must not be reached */
+/** Those that the account of this route reads. */
 export async function checkPickups(
-  route: RouteConfig,
+  { name }: RouteConfig,
   config: Config,
-  outside: readonly string[],
+  reading: Reading,
   tell: Tell,
   stop: AbortSignal,
 ): Promise<void> {
-  const pickups = config.pickups.filter((pickup) => pickup.route === route.name);
-  if (pickups.length === 0) return;
-  const change = await changeOf({ name: route.name, spool: config.spool.sqlite }).catch(() => undefined);
-  const inUse = change?.transport ?? 'ews';
-  const reading = new Reading(route, config.spool.sqlite, tell, stop);
-  try {
-    for (const pickup of pickups) {
-      checkRules(pickup, tell);
-      for (const way of readingWays(pickup)) {
-        const isSpare = pickup.transport === 'auto' && way !== inUse;
-        await checkFolders(pickup, way, isSpare, reading, tell);
-      }
-      await checkHandOver(pickup, config, tell, stop);
+  const inUse = await wayInUse(name, config.spool.sqlite);
+  for (const pickup of config.pickups.filter(({ route }) => route === name)) {
+    checkRules(pickup, tell);
+    for (const way of readingWays(pickup.transport)) {
+      const isSpare = pickup.transport === 'auto' && way !== inUse;
+      await checkFolders(pickup, way, isSpare, reading, tell);
     }
-    // By the ways that mail is sent, the route has tried.
-    const sending = new Set(waysOf(route).map(({ exchange }) => exchange.transport));
-    const others = new Set(pickups.flatMap(readingWays).filter((way) => !sending.has(way)));
-    for (const way of others) {
-      const isSpare = way !== inUse && pickups.every((one) => one.transport === 'auto' || one.transport !== way);
-      for (const mailbox of outside) await checkOutside(route, { mailbox, transport: way, isSpare }, reading, tell);
-    }
-  } finally {
-    await reading.close();
+    await checkHandOver(pickup, config, tell, stop);
   }
-}
-
-function readingWays({ transport }: PickupConfig): readonly Way[] {
-  return transport === 'auto' ? ['ews', 'graph'] : [transport];
 }
 
 // --- rules -----------------------------------------------------------------------------------------------------------
@@ -121,70 +94,4 @@ function isMissing(found: Got<object>): boolean {
 function troubleOf(found: Got<object>): Judged {
   if (found.ok) return { mark: 'ok', says: 'reached' };
   return { mark: 'fail', says: `${found.status.cause}: ${reasonOf(found.status)}` };
-}
-
-function reasonOf({ reason, text }: Delayed | Failed): string {
-  return reason ?? text;
-}
-
-async function checkOutside(
-  { name, exchange }: RouteConfig,
-  one: { readonly mailbox: string; readonly transport: Way; readonly isSpare: boolean },
-  reading: Reading,
-  tell: Tell,
-): Promise<void> {
-  const { mailbox, transport } = one;
-  const about = { what: 'outside', route: name, transport, mailbox };
-  const { value, seconds } = await timed(() =>
-    reading.look(transport, mailbox, (box, signal) => box.folders(['Inbox'], [], signal)),
-  );
-  if (value === undefined) {
-    tell({ ...about, mark: 'skip', says: 'not looked into: there is no token' });
-    return;
-  }
-  const { clientId, credential } = exchange;
-  const looked = value.ok
-    ? ({ kind: 'reached' } as const)
-    : ({ kind: 'refused', cause: value.status.cause, reason: reasonOf(value.status) } as const);
-  const isCloud = credential.kind !== 'account';
-  tell({ ...about, ...judgedOutside(looked, { ...one, clientId, isCloud }), seconds });
-}
-
-/** The mailboxes of one account, by each way. Tells of a token when it is first asked for. */
-class Reading {
-  readonly #name: string;
-  readonly #mailboxes: Mailboxes;
-  readonly #events: Event[] = [];
-  readonly #withoutToken = new Set<Way>();
-  readonly #tell: Tell;
-  readonly #stop: AbortSignal;
-
-  constructor(route: RouteConfig, spool: string, tell: Tell, stop: AbortSignal) {
-    this.#name = route.name;
-    this.#tell = tell;
-    this.#stop = stop;
-    const report = (event: Event): void => void this.#events.push(event);
-    this.#mailboxes = openMailboxes({ ...route, spool, version: version(), report });
-  }
-
-  /** @returns undefined: there is no token */
-  async look<T extends object>(
-    transport: Way,
-    mailbox: string,
-    work: (box: PickupMailbox, signal: AbortSignal) => Promise<Got<T>>,
-  ): Promise<Got<T> | undefined> {
-    if (this.#withoutToken.has(transport)) return undefined;
-    const [box] = await this.#mailboxes.boxesOf({ mailbox, transport });
-    if (box === undefined) throw new Error(`no way to read a mailbox over ${transport}`);
-    const found = await work(box, AbortSignal.any([this.#stop, AbortSignal.timeout(PATIENCE)]));
-    const events = this.#events.splice(0);
-    for (const finding of tokensIn(events)) this.#tell({ ...finding, route: this.#name, transport });
-    if (!events.some(({ event }) => event === 'token.failed')) return found;
-    this.#withoutToken.add(transport);
-    return undefined;
-  }
-
-  async close(): Promise<void> {
-    await this.#mailboxes.close();
-  }
 }

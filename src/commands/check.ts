@@ -11,13 +11,13 @@ import type { Verification } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
 import type { Outgoing } from '../mail/transport.ts';
 import { changeOf, openWayOut, PROBE_ID, waysOf } from '../assembly/way-out.ts';
-import { UNTESTED, judgedOutside } from './check-outside.ts';
-import type { Looked } from './check-outside.ts';
+import { checkOutside, UNTESTED } from './check-outside.ts';
 import { checkPickups } from './check-pickup.ts';
 import type { Command } from './command.ts';
 import type { Finding, Mark, Tell } from './finding.ts';
 import { eased, lineOf, PATIENCE, timed } from './finding.ts';
 import { CommandFault, EXIT } from './outcome.ts';
+import { Reading } from './reading.ts';
 import { readConfig } from './run.ts';
 import { tokensIn } from './token-findings.ts';
 import { version } from './version.ts';
@@ -43,8 +43,14 @@ export const checkCommand: Command = {
     };
     tell({ mark: 'ok', what: 'configuration', says: `${String(file)} has no fault` });
     for (const route of config.routes) {
-      await checkRoute(route, config, { mailboxes: mailboxesOf(route, config, named), outside }, tell, terminal.stop);
-      await checkPickups(route, config, outside, tell, terminal.stop);
+      await checkRoute(route, config, mailboxesOf(route, config, named), tell, terminal.stop);
+      const reading = new Reading(route, config.spool.sqlite, tell, terminal.stop);
+      try {
+        await checkPickups(route, config, reading, tell, terminal.stop);
+        await checkOutside(route, config, outside, reading, tell);
+      } finally {
+        await reading.close();
+      }
     }
     if (outside.length === 0 && config.pickups.length > 0) tell({ mark: 'warn', what: 'outside', says: UNTESTED });
     if (json === true) terminal.print(JSON.stringify(all, null, 2));
@@ -80,7 +86,7 @@ function mailboxesOf(
 async function checkRoute(
   route: RouteConfig,
   { hostname, spool }: Config,
-  { mailboxes, outside }: { readonly mailboxes: readonly string[]; readonly outside: readonly string[] },
+  mailboxes: readonly string[],
   tell: Tell,
   stop: AbortSignal,
 ): Promise<void> {
@@ -105,21 +111,11 @@ async function checkRoute(
         tell({ ...about, mark: 'skip', what: 'mailbox', says: 'not looked into: there is no token' });
         continue;
       }
-      const look = async (mailbox: string) => {
-        const signal = AbortSignal.any([stop, AbortSignal.timeout(PATIENCE)]);
-        return await timed(() => out.transport.verify(probe(name, mailbox), signal));
-      };
       for (const mailbox of mailboxes) {
-        const { value, seconds } = await look(mailbox);
+        const signal = AbortSignal.any([stop, AbortSignal.timeout(PATIENCE)]);
+        const { value, seconds } = await timed(() => out.transport.verify(probe(name, mailbox), signal));
         const { mark, says } = judged(value);
         tell({ ...about, mark: eased(mark, isSpare), what: 'mailbox', mailbox, says, seconds });
-      }
-      const { clientId, credential } = exchange;
-      const isCloud = credential.kind !== 'account';
-      for (const mailbox of outside) {
-        const { value, seconds } = await look(mailbox);
-        const found = judgedOutside(lookedAt(value), { mailbox, transport, clientId, isCloud, isSpare });
-        tell({ ...about, ...found, what: 'outside', mailbox, seconds });
       }
     } finally {
       await out.close();
@@ -172,20 +168,6 @@ function judged(found: Verification): { readonly mark: Mark; readonly says: stri
       return { mark: 'skip', says: found.reason };
     case 'delayed':
       return { mark: 'fail', says: `${found.cause}: ${found.reason ?? found.text}` };
-    default:
-      return unreachable(found);
-  }
-}
-
-function lookedAt(found: Verification): Looked {
-  switch (found.outcome) {
-    case 'relayed':
-    case 'absent':
-      return { kind: 'reached' };
-    case 'unknowable':
-      return { kind: 'unknowable', reason: found.reason };
-    case 'delayed':
-      return { kind: 'refused', cause: found.cause, reason: found.reason ?? found.text };
     default:
       return unreachable(found);
   }

@@ -1,4 +1,4 @@
-/** What `check` has found: one thing, how it is, and what to do about it. Pure; never fails. */
+/** What `check` has found: one thing, how it is, and what to do about it. Never fails. */
 
 /** fail: mail would not go. warn: it goes, but somebody should know. skip: could not be tried. */
 export type Mark = 'ok' | 'warn' | 'fail' | 'skip';
