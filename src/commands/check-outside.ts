@@ -62,7 +62,7 @@ function judged(found: Got<object>, route: RouteConfig, way: Way, mailbox: strin
   if (found.ok) return { mark: 'fail', says: `reached, and must not be. ${scoping(route, way, mailbox)}` };
   const { cause } = found.status;
   if (!DENIED.has(cause)) {
-    const says = `not proved that the gateway is kept out (${cause}): name a mailbox that exists. ${reasonOf(found.status)}`;
+    const says = `not proved that the gateway is kept out (${cause}): that takes a mailbox that exists, by a way that works. ${reasonOf(found.status)}`;
     return { mark: 'fail', says };
   }
   const says = `denied, as it should be (${cause})`;

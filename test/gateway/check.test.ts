@@ -322,7 +322,7 @@ ${QUIET}`;
   it('does not take a mailbox that does not exist for one that is closed', async () => {
     const { code, findings } = await check({ outside: ['nobody@contoso.com'] });
     expect([code, marks(findings).at(-1)]).toEqual([1, 'fail outside ews nobody@contoso.com']);
-    expect(findings.at(-1)?.says).toMatch(/^not proved .*ErrorNonExistentMailbox.*name a mailbox that exists/);
+    expect(findings.at(-1)?.says).toMatch(/^not proved .*ErrorNonExistentMailbox.*a mailbox that exists/);
     await expect(check({ outside: ['nobody'] })).rejects.toMatchObject({ exitCode: 64 });
   });
 
