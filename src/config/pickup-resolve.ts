@@ -93,6 +93,7 @@ export function pickupsOf(
       route,
       transport: transportOf(transport, route, settings),
       recipients: [...recipients.map(ruleOf), ...lastRule(one)],
+      examples: recipients.reduce((sum, { tests }) => sum + tests.length, 0),
       after: afterOf(after),
       deliver: deliverOf(deliver, fetched[index] ?? {}, around),
       answer: { ...withoutGaps(answer), from: answer.from ?? one.mailbox },
