@@ -75,9 +75,7 @@ function mailboxesOf(
     .map(({ mailbox }) => mailbox);
   // Those that tell what became of a mail that was picked up.
   const telling = pickups
-    .filter(
-      ({ route, answer, from }) => route === name && (answer.success || answer.failure || from.tell !== undefined),
-    )
+    .filter(({ route, answer }) => route === name && (answer.success || answer.failure || answer.refusal !== undefined))
     .map(({ answer }) => answer.from);
   const all = [...(isDefault ? [senders.mailbox, ...named] : []), ...own, ...telling];
   return [...new Set(all.map((one) => one.toLowerCase()))];
