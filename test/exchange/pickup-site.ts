@@ -171,13 +171,15 @@ export class Site {
   /** Drafts that were begun and neither became a message nor were forgotten. */
   open = 0;
   mostOpen = 0;
-  source: ReturnType<typeof pickupSource>;
+  readonly inject: Inject;
+  readonly source: ReturnType<typeof pickupSource>;
   readonly #more: Partial<PickupOptions>;
 
   constructor(more: Partial<PickupOptions> = {}, { box = new FakeMailbox(), spool = new MemorySpool(Date.now) } = {}) {
     this.box = box;
     this.spool = spool;
     this.#more = more;
+    this.inject = this.#inject();
     this.source = pickupSource({
       name: 'fax',
       mailbox: 'fax@contoso.com',
@@ -191,7 +193,7 @@ export class Site {
       interval: 60_000,
       notifications: true,
       concurrency: 4,
-      inject: this.#inject(),
+      inject: this.inject,
       ledger: spool,
       report: (event) => this.events.push(event),
       closed: new Set(['HTTP 403']),
