@@ -33,6 +33,8 @@ export class Line {
   readonly bugs: LogLine[] = [];
   readonly counts = new Map<string, number>();
   rounds = 0;
+  /** Items that a person moved. */
+  moves = 0;
   /** Log lines of the last look at what is done: nothing is to be done then. */
   readonly afterwards: string[] = [];
   readonly consumer: Consumer;
@@ -65,7 +67,7 @@ export class Line {
   #config(transport: 'ews' | 'graph'): string {
     const { graphUrl } = this.#sandbox;
     const pickup = (name: string, mailbox: string, deliver: string): string =>
-      `  - { name: ${name}, mailbox: ${mailbox}, transport: ${transport}, interval: 1s, deliver: ${deliver}, from: { deny: ["*@${BLOCKED}"], tell: "Only colleagues may send faxes." } }`;
+      `  - { name: ${name}, mailbox: ${mailbox}, transport: ${transport}, interval: 1s, deliver: ${deliver}, from: { deny: ["*@${BLOCKED}"] }, answer: { refusal: "Only colleagues may send faxes." } }`;
     const text = configText({
       sandbox: this.#sandbox,
       caFile: this.#caFile,
@@ -87,11 +89,14 @@ ${pickup('hook', HOOK, `{ webhook: { url: ${this.hook.url}, secret: ${Hook.secre
     const transport = this.name === 'both' ? (this.#random() < 0.5 ? 'ews' : 'graph') : this.name;
     this.#sandbox.clearFaults();
     for (const fault of faultsOf(transport, this.#random)) this.#sandbox.fault(fault);
-    const isObstructed = this.#random() < 0.05;
+    const isObstructed = this.#random() < 0.1;
     if (isObstructed) this.consumer.obstruct();
     await this.#feed();
     const gateway = this.#spawn(transport);
-    this.#isFeeding = pause(this.#random() * 1_500).then(() => this.#feed());
+    this.#isFeeding = pause(this.#random() * 1_500).then(async () => {
+      await this.#feed();
+      if (this.#random() < 0.5) this.#meddle();
+    });
     if (this.#random() < 0.05) this.#sandbox.identity.revokeAll();
     if (this.#random() < 0.05) this.#sandbox.loseSubscriptions();
     await this.#moment(gateway);
@@ -137,6 +142,18 @@ ${pickup('hook', HOOK, `{ webhook: { url: ${this.hook.url}, secret: ${Hook.secre
       const { searchKey } = await this.#sandbox.receive(mailbox, made.mail);
       this.#fed.push({ ...made, mailbox, searchKey, copies: 0 });
     }
+  }
+
+  /** A person moves items back to where they were, or away and back again, while they are on their way. */
+  #meddle(): void {
+    const mailbox = this.#sandbox.mailbox(this.#random() < 0.5 ? FILES : HOOK);
+    const path = ['Processed', 'Refused', 'Quarantine', 'Inbox'][Math.floor(this.#random() * 4)] ?? '';
+    const { items = [] } = mailbox.folder(path) ?? {};
+    const item = items[Math.floor(this.#random() * items.length)];
+    if (item === undefined) return;
+    const moved = path === 'Inbox' ? mailbox.move(item.id, 'archive') : item;
+    if (moved !== undefined) mailbox.move(moved.id, 'inbox');
+    this.moves++;
   }
 
   #spawn(transport: 'ews' | 'graph'): GatewayProcess {
