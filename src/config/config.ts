@@ -295,6 +295,8 @@ export type DeliverConfig =
       readonly url: Secret;
       readonly form: 'raw' | 'multipart';
       readonly secret?: Secret;
+      /** Value of the field Authorization. */
+      readonly authorization?: Secret;
       readonly ca?: string;
       readonly timeout: number;
     }

@@ -26,7 +26,7 @@ const from = section('Whose mail is handed over. What is from others goes to the
 
 const recipient = section('Where to look for a recipient of the legacy system, and what its address is.', {
   in: choice(
-    'subject; recipient: each address of To and Cc; plus: what follows a plus sign in the own address of the mailbox (fax+4930@contoso.com); fax: the number in an address such as FAX=+4930@... or IMCEAFAX-+4930@... (RFC 3192), and its subaddress (T33S) as second group; always: nowhere, `to` is the address.',
+    'Where to look. subject; recipient: each address of To and Cc; plus: what follows a plus sign in the own address of the mailbox (fax+4930@contoso.com); fax: the number in an address such as FAX=+4930@... or IMCEAFAX-+4930@... (RFC 3192), and its subaddress (T33S) as second group; always: nowhere, `to` is the address.',
     PLACES,
   ),
   pattern: optional(
@@ -171,6 +171,16 @@ const deliver = section('How mail is handed over: in one of these ways.', {
         ),
       ),
       secretFile: optional(file('File with the key, instead of secret.')),
+      authorization: optional(
+        text(
+          {
+            description: 'Value of the field Authorization, where the server wants a login: Bearer ..., Basic ...',
+            kind: 'secret',
+          },
+          authorization,
+        ),
+      ),
+      authorizationFile: optional(file('File with it, instead of authorization.')),
       caFile: optional(file('PEM file with certificates of authorities to trust in addition to the public ones.')),
       timeout: orElse(time('For the answer.', '1s', '1h'), '1m'),
     }),
@@ -365,6 +375,13 @@ export function signingKey(value: string): Value<Secret> {
   return webhookKey(value) === undefined
     ? bad('must be whsec_ and 24 to 64 octets in base64', 'echo whsec_$(openssl rand -base64 32) makes one')
     : good(new Secret(value));
+}
+
+/** RFC 9110 section 11.4. */
+export function authorization(value: string): Value<Secret> {
+  return /^[\w!#$%&'*+.^`|~-]+ [\x21-\x7e][\x20-\x7e]{0,7999}$/.test(value)
+    ? good(new Secret(value))
+    : bad('must be a scheme, a space and what goes with it, such as Bearer and a token', 'ASCII only, on one line');
 }
 
 function commandWord(value: string): Value<string> {
