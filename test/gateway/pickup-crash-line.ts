@@ -4,6 +4,7 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { EventName } from '../../src/mail/event.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { configText } from './config-text.ts';
@@ -23,6 +24,9 @@ const HOOK = 'hook@contoso.com';
 const MAILS = 7;
 /** Milliseconds after the last round for what still waits. */
 const PATIENCE = 120_000;
+
+/** Close to what has to hold together: the receipt, the filing, the hand-over. */
+const TURNS = ['message.accepted', 'pickup.filed', 'delivery.started', 'delivery.relayed', 'pickup.refused'] as const;
 
 /** `both`: another way in each round, which the receipts must not notice. */
 export type Way = 'ews' | 'graph' | 'both';
@@ -44,7 +48,6 @@ export class Line {
   readonly #sandbox: Sandbox;
   readonly #caFile: string;
   readonly #fed: (Fed & { copies: number; readonly searchKey: string; readonly mailbox: string })[] = [];
-  #isFeeding = Promise.resolve();
 
   private constructor(name: Way, random: () => number, place: Folder, parts: { sandbox: Sandbox; hook: Hook }) {
     this.name = name;
@@ -93,15 +96,14 @@ ${pickup('hook', HOOK, `{ webhook: { url: ${this.hook.url}, secret: ${Hook.secre
     if (isObstructed) this.consumer.obstruct();
     await this.#feed();
     const gateway = this.#spawn(transport);
-    this.#isFeeding = pause(this.#random() * 1_500).then(async () => {
-      await this.#feed();
-      if (this.#random() < 0.5) this.#meddle();
-    });
+    const isOver = new AbortController();
+    const feeding = this.#feedLater(isOver.signal);
     if (this.#random() < 0.05) this.#sandbox.identity.revokeAll();
     if (this.#random() < 0.05) this.#sandbox.loseSubscriptions();
     await this.#moment(gateway);
     await this.#kill(gateway);
-    await this.#isFeeding;
+    isOver.abort();
+    await feeding;
     if (isObstructed) this.consumer.clear();
     if (this.#random() < 0.5) this.consumer.take();
     this.rounds++;
@@ -115,15 +117,13 @@ ${pickup('hook', HOOK, `{ webhook: { url: ${this.hook.url}, secret: ${Hook.secre
   async #moment(gateway: GatewayProcess): Promise<void> {
     const chance = this.#random();
     if (chance < 0.1) return void (await pause(5 + this.#random() * 800));
-    const after = (event: string): Promise<unknown> =>
-      Promise.race([gateway.line((line) => line.event === event, 3).catch(() => undefined), gateway.exited]);
-    await after('gateway.ready');
+    const after = async (event: EventName, seconds: number): Promise<void> => {
+      const told = gateway.line((line) => line.event === event, seconds);
+      await told.catch(() => undefined);
+    };
+    await after('gateway.ready', 20);
     if (chance < 0.45) return void (await pause(this.#random() * 1_000));
-    // Close to what has to hold together: the receipt, the filing, the hand-over.
-    const event = ['message.accepted', 'pickup.filed', 'message.relayed', 'pickup.refused'][
-      Math.floor(this.#random() * 4)
-    ];
-    await after(event ?? '');
+    await after(TURNS[Math.floor(this.#random() * TURNS.length)] ?? 'pickup.filed', 1.5);
     await pause(this.#random() * 60);
   }
 
@@ -142,6 +142,13 @@ ${pickup('hook', HOOK, `{ webhook: { url: ${this.hook.url}, secret: ${Hook.secre
       const { searchKey } = await this.#sandbox.receive(mailbox, made.mail);
       this.#fed.push({ ...made, mailbox, searchKey, copies: 0 });
     }
+  }
+
+  /** While the gateway lives, or when it is dead if that comes first. */
+  async #feedLater(signal: AbortSignal): Promise<void> {
+    await pause(this.#random() * 1_500, undefined, { signal }).catch(() => undefined);
+    await this.#feed();
+    if (this.#random() < 0.5) this.#meddle();
   }
 
   /** A person moves items back to where they were, or away and back again, while they are on their way. */
