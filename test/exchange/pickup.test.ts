@@ -365,6 +365,26 @@ describe('trouble with one mail', () => {
     expect(site.of('pickup.quarantined')).toMatchObject([{ left: false }]);
   });
 
+  it.each([
+    ['the network', delayed('message'), 20],
+    ['capped', delayed('message', { capped: true }), 5],
+  ] as const)('of one that cannot be put aside at once is tried again: %s', async (_, status, most) => {
+    const site = new Site();
+    site.box.put('bad');
+    site.box.on.fetch = () => trouble(failed);
+    let left = most - 1;
+    site.box.on.file = () => (left-- > 0 ? trouble(status) : undefined);
+    await site.started(24 * 3_600_000);
+    expect(site.of('pickup.delayed')).toHaveLength(most - 1);
+    expect(site.of('pickup.quarantined')).toMatchObject([{ cause: failed.cause, left: false }]);
+    expect([site.handedOver, site.box.in('id of Quarantine'), receipts(site)]).toEqual([[], ['bad'], {}]);
+    // Nor for ever.
+    site.box.put('worse');
+    site.box.on.file = () => trouble(status);
+    await site.run(24 * 3_600_000);
+    expect(site.of('pickup.quarantined').map((event) => event.left)).toEqual([false, true]);
+  });
+
   it('of one that was handed over and cannot be filed: no second time, no repetition, put aside without a word', async () => {
     const site = new Site();
     site.box.put('a');
