@@ -1,5 +1,6 @@
 /** The config.yaml that `setup` writes: what was answered, with comments, and nothing else. Pure; never fails. */
-import type { Answers } from './setup-answers.ts';
+import { covers, network } from '../config/network.ts';
+import type { Answers, HostPort } from './setup-answers.ts';
 
 export function configText(answers: Answers): string {
   return [head(answers), listeners(answers), senders(answers), exchange(answers), pickups(answers), place(answers)]
@@ -28,13 +29,17 @@ ${what}# Every setting there is, with its default: docs/configuration.md. After 
 }
 
 function listeners({ listen, allow }: Answers): string {
+  const hasThis = allow.some((one) => {
+    const read = network(one);
+    return read.ok && covers(read.value, '127.0.0.1/32');
+  });
   return `# Where devices and applications bring their mail.
 listeners:
   - name: lan # in logs and metrics
     address: ${JSON.stringify(listen.address)} # 127.0.0.1: this machine only; 0.0.0.0: reached from the network
     port: ${listen.port}
     tls: optional # STARTTLS for those that can; a certificate is made, unless you name one here
-    allow: ${list(allow)} # networks that may send without login`;
+    allow: ${list(hasThis ? allow : [...allow, '127.0.0.0/8'])} # networks that may send without login; this machine for \`send\``;
 }
 
 function senders({ mailboxes: [first = '', ...more] }: Answers): string {
@@ -114,16 +119,28 @@ function pickups({ pickups: all, deliver }: Answers): string {
     [
       `  - mailbox: ${yaml(mailbox)}`,
       '    deliver:',
-      ...(deliver === undefined
-        ? [
-            '      folder:',
-            `        path: ${yaml(`pickup/${mailbox.replace(/[^\w.@+-]/g, '_')}`)} # one .eml file for each mail`,
-          ]
-        : ['      smtp:', `        host: ${JSON.stringify(deliver.host)}`, `        port: ${deliver.port}`]),
-      '    # recipients: who gets it there, by subject or address (docs/configuration.md); without: the mailbox itself',
+      ...(deliver === undefined ? intoFolder(mailbox) : toServer(mailbox, deliver)),
     ].join('\n'),
   );
-  return `# Mailboxes whose mail is handed to a legacy system. What was taken goes to the folder Processed.\npickup:\n${entries.join('\n')}`;
+  return `# Mailboxes whose mail is handed to a legacy system. What was taken goes to the folder Processed.
+pickup:
+${entries.join('\n')}
+    #recipients: # who gets it there, by subject or address: docs/configuration.md
+    #  - { in: plus, to: $0@fax.local } # in fax+4930123@contoso.com the 4930123`;
+}
+
+function intoFolder(mailbox: string): readonly string[] {
+  const path = `pickup/${mailbox.replace(/[^\w.@+-]/g, '_')}`;
+  return ['      folder:', `        path: ${yaml(path)} # one .eml file for each mail`];
+}
+
+function toServer(mailbox: string, { host, port }: HostPort): readonly string[] {
+  return [
+    '      smtp:',
+    `        host: ${JSON.stringify(host)}`,
+    `        port: ${port}`,
+    `        to: ${yaml(mailbox)} # gets what recipients finds nobody for`,
+  ];
 }
 
 function place({ watch }: Answers): string {

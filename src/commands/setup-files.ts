@@ -41,7 +41,7 @@ async function isSame(file: string, content: string): Promise<boolean> {
 async function writeNew(file: string, content: string, isSecret: boolean): Promise<boolean> {
   const half = `${file}.${randomUUID()}`;
   try {
-    await mkdir(dirname(file), { recursive: true, ...(isSecret ? { mode: 0o700 } : {}) });
+    await folderOf(file, isSecret);
     await writeFile(half, content, { flag: 'wx', mode: isSecret ? 0o600 : 0o644 });
     await link(half, file);
     return true;
@@ -51,6 +51,13 @@ async function writeNew(file: string, content: string, isSecret: boolean): Promi
   } finally {
     await rm(half, { force: true });
   }
+}
+
+/** Only the folder of a secret itself is closed to others, not what it lies in. */
+async function folderOf(file: string, isSecret: boolean): Promise<void> {
+  const folder = dirname(file);
+  if (isSecret) await mkdir(dirname(folder), { recursive: true });
+  await mkdir(folder, { recursive: true, ...(isSecret ? { mode: 0o700 } : {}) });
 }
 
 /** Two years: Entra ID takes more, but a key that is never renewed is one that nobody can renew. */
@@ -95,7 +102,6 @@ export async function keyPairIn(folder: string, name: string, now: Date): Promis
     notAfter,
     use: 'client',
   });
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   if (!(await writeNew(keyFile, made.key, true)) || !(await writeNew(certFile, made.cert, false)))
     throw new CommandFault(EXIT.temporary, `${folder}: something else makes a key pair there`);
   await chmod(keyFile, 0o600);

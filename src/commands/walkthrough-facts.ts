@@ -39,26 +39,32 @@ export const groupStep: Step = {
   title: 'Make the group of its mailboxes',
   why: 'A mail-enabled security group holds the mailboxes that the gateway may use: those that send and those that are picked up from. Who is not in it, it cannot reach. Only direct members count.',
   do: 'The commands make the group, hide it from the address book, and put in whoever is missing; members it has already stay. A mailbox that is added later takes up to two hours to count.',
-  powershell: `$group = Get-DistributionGroup -Filter ("Name -eq '" + $Name.Replace("'", "''") + "'")
-if (-not $group) {
-    $group = New-DistributionGroup -Name $Name -Type Security -MemberJoinRestriction Closed
-    Set-DistributionGroup -Identity $group.DistinguishedName -HiddenFromAddressListsEnabled $true
+  powershell: `$group = @(Get-DistributionGroup -Filter ("Name -eq '" + $Name.Replace("'", "''") + "'"))
+if ($group.Count -gt 1) { throw "There are several groups called $Name. Run setup with another --group" }
+if ($group.Count -eq 0) {
+    $group = @(New-DistributionGroup -Name $Name -Type Security -MemberJoinRestriction Closed -Notes 'Made by setup of smtp2exchange')
+    Set-DistributionGroup -Identity $group[0].DistinguishedName -HiddenFromAddressListsEnabled $true
 }
-if (@($group).Count -ne 1) { throw "There are several groups called $Name. Run setup with another --group" }
-if ([string]$group.RecipientTypeDetails -notlike '*Security*') { throw "$Name is no security group. Run setup with another --group" }
-$members = @(Get-DistributionGroupMember -Identity $group.DistinguishedName -ResultSize Unlimited |
+if ([string]$group[0].RecipientTypeDetails -notlike '*Security*') { throw "$Name is no security group. Run setup with another --group" }
+$members = @(Get-DistributionGroupMember -Identity $group[0].DistinguishedName -ResultSize Unlimited |
     ForEach-Object { [string]$_.PrimarySmtpAddress })
 foreach ($mailbox in $Mailboxes) {
     # Under its primary address, so that an alias is not added twice.
     $primary = [string](Get-Mailbox -Identity $mailbox).PrimarySmtpAddress
     if ($members -notcontains $primary) {
-        Add-DistributionGroupMember -Identity $group.DistinguishedName -Member $primary
+        Add-DistributionGroupMember -Identity $group[0].DistinguishedName -Member $primary
         Write-Host "Added to the group: $primary"
     }
 }`,
-  undo: 'Remove the group. Its mailboxes stay.',
-  undoPowershell: `$group = Get-DistributionGroup -Filter ("Name -eq '" + $Name.Replace("'", "''") + "'")
-if ($group) { Remove-DistributionGroup -Identity $group.DistinguishedName -Confirm:$false }`,
+  undo: 'Remove the group, if the script made it. Its mailboxes stay.',
+  undoPowershell: `$group = @(Get-DistributionGroup -Filter ("Name -eq '" + $Name.Replace("'", "''") + "'"))
+foreach ($one in $group) {
+    if ([string](Get-Group -Identity $one.DistinguishedName).Notes -like 'Made by setup of smtp2exchange*') {
+        Remove-DistributionGroup -Identity $one.DistinguishedName -Confirm:$false
+    } else {
+        Write-Warning "The group $Name was not made by this script, and stays"
+    }
+}`,
 };
 
 export const scopeStep: Step = {
@@ -66,8 +72,9 @@ export const scopeStep: Step = {
   title: 'Make the scope: the members of that group',
   why: 'A management scope says on which mailboxes a role counts. This one is the group, whoever is in it.',
   do: 'The commands make the scope once. One of the same name with another filter is left as it is, and shown.',
-  powershell: `$dn = [string](Get-DistributionGroup -Filter ("Name -eq '" + $Name.Replace("'", "''") + "'")).DistinguishedName
-if (-not $dn) { throw "There is no group called $Name. Do the step group first" }
+  powershell: `$group = @(Get-DistributionGroup -Filter ("Name -eq '" + $Name.Replace("'", "''") + "'"))
+if ($group.Count -ne 1) { throw "There is not one group called $Name. Do the step group first" }
+$dn = [string]$group[0].DistinguishedName
 $filter = "MemberOfGroup -eq '" + $dn.Replace("'", "''") + "'"
 $scope = Get-ManagementScope | Where-Object { $_.Name -eq $Name }
 if (-not $scope) {
