@@ -144,10 +144,11 @@ export const QUESTIONS: readonly Question[] = [
   {
     option: 'group',
     asks: 'Name of the group and the scope at Exchange',
+    // What Exchange takes as a name and nothing else gives a meaning to.
     judge: (text) =>
-      /^[^\p{C}"*?\\]{1,40}$/u.test(text) && text === text.trim()
+      /^[\p{L}\p{N}][\p{L}\p{N} ._&+()'-]{0,39}$/u.test(text) && text === text.trim()
         ? good(text)
-        : bad('must be 1 to 40 characters, no control characters and none of " * ? \\'),
+        : bad("must be 1 to 40 letters, digits, blanks and . _ & + ( ) ' -, the first a letter or digit"),
     usual: () => 'smtp2exchange',
   },
   {

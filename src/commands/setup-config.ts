@@ -9,17 +9,21 @@ export function configText(answers: Answers): string {
     .concat('\n');
 }
 
-/** A string as YAML has it. `${` begins a reference to the environment, and is written as `$${` here. */
+const PLAIN = /^[A-Za-z0-9_/.][\w@.+/\\-]*(?:: ?(?=\/\/)[\w@.+/:-]+)?$/;
+const OTHER_THAN_TEXT = /^[\d._]+$|^(?:true|false|null|yes|no|on|off|y|n)$/i;
+
+/** A string as YAML has it, in quotes where it needs them. */
 export function yaml(text: string): string {
-  const safe = text.replaceAll('${', '$${');
-  return /^[A-Za-z0-9_/.][\w@.+/\\-]*(?:: ?(?=\/\/)[\w@.+/:-]+)?$/.test(safe) &&
-    !/^[\d._]+$|^(?:true|false|null|yes|no|on|off|y|n)$/i.test(safe)
-    ? safe
-    : JSON.stringify(safe);
+  return PLAIN.test(text) && !OTHER_THAN_TEXT.test(text) ? text : inQuotes(text);
+}
+
+/** `${` begins a reference to the environment, and is written as `$${`. */
+function inQuotes(text: string): string {
+  return JSON.stringify(text.replaceAll('${', () => '$${'));
 }
 
 function list(texts: readonly string[]): string {
-  return `[${texts.map((text) => JSON.stringify(text.replaceAll('${', '$${'))).join(', ')}]`;
+  return `[${texts.map(inQuotes).join(', ')}]`;
 }
 
 function head({ sandbox }: Answers): string {
@@ -43,9 +47,7 @@ listeners:
 }
 
 function senders({ mailboxes: [first = '', ...more] }: Answers): string {
-  const rules = more.map(
-    (address) => `    - { from: ${JSON.stringify(address)}, mailbox: ${JSON.stringify(address)} }`,
-  );
+  const rules = more.map((address) => `    - { from: ${inQuotes(address)}, mailbox: ${inQuotes(address)} }`);
   const others =
     rules.length > 0
       ? ['  rules: # mail whose From is one of these is sent by that mailbox', ...rules]
@@ -69,7 +71,7 @@ function exchange(answers: Answers): string {
   if (cloud === 'onPremises') {
     lines.push(
       `  ewsUrl: ${yaml(ewsUrl ?? '')}`,
-      `  username: ${JSON.stringify(account.username)}`,
+      `  username: ${inQuotes(account.username)}`,
       `  passwordFile: ${yaml(secretFile)} # one line, the password`,
       `  login: ${account.login} # ntlm | basic`,
     );

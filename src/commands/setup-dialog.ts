@@ -18,11 +18,19 @@ export interface Ends {
 /** Fills in what is not given. @param summary what is about to be done, in lines; asked for consent at the end */
 export async function ask(given: Given, ends: Ends, summary: (given: Given) => readonly string[]): Promise<boolean> {
   const lines = createInterface({ input: ends.input, output: ends.output, terminal: ends.isTerminal });
+  let isClosed = false;
+  lines.on('close', () => {
+    isClosed = true;
+  });
   const answers = lines[Symbol.asyncIterator]();
   const say = (text: string): void => void ends.output.write(`${text}\n`);
   const question = async (text: string): Promise<string> => {
-    lines.setPrompt(`${text} `);
-    lines.prompt();
+    // A pipe ends before the last of its lines is read here; then there is nothing to prompt.
+    if (isClosed) ends.output.write(`${text} `);
+    else {
+      lines.setPrompt(`${text} `);
+      lines.prompt();
+    }
     const next = await answers.next();
     if (next.done === true)
       throw new CommandFault(EXIT.usage, '\nThe answers ended before the questions did: nothing was written');
