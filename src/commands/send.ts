@@ -10,11 +10,12 @@ import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { changeOf } from '../assembly/way-out.ts';
 import { loadSpool, renderFaults } from '../config/load.ts';
+import { isLoopback } from '../config/network.ts';
 import { duration } from '../config/units.ts';
 import { isSendable } from '../mail/address.ts';
 import type { HistoryEntry, QueueItem } from '../mail/item.ts';
-import { MailRefused, sendMail } from '../smtp/client.ts';
-import type { Mail, MailAttachment } from '../smtp/client.ts';
+import { handMail, MailRefused } from '../smtp/client.ts';
+import type { Handed, Mail, MailAttachment } from '../smtp/client.ts';
 import type { Command } from './command.ts';
 import type { ExitCode, Terminal } from './outcome.ts';
 import { CommandFault, EXIT } from './outcome.ts';
@@ -104,7 +105,11 @@ function doorIn({ server }: Values, { sound }: SpoolSettings, hasLogin: boolean)
   if (typeof server !== 'string') return doorOf(sound.listeners ?? [], hasLogin);
   const judged = hostPort(server);
   if (!judged.ok) throw usage(`--server ${judged.problem}`);
-  return { ...endOf(server), tls: 'offered' };
+  const end = endOf(server);
+  // Neither STARTTLS nor a certificate is insisted on here.
+  if (hasLogin && !isLoopback(end.host))
+    throw usage('--user goes with a --server on this machine only: 127.0.0.1 or ::1');
+  return { ...end, tls: 'offered' };
 }
 
 /** Octets: what is larger is no test. */
@@ -158,9 +163,9 @@ async function hand(errand: Errand, isJson: boolean, terminal: Terminal): Promis
   const tell = (end: End | 'refused' | 'unknown', more: object): void => {
     if (isJson) terminal.print(json({ end, messageId, server: where, seconds: seconds(begun), ...more }));
   };
-  let reply: string;
+  let handed: Handed;
   try {
-    reply = await sendMail({ ...door, timeout: 30_000, ...(login === undefined ? {} : { login }) }, mail);
+    handed = await handMail({ ...door, timeout: 30_000, ...(login === undefined ? {} : { login }) }, mail);
   } catch (error) {
     if (!(error instanceof MailRefused)) throw error;
     const isForGood = (error.replyCode ?? 0) >= 500;
@@ -169,6 +174,8 @@ async function hand(errand: Errand, isJson: boolean, terminal: Terminal): Promis
     terminal.complain(`${plain(error.message)}${hint}`);
     return isForGood ? EXIT.failed : EXIT.temporary;
   }
+  const { reply, refused } = handed;
+  for (const one of refused) say(`Refused by ${where} for ${plain(one.address)}: ${plain(one.reply)}`);
   say(`Accepted by ${where}: ${plain(reply)}`);
   const reached = await throughGateway(settings);
   if (reached === undefined) {
@@ -187,9 +194,10 @@ async function hand(errand: Errand, isJson: boolean, terminal: Terminal): Promis
     });
     const ways = new Map<string, string>();
     for (const { route } of items) ways.set(route, await wayOf(route, settings));
-    tell(end, { items: items.map((item) => ({ ...itemJson(item), transport: ways.get(item.route) })) });
+    tell(end, { refused, items: items.map((item) => ({ ...itemJson(item), transport: ways.get(item.route) })) });
     const by = [...new Set(ways.values())].join(' and ');
     say(ENDS[end](seconds(begun), by, items));
+    if (end === 'delivered' && refused.length > 0) return EXIT.failed;
     return { delivered: EXIT.done, failed: EXIT.failed, waiting: EXIT.temporary }[end];
   } finally {
     await reached.close();

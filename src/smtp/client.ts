@@ -67,8 +67,20 @@ export class MailRefused extends Error {
   }
 }
 
-/** @returns the server's reply to the message, for example `250 2.0.0 queued as ...` */
+export interface Handed {
+  /** The server's reply to the message, for example `250 2.0.0 queued as ...` */
+  readonly reply: string;
+  /** Recipients that it did not take, and what it said of each. */
+  readonly refused: readonly { readonly address: string; readonly reply: string }[];
+}
+
+/** @returns the server's reply to the message, which may be for some of the recipients only */
 export async function sendMail(server: SmtpServer, mail: Mail): Promise<string> {
+  return (await handMail(server, mail)).reply;
+}
+
+/** Fails if no recipient is taken. */
+export async function handMail(server: SmtpServer, mail: Mail): Promise<Handed> {
   const { host, port, tls = 'never', name, login, timeout = 60_000 } = server;
   const transport = createTransport({
     host,
@@ -82,7 +94,11 @@ export async function sendMail(server: SmtpServer, mail: Mail): Promise<string> 
   });
   try {
     const sent = await transport.sendMail(packageMail(mail));
-    return sent.response;
+    const refused = (sent.rejectedErrors ?? []).map((error) => ({
+      address: 'recipient' in error ? String(error.recipient) : '',
+      reply: 'response' in error ? String(error.response) : error.message,
+    }));
+    return { reply: sent.response, refused };
   } catch (error) {
     throw new MailRefused(
       `${server.host}:${server.port} did not take the mail "${mail.subject}": ${error instanceof Error ? error.message : String(error)}`,
