@@ -57,7 +57,7 @@ if ($Undo) {
     $group = @(Get-DistributionGroup -Filter ("Name -eq '" + $Name.Replace("'", "''") + "'"))
     foreach ($one in $group) {
         if ([string](Get-Group -Identity $one.DistinguishedName).Notes -like 'Made by setup of smtp2exchange*') {
-            Remove-DistributionGroup -Identity $one.DistinguishedName -Confirm:$false
+            Remove-DistributionGroup -Identity $one.DistinguishedName -BypassSecurityGroupManagerCheck -Confirm:$false
         } else {
             Write-Warning "The group $Name was not made by this script, and stays"
         }
@@ -87,8 +87,8 @@ Write-Host '== group'
 $group = @(Get-DistributionGroup -Filter ("Name -eq '" + $Name.Replace("'", "''") + "'"))
 if ($group.Count -gt 1) { throw "There are several groups called $Name. Run setup with another --group" }
 if ($group.Count -eq 0) {
-    $group = @(New-DistributionGroup -Name $Name -Type Security -MemberJoinRestriction Closed -Notes 'Made by setup of smtp2exchange')
-    Set-DistributionGroup -Identity $group[0].DistinguishedName -HiddenFromAddressListsEnabled $true
+    $group = @(New-DistributionGroup -Name $Name -Type Security -MemberJoinRestriction Closed -IgnoreNamingPolicy -Notes 'Made by setup of smtp2exchange')
+    Set-DistributionGroup -Identity $group[0].DistinguishedName -HiddenFromAddressListsEnabled $true -BypassSecurityGroupManagerCheck
 }
 if ([string]$group[0].RecipientTypeDetails -notlike '*Security*') { throw "$Name is no security group. Run setup with another --group" }
 $members = @(Get-DistributionGroupMember -Identity $group[0].DistinguishedName -ResultSize Unlimited |
@@ -97,7 +97,7 @@ foreach ($mailbox in $Mailboxes) {
     # Under its primary address, so that an alias is not added twice.
     $primary = [string](Get-Mailbox -Identity $mailbox).PrimarySmtpAddress
     if ($members -notcontains $primary) {
-        Add-DistributionGroupMember -Identity $group[0].DistinguishedName -Member $primary
+        Add-DistributionGroupMember -Identity $group[0].DistinguishedName -Member $primary -BypassSecurityGroupManagerCheck
         Write-Host "Added to the group: $primary"
     }
 }
