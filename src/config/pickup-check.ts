@@ -11,7 +11,6 @@ import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
 import type { Context, SoundAccount, SoundPickup, SoundSettings } from './sound.ts';
 import { suggest } from './suggest.ts';
 
-
 export function checkPickups(settings: SoundSettings, context: Context): void {
   const { pickup = [] } = settings;
   pickup.forEach((one, index) => {
@@ -43,6 +42,7 @@ function checkWay(one: SoundPickup, base: Path, settings: SoundSettings, context
       fault([...own, file], `is given, and ${key} too`, 'remove one of the two');
   };
   twice([...path, 'webhook'], 'secret', 'secretFile');
+  twice([...path, 'webhook'], 'authorization', 'authorizationFile');
   twice([...path, 'smtp'], 'password', 'passwordFile');
   checkServer(one, base, settings, context);
 }

@@ -59,7 +59,10 @@ export interface Item {
 }
 
 /** What its mailbox does not make up by itself. */
-export type NewItem = Omit<Item, 'id' | 'stableId' | 'searchKey' | 'changeKey'>;
+export type NewItem = Omit<Item, 'id' | 'stableId' | 'searchKey' | 'changeKey'> & {
+  /** Of a copy: that of its original. Absent: a new one. */
+  readonly searchKey?: string;
+};
 
 export interface FolderView {
   /** Base64. */
@@ -241,7 +244,7 @@ export class MailboxStore implements MailboxView {
       ...item,
       id: fresh,
       stableId: fresh,
-      searchKey: randomBytes(16).toString('base64'),
+      searchKey: item.searchKey ?? randomBytes(16).toString('base64'),
       changeKey: randomBytes(12).toString('base64'),
     };
     return this.#enter(folder, whole, isNew);

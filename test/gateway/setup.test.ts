@@ -115,7 +115,7 @@ describe('each way', () => {
     ['ews', ['--transport', 'ews']],
     ['graph', ['--transport', 'graph']],
     ['smtp', ['--transport', 'smtp']],
-    ['pickup', ['--pickup', 'fax@contoso.com', '--deliver', '127.0.0.1:2526']],
+    ['pickup', ['--pickup', 'fax@contoso.com']],
     ['on-premises', ['--cloud', 'onPremises']],
     ['on-premises by Basic', ['--cloud', 'onPremises', '--login', 'basic']],
   ])('is one that check finds nothing wrong with: %s', async (_, args) => {
@@ -123,7 +123,8 @@ describe('each way', () => {
     const { code } = await runCommand(setupCommand, '--folder', place.path, '--sandbox', settings, '--yes', ...args);
     expect(code).toBe(0);
     const findings = await checked();
-    expect(findings.filter(({ mark }) => mark === 'fail' || mark === 'warn')).toEqual([]);
+    // That the sandbox's app may reach every mailbox is no fault of the set-up.
+    expect(findings.filter(({ mark, what }) => mark === 'fail' || (mark === 'warn' && what !== 'outside'))).toEqual([]);
     expect(findings.length).toBeGreaterThan(1);
     // Nothing is to be registered at a sandbox.
     expect(existsSync(join(place.path, 'setup.md'))).toBe(false);
