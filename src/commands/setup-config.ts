@@ -120,6 +120,7 @@ function pickups({ pickups: all, deliver }: Answers): string {
   const entries = all.map((mailbox) =>
     [
       `  - mailbox: ${yaml(mailbox)}`,
+      '    from: { inside: true } # only who has logged in to the organisation; false: anybody on the Internet',
       '    deliver:',
       ...(deliver === undefined ? intoFolder(mailbox) : toServer(mailbox, deliver)),
     ].join('\n'),

@@ -102,7 +102,11 @@ describe('what setup writes', () => {
     [
       'folders for what is picked up',
       [...MAILBOX, '--pickup', 'a@contoso.com', '--pickup', 'b@contoso.com'],
-      ({ pickups }) => expect(pickups.map(({ deliver }) => deliver.kind)).toEqual(['folder', 'folder']),
+      ({ pickups }) =>
+        expect(pickups.map(({ deliver, from }) => [deliver.kind, from.inside])).toEqual([
+          ['folder', true],
+          ['folder', true],
+        ]),
     ],
     [
       'the network, this machine among it',
