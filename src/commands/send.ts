@@ -46,7 +46,7 @@ type Values = Readonly<Record<string, unknown>>;
 
 export const sendCommand: Command = {
   name: 'send',
-  usage: 'send --to A... [--from A] [--attach FILE]... [--server HOST:PORT] [--timeout 60s] [--json]',
+  usage: 'send --to A... [OPTIONS]',
   summary: 'one test mail through the running gateway, followed to its end (send --help)',
   help: HELP,
   options: {

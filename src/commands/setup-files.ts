@@ -3,7 +3,7 @@
  * next free name. Secrets and keys can be read by their owner only. Throws CommandFault for what cannot be written.
  */
 import { createHash, randomUUID, X509Certificate } from 'node:crypto';
-import { chmod, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, constants, copyFile, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
 import { readPair } from '../tls/pair.ts';
 import { makeCertificate } from '../tls/selfsigned.ts';
@@ -43,13 +43,23 @@ async function writeNew(file: string, content: string, isSecret: boolean): Promi
   try {
     await folderOf(file, isSecret);
     await writeFile(half, content, { flag: 'wx', mode: isSecret ? 0o600 : 0o644 });
-    await link(half, file);
+    await inPlace(half, file);
     return true;
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return false;
     throw fault(file, error);
   } finally {
     await rm(half, { force: true });
+  }
+}
+
+/** Fails if there is one already. Where a file system has no links, the copy may be seen half. */
+async function inPlace(half: string, file: string): Promise<void> {
+  try {
+    await link(half, file);
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') throw error;
+    await copyFile(half, file, constants.COPYFILE_EXCL);
   }
 }
 
