@@ -215,6 +215,7 @@ export function answersOf(given: Given, sandbox: SandboxSettings | undefined): A
     name: text('group'),
     mailboxes: split(text('mailbox')),
     pickups: split(text('pickup')),
+    ...(given.has('reads') ? { reads: split(text('reads')) as NonNullable<Answers['reads']> } : {}),
     secretFile: isOwn ? 'exchange/password' : 'exchange/client-secret',
     account: { username: text('username'), login: text('login') === 'basic' ? 'basic' : 'ntlm' },
     ...(deliver === '' ? {} : { deliver: endOf(deliver) }),

@@ -1,4 +1,4 @@
-/** What a configuration already answers of the questions of `setup`. Pure; never fails. */
+/** What a configuration already answers of the questions of `setup`, and `reads`, which none asks. Pure; never fails. */
 import type { Config } from '../config/config.ts';
 import type { Given } from './setup-answers.ts';
 
@@ -13,6 +13,8 @@ export function givenIn({ exchange, senders, pickups, routes }: Config): Given {
     ['mailbox', [...new Set(sending)].join(',')],
     ['pickup', [...new Set(picked)].join(',')],
   ]);
+  const ways = pickups.filter(({ route }) => isOurs(route)).map((one) => one.transport);
+  if (ways.length > 0) given.set('reads', [...new Set(ways)].join(','));
   if (cloud === 'onPremises') {
     given.set('ews-url', ewsUrl);
     if (credential.kind === 'account') {

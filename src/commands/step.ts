@@ -55,6 +55,8 @@ export interface SetupFacts {
   readonly mailboxes: readonly string[];
   /** Those that are picked up from. */
   readonly pickups: readonly string[];
+  /** How those are read, where it is known to be otherwise than mail is sent. */
+  readonly reads?: readonly ('ews' | 'graph' | 'auto')[];
   /** One that the gateway is not to reach. */
   readonly outside?: string;
   /** The public half, as a file, and what identifies it. */

@@ -19,13 +19,16 @@ const READ: Right = { role: 'Mail.ReadWrite', permission: 'Mail.ReadWrite', api:
 const SMTP: Right = { role: 'SMTP.SendAsApp', permission: 'SMTP.SendAsApp', api: 'Office 365 Exchange Online' };
 
 /** By SMTP nothing can be picked up: that goes by Graph. */
-export function rightsOf({ transport, pickups }: SetupFacts): readonly Right[] {
-  const byTransport = { ews: [EWS], graph: [SEND, READ], auto: [EWS, SEND, READ], smtp: [SMTP] } as const;
-  return transport === 'smtp' && pickups.length > 0 ? [SMTP, READ] : byTransport[transport];
+export function rightsOf({ transport, pickups, reads }: SetupFacts): readonly Right[] {
+  const sending = { ews: [EWS], graph: [SEND, READ], auto: [EWS, SEND, READ], smtp: [SMTP] } as const;
+  const reading = { ews: [EWS], graph: [READ], auto: [EWS, READ] } as const;
+  const usual = transport === 'smtp' ? 'graph' : transport;
+  const all = pickups.length === 0 ? [] : (reads ?? [usual]).flatMap((way) => [...reading[way]]);
+  return [...new Set<Right>([...sending[transport], ...all])];
 }
 
-export function usesEws({ cloud, transport }: SetupFacts): boolean {
-  return cloud === 'onPremises' || transport === 'ews' || transport === 'auto';
+export function usesEws(facts: SetupFacts): boolean {
+  return facts.cloud === 'onPremises' || rightsOf(facts).includes(EWS);
 }
 
 /** All that the gateway has to reach; none twice. */

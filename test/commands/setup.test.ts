@@ -244,6 +244,12 @@ describe('print-only', () => {
     expect(out).toContain('Application Mail.Send');
     expect(out).not.toContain('EwsAllowedAppIDs');
     expect(readdirSync(place.path)).toEqual(before);
+
+    // What is read by EWS wants EWS, though mail is sent by Graph.
+    const config = read('config.yaml').replace('from: { inside', 'transport: ews\n    from: { inside');
+    writeFileSync(join(place.path, 'config.yaml'), config);
+    const reading = await runCommand(setupCommand, '--folder', place.path, '--print-only');
+    expect(reading.out).toContain('EwsAllowedAppIDs');
   });
 
   it('says that a configuration cannot be used, and goes by the options', async () => {

@@ -125,6 +125,16 @@ describe('the script', () => {
     expect(granted.includes('`Mail.Send`')).toBe(transport === 'graph' || transport === 'auto');
   });
 
+  it.each([
+    ['ews', ['graph'], ['EWS.AccessAsApp', 'Mail.ReadWrite']],
+    ['graph', ['ews'], ['Mail.Send', 'Mail.ReadWrite', 'EWS.AccessAsApp']],
+    ['smtp', ['auto', 'graph'], ['SMTP.SendAsApp', 'EWS.AccessAsApp', 'Mail.ReadWrite']],
+  ] as const)('sends by %s and reads by %j with no more than that takes', (transport, reads, roles) => {
+    const text = scriptOf({ ...USUAL, transport, reads });
+    expect(text).toContain(`in @(${roles.map((role) => `'${role}'`).join(', ')})`);
+    expect(text.includes('EwsAllowedAppIDs')).toBe(roles.some((role) => role.startsWith('EWS')));
+  });
+
   it('does not run with an id that is not filled in', () => {
     const { clientId: _, ...unknown } = USUAL;
     expect(scriptOf(unknown)).toContain("$ClientId = '<Application (client) ID>'");
