@@ -42,6 +42,9 @@ export function refusalNotices(
     const isRecent = at - (told.get(key) ?? -Infinity) < AGAIN;
     if (isRecent || !canReceive(to, hostname) || !maySendTo(to) || key === mailbox.toLowerCase()) return false;
     if (automatic(header) !== undefined || unanswered(header) !== undefined) return false;
+    // Before anything is awaited: several of one sender may be refused at the same time.
+    const before = told.get(key);
+    remember(told, key, at);
     const incoming = inject.begin();
     try {
       const dsn = renderDsn({
@@ -74,14 +77,20 @@ export function refusalNotices(
         { envelope, origin, mailbox: from, route, messageId: own, headerSize: block.length, from: [from], repairs: [] },
         receipt,
       );
-      if (isNew) remember(told, key, at);
+      if (!isNew) forget(told, key, before);
       // Somebody told of it before, in a life that ended before the mail was filed.
       return true;
     } catch (error) {
+      forget(told, key, before);
       await incoming.abort();
       throw error;
     }
   };
+}
+
+function forget(told: Map<string, number>, key: string, before: number | undefined): void {
+  if (before === undefined) told.delete(key);
+  else told.set(key, before);
 }
 
 function remember(told: Map<string, number>, key: string, at: number): void {

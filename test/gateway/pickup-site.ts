@@ -37,7 +37,14 @@ export interface MailFacts {
 }
 
 /** A mail as a user sends it. */
-export function mail({ id, from = ALICE, to = FAX, subject = 'a fax', header = '', body = 'the body' }: MailFacts): Buffer {
+export function mail({
+  id,
+  from = ALICE,
+  to = FAX,
+  subject = 'a fax',
+  header = '',
+  body = 'the body',
+}: MailFacts): Buffer {
   return Buffer.from(
     `From: ${from}\r\nTo: ${to}\r\nSubject: ${subject}\r\nMessage-ID: <${id}@contoso.com>\r\nDate: Thu, 26 Nov 2026 08:00:00 +0000\r\n${header}\r\n${body}\r\n`,
   );
