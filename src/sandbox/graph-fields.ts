@@ -84,9 +84,7 @@ const attachment = resource<FileAttachment>(
   },
   ['name', 'contentBytes'],
 );
-const properties = listOf(
-  resource<SingleValueLegacyExtendedProperty>({ id: text, value: text }, ['id', 'value']),
-);
+const properties = listOf(resource<SingleValueLegacyExtendedProperty>({ id: text, value: text }, ['id', 'value']));
 const message = resource<Message>({
   '@odata.type': oneOf('#microsoft.graph.message'),
   subject: upTo(255),

@@ -118,9 +118,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   FolderChange: { children: [FOLDER, 'Updates'], attributes: {} },
   // Of items or of folders.
   Updates: {
-    children: [
-      'AppendToItemField|SetItemField|DeleteItemField|AppendToFolderField|SetFolderField|DeleteFolderField+',
-    ],
+    children: ['AppendToItemField|SetItemField|DeleteItemField|AppendToFolderField|SetFolderField|DeleteFolderField+'],
     attributes: {},
   },
   SetFolderField: { children: [PATH, FOLDERS], attributes: {} },
