@@ -1,0 +1,412 @@
+/**
+ * Two gateways with spools of their own must not both hand over the mail of one folder (a forgotten server, a test machine
+ * with the same configuration). The folder itself carries who picks up from it: `<spool>.<process> <machine> <counter>`,
+ * written anew while that gateway lives. Who finds another's mark waits, and takes over a mark that has not changed for
+ * three minutes. Clocks of machines are not compared.
+ *
+ * Promises: of gateways that begin at the same moment one goes on; one that was paused, or cut off from the server, makes
+ * nothing durable before it has seen that the folder is still its own; what another has held meanwhile is looked at anew.
+ * A server that does not let its folders be marked is picked up from all the same, which is said once.
+ *
+ * How: servers do not compare before they write, so a write counts only after a while in which every other one that read
+ * the folder before has written too (SETTLE, for those that took no longer; a longer one waits until the holder has
+ * noticed or stopped, GUARD). What remains: a write that the network or the server keeps for longer and then carries out
+ * takes the folder from its holder, who notices within IDLE at the latest, and within RENEW while it works; and a process
+ * that is stopped for minutes between its last look at the clock and the disk makes one message durable all the same.
+ */
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Delayed, Failed } from '../mail/status.ts';
+import type { SetTimer } from '../mail/timer.ts';
+import { FREE, isFree, machineOf, markText, ownerOf } from './pickup-mark.ts';
+import type { Got, PickupMailbox } from './mailbox.ts';
+import type { PickupOptions } from './pickup-options.ts';
+import { sourceOf } from './pickup-options.ts';
+import { RoundTrouble } from './pickup-trouble.ts';
+
+/** Milliseconds of a mark after which it is written anew, while there is work and otherwise. */
+const RENEW = 20_000;
+const IDLE = 60_000;
+/** Milliseconds since it was last seen to be ours, after which nothing becomes durable before it is seen again. */
+const GUARD = 120_000;
+/** Milliseconds without a change after which another's mark is dead. */
+const DEAD = 180_000;
+/** Milliseconds from a write to the look that tells whether it holds; and the most that reading and writing may take. */
+const SETTLE = 2_000;
+/** Milliseconds between two looks at another's mark. */
+export const LOOK = 20_000;
+/** Unclear answers in a row after which the server is taken to know no such property. */
+const UNCLEAR = 3;
+/** Words of a folder that is not there: no matter of its mark. */
+const GONE = new Set(['ErrorFolderNotFound', 'ErrorItemNotFound', 'folder not found']);
+
+/** Ends a round: the folder is another gateway's. */
+export class ClaimedElsewhere extends RoundTrouble {
+  readonly other: string;
+  /** @param other name of the machine */
+  constructor(other: string) {
+    super({
+      outcome: 'delayed',
+      code: '4.3.0',
+      reach: 'mailbox',
+      cause: 'claimed elsewhere',
+      text: 'Another mail gateway reads the mailbox',
+      reason: `The gateway on ${other} picks up from the same folder`,
+    });
+    this.other = other;
+  }
+}
+
+/** The server does not let its folders be marked. */
+class Unmarkable extends Error {
+  readonly status: Delayed | Failed;
+  constructor(status: Delayed | Failed) {
+    super(status.reason ?? status.text);
+    this.status = status;
+  }
+}
+
+export interface ClaimOptions extends Pick<
+  PickupOptions,
+  'name' | 'mailbox' | 'folder' | 'ledger' | 'report' | 'now' | 'machine' | 'random'
+> {
+  readonly steady: () => number;
+  readonly setTimer: SetTimer;
+}
+
+interface Held {
+  readonly text: string;
+  /** When it was asked for, by both clocks: the steady one of some systems stands still while they sleep. */
+  readonly steady: number;
+  readonly wall: number;
+}
+
+export class Claim {
+  readonly #options: ClaimOptions;
+  readonly #random: () => string;
+  readonly #machine: string;
+  readonly #life: string;
+  /** Of the spool, and when the life before held the folder last, epoch milliseconds. */
+  #kept: { readonly instance: string; readonly wall: number } | undefined;
+  #counter = 0;
+  #held: Held | undefined;
+  /** Written, and not yet seen to hold. prompt: it had arrived in time. */
+  #written: { readonly text: string; readonly prompt: boolean } | undefined;
+  /** Another's, since when it has not changed. */
+  #seen: { readonly text: string; readonly since: number } | undefined;
+  #at: { readonly box: PickupMailbox; readonly folder: string } | undefined;
+  readonly #unmarkable = new Set<PickupMailbox>();
+  #unclear = 0;
+  #wasHeld = false;
+  #works = false;
+  #isTroubled = false;
+  #endTimer: (() => void) | undefined;
+  readonly #ending = new AbortController();
+  /** One asks the server at a time. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(options: ClaimOptions) {
+    this.#options = options;
+    this.#random = options.random ?? (() => randomBytes(8).toString('hex'));
+    this.#machine = options.machine ?? hostname();
+    this.#life = this.#random();
+  }
+
+  /** Before a round. Throws ClaimedElsewhere, or RoundTrouble where that could not be found out. */
+  async hold(box: PickupMailbox, folder: string, signal: AbortSignal): Promise<void> {
+    this.#at = { box, folder };
+    this.#works = true;
+    if (!this.#isAsked() || this.#age() < RENEW) return;
+    await this.#inTurn(() => this.#look(signal));
+    this.#wake();
+  }
+
+  /** After a round: the mark is renewed less often. */
+  rest(): void {
+    this.#works = false;
+  }
+
+  /**
+   * Before anything becomes durable.
+   * @returns undefined: the folder is ours. Else rejects as hold() does, and then the round has to end: what was read in it
+   *   may have been handed over by another
+   */
+  confirm(signal: AbortSignal): Promise<void> | undefined {
+    if (!this.#isAsked() || this.#age() < GUARD) return undefined;
+    return this.#inTurn(async () => {
+      if (this.#age() >= GUARD) await this.#renew(signal);
+    });
+  }
+
+  /** At the end: whoever waits for the folder goes on soon. */
+  async release(signal: AbortSignal): Promise<void> {
+    this.#ending.abort();
+    this.#endTimer?.();
+    await this.#turn;
+    const { box, folder } = this.#at ?? {};
+    if (box?.claim === undefined || folder === undefined || this.#counter === 0 || signal.aborted) return;
+    this.#held = undefined;
+    const got = await box.claim.read(folder, signal);
+    if (got.ok && this.#isOurs(got.mark)) await box.claim.write(folder, FREE, signal);
+  }
+
+  // --- looking -----------------------------------------------------------------------------------------------------
+
+  /** Makes the folder ours if it is free. */
+  async #look(signal: AbortSignal): Promise<void> {
+    const begun = this.#begin();
+    const { kept, isFirst } = await this.#identity();
+    const mark = await this.#read(signal);
+    if (this.#isOurs(mark)) return this.#goOn(mark, begun, signal);
+    if (mark !== undefined && ownerOf(mark)?.instance === kept.instance) {
+      const age = this.#options.now() - kept.wall;
+      // Nobody has had the time to take the mark of the life before for a dead one.
+      if (isFirst && age >= 0 && age < IDLE) return this.#write(begun, begun.steady + GUARD - IDLE, signal);
+      if (isFirst) return this.#take(begun, signal);
+      // The spool was copied, and its copy lives.
+      await this.#keep({ instance: this.#random(), wall: 0 });
+    }
+    this.#held = undefined;
+    this.#written = undefined;
+    if (!isFree(mark)) {
+      if (this.#seen?.text !== mark) this.#seen = { text: mark, since: this.#options.steady() };
+      if (this.#options.steady() - this.#seen.since < DEAD) throw new ClaimedElsewhere(machineOf(mark));
+    }
+    await this.#take(begun, signal);
+  }
+
+  /** Makes no folder ours that is not. */
+  async #renew(signal: AbortSignal): Promise<void> {
+    const begun = this.#begin();
+    const mark = await this.#read(signal);
+    if (this.#held !== undefined && this.#isOurs(mark)) return this.#goOn(mark, begun, signal);
+    this.#held = undefined;
+    throw new ClaimedElsewhere(machineOf(mark));
+  }
+
+  /** The mark is of this process: nobody has written since, but for a write of our own that arrived late. */
+  async #goOn(mark: string | undefined, begun: Held, signal: AbortSignal): Promise<void> {
+    if (this.#held !== undefined) {
+      // After a pause somebody may be about to take it for dead.
+      return this.#age() < GUARD ? this.#write(begun, this.#held.steady + GUARD, signal) : this.#take(begun, signal);
+    }
+    // It may have taken the folder from another, who is given the time to notice.
+    const isPrompt = this.#written?.text === mark && this.#written?.prompt === true;
+    return this.#take(begun, signal, isPrompt ? SETTLE : GUARD);
+  }
+
+  /** @param until steady milliseconds up to when nobody else can be about to write */
+  async #write(begun: Held, until: number, signal: AbortSignal): Promise<void> {
+    const text = this.#next();
+    const wrote = await this.#claim().write(this.#folder(), text, signal);
+    const isInTime = this.#options.steady() < until;
+    this.#written = { text, prompt: isInTime };
+    this.#ask(wrote);
+    await (isInTime ? this.#confirmed({ ...begun, text }) : this.#settle(text, GUARD, signal));
+  }
+
+  async #take(begun: Held, signal: AbortSignal, settle = SETTLE): Promise<void> {
+    const text = this.#next();
+    const wrote = await this.#claim().write(this.#folder(), text, signal);
+    // One without an answer may have arrived all the same.
+    const isThere = wrote.ok || (await this.#read(signal)) === text;
+    const isPrompt = isThere && this.#options.steady() - begun.steady <= SETTLE;
+    this.#written = { text, prompt: isPrompt };
+    if (!isThere) this.#ask(wrote);
+    await this.#settle(text, isPrompt ? settle : GUARD, signal);
+  }
+
+  async #settle(text: string, milliseconds: number, signal: AbortSignal): Promise<void> {
+    await this.#pause(milliseconds, signal);
+    const looked = this.#begin();
+    const mark = await this.#read(signal);
+    if (mark === text) return this.#confirmed({ ...looked, text });
+    if (mark === undefined) throw new Unmarkable(NOT_KEPT);
+    this.#held = undefined;
+    this.#written = undefined;
+    throw new ClaimedElsewhere(machineOf(mark));
+  }
+
+  async #confirmed(held: Held): Promise<void> {
+    this.#held = held;
+    this.#written = undefined;
+    this.#seen = undefined;
+    this.#isTroubled = false;
+    this.#wasHeld = true;
+    const { kept } = await this.#identity();
+    await this.#keep({ instance: kept.instance, wall: held.wall });
+  }
+
+  // --- while it is ours --------------------------------------------------------------------------------------------
+
+  #wake(): void {
+    if (this.#held === undefined || this.#endTimer !== undefined || this.#ending.signal.aborted) return;
+    this.#endTimer = this.#options.setTimer(() => {
+      this.#endTimer = undefined;
+      void this.#inTurn(() => this.#keepAlive())
+        // The next round, or what is to become durable, meets the same.
+        .catch(() => void (this.#isTroubled = true))
+        .then(() => this.#wake());
+    }, RENEW);
+  }
+
+  async #keepAlive(): Promise<void> {
+    if (this.#held === undefined || this.#isTroubled || this.#ending.signal.aborted) return;
+    if (this.#age() >= (this.#works ? RENEW : IDLE)) await this.#renew(this.#ending.signal);
+  }
+
+  /** Milliseconds since the folder was seen to be ours. */
+  #age(): number {
+    if (this.#held === undefined) return Infinity;
+    const { steady, wall } = this.#held;
+    return Math.max(this.#options.steady() - steady, this.#options.now() - wall);
+  }
+
+  // --- who we are --------------------------------------------------------------------------------------------------
+
+  async #identity(): Promise<{ readonly kept: { instance: string; wall: number }; readonly isFirst: boolean }> {
+    const isFirst = !this.#wasHeld;
+    if (this.#kept !== undefined) return { kept: this.#kept, isFirst };
+    const [instance = '', wall] = (await this.#options.ledger.cursor(this.#keptName()))?.split(' ') ?? [];
+    const kept = { instance: instance === '' ? this.#random() : instance, wall: Number(wall ?? 0) };
+    if (instance === '') await this.#keep(kept);
+    return { kept: (this.#kept = kept), isFirst };
+  }
+
+  async #keep(kept: { readonly instance: string; readonly wall: number }): Promise<void> {
+    this.#kept = kept;
+    await this.#options.ledger.keepCursor(this.#keptName(), `${kept.instance} ${kept.wall}`);
+  }
+
+  #keptName(): string {
+    return `claim ${sourceOf(this.#options)}`;
+  }
+
+  #isOurs(mark: string | undefined): boolean {
+    return mark !== undefined && ownerOf(mark)?.life === this.#life;
+  }
+
+  #next(): string {
+    const instance = this.#kept?.instance ?? '';
+    return markText({ instance, life: this.#life, machine: this.#machine, counter: ++this.#counter });
+  }
+
+  // --- asking ------------------------------------------------------------------------------------------------------
+
+  #isAsked(): boolean {
+    const box = this.#at?.box;
+    return box?.claim !== undefined && !this.#unmarkable.has(box);
+  }
+
+  #claim(): NonNullable<PickupMailbox['claim']> {
+    const claim = this.#at?.box.claim;
+    if (claim === undefined) throw new Error('no folder was named');
+    return claim;
+  }
+
+  #folder(): string {
+    return this.#at?.folder ?? '';
+  }
+
+  #begin(): Held {
+    return { text: '', steady: this.#options.steady(), wall: this.#options.now() };
+  }
+
+  async #read(signal: AbortSignal): Promise<string | undefined> {
+    return this.#ask(await this.#claim().read(this.#folder(), signal)).mark;
+  }
+
+  #ask<T>(got: Got<T>): T {
+    if (got.ok) {
+      this.#unclear = 0;
+      return got;
+    }
+    const { status } = got;
+    if (isRefusal(status)) throw new Unmarkable(status);
+    if (isUnclear(status) && ++this.#unclear >= UNCLEAR) throw new Unmarkable(status);
+    throw new RoundTrouble(status);
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(async () => {
+      try {
+        await work();
+      } catch (error) {
+        if (!(error instanceof Unmarkable)) throw error;
+        this.#goWithout(error.status);
+      }
+    });
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
+  #goWithout({ cause, reason, text }: Delayed | Failed): void {
+    const { report, name } = this.#options;
+    const box = this.#at?.box;
+    if (box === undefined) return;
+    this.#unmarkable.add(box);
+    const why = `${cause}: ${reason ?? text}`;
+    const warning = `pickup ${name} goes on, but the server does not let its folder be marked (${why}); see to it that no other gateway picks up from the same folder, for both would hand over its mail`;
+    report({ event: 'transport.warning', transport: box.transport, warning });
+  }
+
+  #pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const over = (): void => {
+        end();
+        signal.removeEventListener('abort', over);
+        resolve();
+      };
+      const end = this.#options.setTimer(over, milliseconds);
+      if (signal.aborted) over();
+      else signal.addEventListener('abort', over, { once: true });
+    });
+  }
+}
+
+/** The mailbox as a whole was open a moment ago. */
+function isRefusal({ outcome, cause }: Delayed | Failed): boolean {
+  return cause === 'ErrorAccessDenied' || (outcome === 'failed' && !GONE.has(cause));
+}
+
+function isUnclear(status: Delayed | Failed): boolean {
+  return status.outcome === 'delayed' && status.reach === 'message' && status.capped === true;
+}
+
+const NOT_KEPT: Failed = {
+  outcome: 'failed',
+  code: '5.3.0',
+  cause: 'mark not kept',
+  text: 'The mail server does not keep what it was told',
+  reason: 'The server took the mark of the folder and does not show it',
+};
+
+/** What makes anything durable asks before it does. */
+export function guardedBy(claim: Claim, options: PickupOptions, signal: AbortSignal): PickupOptions {
+  const { inject, tell } = options;
+  return {
+    ...options,
+    inject: {
+      room: (size) => inject.room(size),
+      begin() {
+        const incoming = inject.begin();
+        return {
+          id: incoming.id,
+          write: (chunk) => incoming.write(chunk),
+          abort: () => incoming.abort(),
+          // At once where there is nothing to ask: their order is that of the calls.
+          commit: (arrival, receipt) =>
+            claim.confirm(signal)?.then(() => incoming.commit(arrival, receipt)) ?? incoming.commit(arrival, receipt),
+        };
+      },
+    },
+    ...(tell === undefined
+      ? {}
+      : {
+          async tell(mail, reason, receipt) {
+            await claim.confirm(signal);
+            return tell(mail, reason, receipt);
+          },
+        }),
+  };
+}
