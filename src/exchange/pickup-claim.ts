@@ -126,15 +126,20 @@ export class Claim {
     this.#works = false;
   }
 
+  /** Nothing has to be asked before something becomes durable. */
+  get isSure(): boolean {
+    return !this.#isAsked() || this.#age() < GUARD;
+  }
+
   /**
    * Before anything becomes durable.
    * @returns undefined: the folder is ours. Else rejects as hold() does, and then the round has to end: what was read in it
    *   may have been handed over by another
    */
   confirm(signal: AbortSignal): Promise<void> | undefined {
-    if (!this.#isAsked() || this.#age() < GUARD) return undefined;
+    if (this.isSure) return undefined;
     return this.#inTurn(async () => {
-      if (this.#age() >= GUARD) await this.#renew(signal);
+      if (!this.isSure) await this.#renew(signal);
     });
   }
 
@@ -295,7 +300,7 @@ export class Claim {
 
   #isAsked(): boolean {
     const box = this.#at?.box;
-    return box?.claim !== undefined && !this.#unmarkable.has(box);
+    return box === undefined || (box.claim !== undefined && !this.#unmarkable.has(box));
   }
 
   #claim(): NonNullable<PickupMailbox['claim']> {
