@@ -16,12 +16,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Delayed, Failed } from '../mail/status.ts';
+import type { Failed } from '../mail/status.ts';
 import type { SetTimer } from '../mail/timer.ts';
 import { FREE, isFree, machineOf, markText, ownerOf } from './pickup-mark.ts';
-import type { Got, PickupMailbox } from './mailbox.ts';
+import type { PickupMailbox } from './mailbox.ts';
+import { SpoolIdentity } from './pickup-identity.ts';
+import { MarkedFolder, Unmarkable } from './pickup-marking.ts';
 import type { PickupOptions } from './pickup-options.ts';
-import { sourceOf } from './pickup-options.ts';
 import { RoundTrouble } from './pickup-trouble.ts';
 
 /** Milliseconds of a mark after which it is written anew, while there is work and otherwise. */
@@ -35,10 +36,6 @@ const DEAD = 180_000;
 const SETTLE = 2_000;
 /** Milliseconds between two looks at another's mark. */
 export const LOOK = 20_000;
-/** Unclear answers in a row after which the server is taken to know no such property. */
-const UNCLEAR = 3;
-/** Words of a folder that is not there: no matter of its mark. */
-const GONE = new Set(['ErrorFolderNotFound', 'ErrorItemNotFound', 'folder not found']);
 
 /** Ends a round: the folder is another gateway's. */
 export class ClaimedElsewhere extends RoundTrouble {
@@ -54,15 +51,6 @@ export class ClaimedElsewhere extends RoundTrouble {
       reason: `The gateway on ${other} picks up from the same folder`,
     });
     this.other = other;
-  }
-}
-
-/** The server does not let its folders be marked. */
-class Unmarkable extends Error {
-  readonly status: Delayed | Failed;
-  constructor(status: Delayed | Failed) {
-    super(status.reason ?? status.text);
-    this.status = status;
   }
 }
 
@@ -83,20 +71,16 @@ interface Held {
 
 export class Claim {
   readonly #options: ClaimOptions;
-  readonly #random: () => string;
   readonly #machine: string;
   readonly #life: string;
-  /** Of the spool, and when the life before held the folder last, epoch milliseconds. */
-  #kept: { readonly instance: string; readonly wall: number } | undefined;
+  readonly #identity: SpoolIdentity;
+  readonly #folder: MarkedFolder;
   #counter = 0;
   #held: Held | undefined;
   /** Written, and not yet seen to hold. prompt: it had arrived in time. */
   #written: { readonly text: string; readonly prompt: boolean } | undefined;
   /** Another's, since when it has not changed. */
   #seen: { readonly text: string; readonly since: number } | undefined;
-  #at: { readonly box: PickupMailbox; readonly folder: string } | undefined;
-  readonly #unmarkable = new Set<PickupMailbox>();
-  #unclear = 0;
   #wasHeld = false;
   #works = false;
   #isTroubled = false;
@@ -107,16 +91,18 @@ export class Claim {
 
   constructor(options: ClaimOptions) {
     this.#options = options;
-    this.#random = options.random ?? (() => randomBytes(8).toString('hex'));
+    const random = options.random ?? (() => randomBytes(8).toString('hex'));
+    this.#identity = new SpoolIdentity(options, random);
+    this.#folder = new MarkedFolder(options);
     this.#machine = options.machine ?? hostname();
-    this.#life = this.#random();
+    this.#life = random();
   }
 
   /** Before a round. Throws ClaimedElsewhere, or RoundTrouble where that could not be found out. */
   async hold(box: PickupMailbox, folder: string, signal: AbortSignal): Promise<void> {
-    this.#at = { box, folder };
+    this.#folder.at(box, folder);
     this.#works = true;
-    if (!this.#isAsked() || this.#age() < RENEW) return;
+    if (!this.#folder.isAsked || this.#age() < RENEW) return;
     await this.#inTurn(() => this.#look(signal));
     this.#wake();
   }
@@ -128,7 +114,7 @@ export class Claim {
 
   /** Nothing has to be asked before something becomes durable. */
   get isSure(): boolean {
-    return !this.#isAsked() || this.#age() < GUARD;
+    return !this.#folder.isAsked || this.#age() < GUARD;
   }
 
   /**
@@ -148,11 +134,14 @@ export class Claim {
     this.#ending.abort();
     this.#endTimer?.();
     await this.#turn;
-    const { box, folder } = this.#at ?? {};
-    if (box?.claim === undefined || folder === undefined || this.#counter === 0 || signal.aborted) return;
+    if (!this.#folder.isAsked || this.#counter === 0 || signal.aborted) return;
     this.#held = undefined;
-    const got = await box.claim.read(folder, signal);
-    if (got.ok && this.#isOurs(got.mark)) await box.claim.write(folder, FREE, signal);
+    try {
+      if (this.#isOurs(await this.#folder.read(signal))) await this.#folder.write(FREE, signal);
+    } catch (error) {
+      // Without it, the others wait until the mark is dead.
+      if (!(error instanceof RoundTrouble || error instanceof Unmarkable)) throw error;
+    }
   }
 
   // --- looking -----------------------------------------------------------------------------------------------------
@@ -160,16 +149,16 @@ export class Claim {
   /** Makes the folder ours if it is free. */
   async #look(signal: AbortSignal): Promise<void> {
     const begun = this.#begin();
-    const { kept, isFirst } = await this.#identity();
-    const mark = await this.#read(signal);
+    const { instance, heldAt } = await this.#identity.get();
+    const mark = await this.#folder.read(signal);
     if (this.#isOurs(mark)) return this.#goOn(mark, begun, signal);
-    if (mark !== undefined && ownerOf(mark)?.instance === kept.instance) {
-      const age = this.#options.now() - kept.wall;
+    if (mark !== undefined && ownerOf(mark)?.instance === instance) {
+      const age = this.#options.now() - heldAt;
       // Nobody has had the time to take the mark of the life before for a dead one.
-      if (isFirst && age >= 0 && age < IDLE) return this.#write(begun, begun.steady + GUARD - IDLE, signal);
-      if (isFirst) return this.#take(begun, signal);
+      if (!this.#wasHeld && age >= 0 && age < IDLE) return this.#write(begun, begun.steady + GUARD - IDLE, signal);
+      if (!this.#wasHeld) return this.#take(begun, signal);
       // The spool was copied, and its copy lives.
-      await this.#keep({ instance: this.#random(), wall: 0 });
+      await this.#identity.renew();
     }
     this.#held = undefined;
     this.#written = undefined;
@@ -183,7 +172,7 @@ export class Claim {
   /** Makes no folder ours that is not. */
   async #renew(signal: AbortSignal): Promise<void> {
     const begun = this.#begin();
-    const mark = await this.#read(signal);
+    const mark = await this.#folder.read(signal);
     if (this.#held !== undefined && this.#isOurs(mark)) return this.#goOn(mark, begun, signal);
     this.#held = undefined;
     throw new ClaimedElsewhere(machineOf(mark));
@@ -202,29 +191,29 @@ export class Claim {
 
   /** @param until steady milliseconds up to when nobody else can be about to write */
   async #write(begun: Held, until: number, signal: AbortSignal): Promise<void> {
-    const text = this.#next();
-    const wrote = await this.#claim().write(this.#folder(), text, signal);
+    const text = await this.#next();
+    const wrote = await this.#folder.write(text, signal);
     const isInTime = this.#options.steady() < until;
     this.#written = { text, prompt: isInTime };
-    this.#ask(wrote);
+    this.#folder.ask(wrote);
     await (isInTime ? this.#confirmed({ ...begun, text }) : this.#settle(text, GUARD, signal));
   }
 
   async #take(begun: Held, signal: AbortSignal, settle = SETTLE): Promise<void> {
-    const text = this.#next();
-    const wrote = await this.#claim().write(this.#folder(), text, signal);
+    const text = await this.#next();
+    const wrote = await this.#folder.write(text, signal);
     // One without an answer may have arrived all the same.
-    const isThere = wrote.ok || (await this.#read(signal)) === text;
+    const isThere = wrote.ok || (await this.#folder.read(signal)) === text;
     const isPrompt = isThere && this.#options.steady() - begun.steady <= SETTLE;
     this.#written = { text, prompt: isPrompt };
-    if (!isThere) this.#ask(wrote);
+    if (!isThere) this.#folder.ask(wrote);
     await this.#settle(text, isPrompt ? settle : GUARD, signal);
   }
 
   async #settle(text: string, milliseconds: number, signal: AbortSignal): Promise<void> {
     await this.#pause(milliseconds, signal);
     const looked = this.#begin();
-    const mark = await this.#read(signal);
+    const mark = await this.#folder.read(signal);
     if (mark === text) return this.#confirmed({ ...looked, text });
     if (mark === undefined) throw new Unmarkable(NOT_KEPT);
     this.#held = undefined;
@@ -238,8 +227,7 @@ export class Claim {
     this.#seen = undefined;
     this.#isTroubled = false;
     this.#wasHeld = true;
-    const { kept } = await this.#identity();
-    await this.#keep({ instance: kept.instance, wall: held.wall });
+    await this.#identity.held(held.wall);
   }
 
   // --- while it is ours --------------------------------------------------------------------------------------------
@@ -269,67 +257,19 @@ export class Claim {
 
   // --- who we are --------------------------------------------------------------------------------------------------
 
-  async #identity(): Promise<{ readonly kept: { instance: string; wall: number }; readonly isFirst: boolean }> {
-    const isFirst = !this.#wasHeld;
-    if (this.#kept !== undefined) return { kept: this.#kept, isFirst };
-    const [instance = '', wall] = (await this.#options.ledger.cursor(this.#keptName()))?.split(' ') ?? [];
-    const kept = { instance: instance === '' ? this.#random() : instance, wall: Number(wall ?? 0) };
-    if (instance === '') await this.#keep(kept);
-    return { kept: (this.#kept = kept), isFirst };
-  }
-
-  async #keep(kept: { readonly instance: string; readonly wall: number }): Promise<void> {
-    this.#kept = kept;
-    await this.#options.ledger.keepCursor(this.#keptName(), `${kept.instance} ${kept.wall}`);
-  }
-
-  #keptName(): string {
-    return `claim ${sourceOf(this.#options)}`;
-  }
-
   #isOurs(mark: string | undefined): boolean {
     return mark !== undefined && ownerOf(mark)?.life === this.#life;
   }
 
-  #next(): string {
-    const instance = this.#kept?.instance ?? '';
+  async #next(): Promise<string> {
+    const { instance } = await this.#identity.get();
     return markText({ instance, life: this.#life, machine: this.#machine, counter: ++this.#counter });
   }
 
   // --- asking ------------------------------------------------------------------------------------------------------
 
-  #isAsked(): boolean {
-    const box = this.#at?.box;
-    return box === undefined || (box.claim !== undefined && !this.#unmarkable.has(box));
-  }
-
-  #claim(): NonNullable<PickupMailbox['claim']> {
-    const claim = this.#at?.box.claim;
-    if (claim === undefined) throw new Error('no folder was named');
-    return claim;
-  }
-
-  #folder(): string {
-    return this.#at?.folder ?? '';
-  }
-
   #begin(): Held {
     return { text: '', steady: this.#options.steady(), wall: this.#options.now() };
-  }
-
-  async #read(signal: AbortSignal): Promise<string | undefined> {
-    return this.#ask(await this.#claim().read(this.#folder(), signal)).mark;
-  }
-
-  #ask<T>(got: Got<T>): T {
-    if (got.ok) {
-      this.#unclear = 0;
-      return got;
-    }
-    const { status } = got;
-    if (isRefusal(status)) throw new Unmarkable(status);
-    if (isUnclear(status) && ++this.#unclear >= UNCLEAR) throw new Unmarkable(status);
-    throw new RoundTrouble(status);
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
@@ -338,21 +278,11 @@ export class Claim {
         await work();
       } catch (error) {
         if (!(error instanceof Unmarkable)) throw error;
-        this.#goWithout(error.status);
+        this.#folder.goWithout(error.status);
       }
     });
     this.#turn = done.catch(() => undefined);
     return done;
-  }
-
-  #goWithout({ cause, reason, text }: Delayed | Failed): void {
-    const { report, name } = this.#options;
-    const box = this.#at?.box;
-    if (box === undefined) return;
-    this.#unmarkable.add(box);
-    const why = `${cause}: ${reason ?? text}`;
-    const warning = `pickup ${name} goes on, but the server does not let its folder be marked (${why}); see to it that no other gateway picks up from the same folder, for both would hand over its mail`;
-    report({ event: 'transport.warning', transport: box.transport, warning });
   }
 
   #pause(milliseconds: number, signal: AbortSignal): Promise<void> {
@@ -369,15 +299,6 @@ export class Claim {
   }
 }
 
-/** The mailbox as a whole was open a moment ago. */
-function isRefusal({ outcome, cause }: Delayed | Failed): boolean {
-  return cause === 'ErrorAccessDenied' || (outcome === 'failed' && !GONE.has(cause));
-}
-
-function isUnclear(status: Delayed | Failed): boolean {
-  return status.outcome === 'delayed' && status.reach === 'message' && status.capped === true;
-}
-
 const NOT_KEPT: Failed = {
   outcome: 'failed',
   code: '5.3.0',
@@ -385,33 +306,3 @@ const NOT_KEPT: Failed = {
   text: 'The mail server does not keep what it was told',
   reason: 'The server took the mark of the folder and does not show it',
 };
-
-/** What makes anything durable asks before it does. */
-export function guardedBy(claim: Claim, options: PickupOptions, signal: AbortSignal): PickupOptions {
-  const { inject, tell } = options;
-  return {
-    ...options,
-    inject: {
-      room: (size) => inject.room(size),
-      begin() {
-        const incoming = inject.begin();
-        return {
-          id: incoming.id,
-          write: (chunk) => incoming.write(chunk),
-          abort: () => incoming.abort(),
-          // At once where there is nothing to ask: their order is that of the calls.
-          commit: (arrival, receipt) =>
-            claim.confirm(signal)?.then(() => incoming.commit(arrival, receipt)) ?? incoming.commit(arrival, receipt),
-        };
-      },
-    },
-    ...(tell === undefined
-      ? {}
-      : {
-          async tell(mail, reason, receipt) {
-            await claim.confirm(signal);
-            return tell(mail, reason, receipt);
-          },
-        }),
-  };
-}
