@@ -158,8 +158,9 @@ function attachmentJudge({
   return (mail) => {
     // What holds the text of signed or encrypted mail is no attachment of its sender's.
     if (kindsOf(mail).some((kind) => kind === 'signed' || kind === 'encrypted')) return undefined;
-    // Pictures inside the text come with every signature; anything else that calls itself inline is an attachment.
-    const own = mail.attachments.filter(({ isInline, type = '' }) => !isInline || !type.startsWith('image/'));
+    // Pictures inside the text come with every signature; anything else that calls itself inline is an attachment, and so
+    // is a TIFF, which no program shows inside the text: a page of a fax machine.
+    const own = mail.attachments.filter(({ isInline, type = '' }) => !isInline || !/^image\/(?!tif)/.test(type));
     if (required && own.length === 0) return refused('attachment', 'It has no attachment');
     if (own.length > maxCount) return refused('attachment', `It has ${own.length} attachments, more than ${maxCount}`);
     for (const one of own) {
