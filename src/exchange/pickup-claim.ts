@@ -11,7 +11,7 @@
  * How: servers do not compare before they write, so a write counts only after a while in which every other one that read
  * the folder before has written too (SETTLE, for those that took no longer; a longer one waits until the holder has
  * noticed or stopped, GUARD). What remains: a write that the network or the server keeps for longer and then carries out
- * takes the folder from its holder, who notices within IDLE at the latest, and within RENEW while it works; and a process
+ * takes the folder from its holder, who notices at its next renewal (after RENEW while it works, else IDLE); and a process
  * that is stopped for minutes between its last look at the clock and the disk makes one message durable all the same.
  */
 import { randomBytes } from 'node:crypto';

@@ -2,6 +2,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ClaimSite, gone, pause, trouble } from './claim-site.ts';
 import type { Gateway } from './claim-site.ts';
+import { guardedBy } from '../../src/exchange/pickup-guard.ts';
+import type { PickupOptions } from '../../src/exchange/pickup-options.ts';
+import type { ReceivedMail } from '../../src/mail/received.ts';
+import type { Arrival, Incoming } from '../../src/mail/source.ts';
 
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => vi.useRealTimers());
@@ -325,5 +329,64 @@ describe('a server that does not let its folders be marked', () => {
       expect((await round(a)).outcome).toBe(outcome);
     }
     expect(a.warnings).toEqual([]);
+  });
+});
+
+describe('what becomes durable', () => {
+  const arrival = { envelope: { reversePath: '', recipients: [] } } as unknown as Arrival;
+
+  function guarded(gateway: Gateway) {
+    const done: string[] = [];
+    const begin = (): Incoming => ({
+      id: `m${done.length}`,
+      write: async () => {},
+      abort: async () => {},
+      async commit(_, receipt) {
+        done.push(receipt?.key ?? '');
+        return true;
+      },
+    });
+    const tell = async (): Promise<boolean> => Boolean(done.push('told'));
+    const options = { inject: { room: () => ({ ok: true as const }), begin }, tell };
+    const { signal } = new AbortController();
+    return { done, ...guardedBy(gateway.claim, options as unknown as PickupOptions, signal) };
+  }
+
+  it('does so at once and in its order while the folder is certain', async () => {
+    const a = new ClaimSite().gateway('alpha');
+    await round(a);
+    const { done, inject } = guarded(a);
+    const [one, two] = [inject.begin(), inject.begin()];
+    const both = [two.commit(arrival, { source: '', key: 'two' }), one.commit(arrival, { source: '', key: 'one' })];
+    expect(done).toEqual(['two', 'one']);
+    expect(await Promise.all(both)).toEqual([true, true]);
+  });
+
+  it('waits for the answer when it is not, in its order', async () => {
+    const a = new ClaimSite().gateway('alpha');
+    await round(a);
+    a.dies();
+    await pass(5 * MINUTE);
+    a.wakes();
+    const { done, inject } = guarded(a);
+    const both = ['one', 'two'].map((key) => inject.begin().commit(arrival, { source: '', key }));
+    expect(done).toEqual([]);
+    await pass(3 * SECOND);
+    expect(await Promise.all(both)).toEqual([true, true]);
+    expect(done).toEqual(['one', 'two']);
+  });
+
+  it('does not when another has it: no mail, no notice', async () => {
+    const site = new ClaimSite();
+    const [a, b] = [site.gateway('alpha'), site.gateway('beta')];
+    await crash(a);
+    await round(b);
+    await pass(181 * SECOND);
+    await round(b);
+    const { done, inject, tell } = guarded(a);
+    const incoming = inject.begin();
+    await expect(incoming.commit(arrival, { source: '', key: 'one' })).rejects.toThrow('The gateway on beta');
+    await expect(tell?.({} as ReceivedMail, '', { source: '', key: 'two' })).rejects.toThrow('The gateway on beta');
+    expect(done).toEqual([]);
   });
 });
