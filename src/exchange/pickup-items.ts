@@ -190,7 +190,8 @@ export class PickupItems {
   async #refuse({ mail, key }: Item, { cause, reason }: Extract<Verdict, { verdict: 'refuse' }>): Promise<void> {
     const { ledger, tell, report } = this.#options;
     const receipt = this.#receipt(refusedKey(key));
-    const told = (await tell?.(mail, reason, receipt)) ?? false;
+    // Who is outside may have written anybody's address into From.
+    const told = cause !== 'outside' && ((await tell?.(mail, reason, receipt)) ?? false);
     if (!told) await ledger.acknowledge(receipt);
     report({ event: 'pickup.refused', ...this.#factsOf(mail), cause, reason, told });
   }

@@ -65,12 +65,13 @@ export function pickupJudge(rules: PickupRules): (mail: ReceivedMail) => Verdict
   const judgeAttachments = attachmentJudge(rules.attachments);
 
   const judgeSender = ({ from = '', header }: ReceivedMail): Verdict | undefined => {
-    if (isDenied(from)) return refused('sender', `${from} is in from.deny`);
-    if (!isAllowed(from) && !(from === '' && rules.allow.includes('*')))
-      return refused('sender', `${from || 'a mail without a sender'} is not in from.allow`);
+    // First: the address of such a mail is whatever its sender has written, and nobody is to be told.
     if (rules.insideOnly && !isFromInside(header))
       return refused('outside', `Exchange does not say that ${from || 'its sender'} is inside the organisation`);
-    return undefined;
+    if (isDenied(from)) return refused('sender', `${from} is in from.deny`);
+    return isAllowed(from) || (from === '' && rules.allow.includes('*'))
+      ? undefined
+      : refused('sender', `${from || 'a mail without a sender'} is not in from.allow`);
   };
 
   return (mail) => {

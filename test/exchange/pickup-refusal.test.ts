@@ -54,6 +54,17 @@ describe('the sender of a refused mail', () => {
     expect([...one.spool.receipts]).toEqual([[expect.stringContaining('refused:key-a'), true]]);
   });
 
+  it("is told nothing where only those inside may send and this one is not: the address may be anybody else's", async () => {
+    const told = vi.fn(async () => true);
+    const outside = (): Verdict => ({ verdict: 'refuse', cause: 'outside', reason: 'forged' });
+    const one = new Site().again({ judge: outside, tell: told });
+    one.box.put('a');
+    await one.started();
+    expect(told).not.toHaveBeenCalled();
+    expect(one.of('pickup.refused')).toMatchObject([{ told: false, cause: 'outside' }]);
+    expect(one.box.in('id of Refused')).toEqual(['a']);
+  });
+
   it.each<[string, Partial<ReceivedMail>, Partial<RefusalOptions>]>([
     ['a program', { header: [headerField('Auto-Submitted', 'auto-generated')] }, {}],
     ['a list', { header: [headerField('List-Id', '<l.test>')] }, {}],

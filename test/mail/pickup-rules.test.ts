@@ -96,6 +96,11 @@ describe('whose mail is taken', () => {
   });
 
   const AS = 'X-MS-Exchange-Organization-AuthAs';
+  it('asks first whether a sender is inside: what it wrote into From says nothing otherwise', () => {
+    const rules = { insideOnly: true, allow: ['@elsewhere.test'] };
+    expect(judge(rules)(mail({}))).toMatchObject({ verdict: 'refuse', cause: 'outside' });
+  });
+
   it.each([
     [[`${AS}: Internal`], true],
     [[`${AS.toLowerCase()}: INTERNAL`], true],
