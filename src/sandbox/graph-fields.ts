@@ -11,6 +11,7 @@ import type {
   FileAttachment,
   InternetMessageHeader,
   ItemBody,
+  MailFolder,
   Message,
   Recipient,
   SingleValueLegacyExtendedProperty,
@@ -108,6 +109,8 @@ const message = resource<Message>({
 const SHAPES = {
   message,
   attachment,
+  move: resource<{ destinationId: string }>({ destinationId: text }, ['destinationId']),
+  folder: resource<MailFolder>({ displayName: upTo(255), isHidden: flag }, ['displayName']),
   sendMail: resource<{ message: Message; saveToSentItems: boolean }>({ message, saveToSentItems: flag }, ['message']),
   uploadSession: resource<{ AttachmentItem: AttachmentItem }>(
     {

@@ -1,9 +1,9 @@
 /**
- * The sandbox's Microsoft Graph, as far as mail is sent by it, on the same mailboxes as its EWS: sendMail and drafts with
- * MIME and JSON, attachments and upload sessions, send, finding, $value. Judged in this order: token, mailbox, permission,
- * size, content. What is not documented (a field, a parameter, a path) is an error. Misbehaves on command (fault.ts) under
- * these operations: sendMail, createMessage, updateMessage, addAttachment, createUploadSession, uploadSlice, uploadState,
- * send, findMessages, getMessage, getMime, listAttachments, deleteMessage.
+ * The sandbox's Microsoft Graph, as far as mail is sent and picked up by it, on the same mailboxes as its EWS. Judged in this
+ * order: token, mailbox, permission, size, content. What is not documented (a field, a parameter, a path) is an error.
+ * Misbehaves on command (fault.ts) under these operations: sendMail, createMessage, updateMessage, addAttachment,
+ * createUploadSession, uploadSlice, uploadState, send, findMessages, getMessage, getMime, listAttachments, deleteMessage,
+ * moveMessage, listChanges, getFolder, listFolders, createFolder.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AttachmentItem, FileAttachment, Message } from '@microsoft/microsoft-graph-types';
@@ -11,14 +11,20 @@ import { canonicalAddress } from '../mail/address.ts';
 import type { Answer, ExchangeHandler } from './exchange.ts';
 import { dawdle, introduce, sendDressed } from './exchange.ts';
 import type { Faults, Misbehaviour } from './fault.ts';
+import { failure, json, JSON_TYPE, jsonOf, nothing, notFound, of } from './graph-answers.ts';
 import { propertyPath, submissionOfBase64, submissionOfJson } from './graph-content.ts';
 import { Drafts, sliceOf } from './graph-drafts.ts';
-import { faultIn, MAX_ATTACHMENTS, MAX_RECIPIENTS } from './graph-fields.ts';
+import { MAX_ATTACHMENTS, MAX_RECIPIENTS } from './graph-fields.ts';
+import { attachmentFields, itemOf, shown, shownAttachments, wishOf } from './graph-items.ts';
+import { createFolder, getFolder, listChanges, listFolders, markMessage, moveMessage } from './graph-pickup.ts';
+import type { Call } from './graph-request.ts';
+import { callOf } from './graph-request.ts';
 import type { Claims, Identity } from './identity.ts';
+import { propertyOf } from './item-properties.ts';
 import type { Mailboxes } from './mailboxes.ts';
-import type { FolderView, Item, MailboxStore } from './store.ts';
+import type { FolderView, Item } from './store.ts';
 import type { Submission } from './submission.ts';
-import { EwsFault, isSameProperty } from './submission.ts';
+import { EwsFault } from './submission.ts';
 
 export interface GraphHandlerOptions {
   readonly identity: Identity;
@@ -38,17 +44,6 @@ const SESSION_FROM = 3_000_000;
 /** Requests at the same time for an application and a mailbox. */
 const MAILBOX_CONCURRENCY = 4;
 
-interface Call {
-  readonly operation: string;
-  readonly right: 'Mail.Send' | 'Mail.ReadWrite';
-  readonly mailbox: MailboxStore;
-  readonly id: string;
-  readonly folder?: FolderView;
-  readonly query: URLSearchParams;
-  readonly isImmutable: boolean;
-  readonly isMime: boolean;
-}
-
 export function graphHandler(options: GraphHandlerOptions): ExchangeHandler {
   const drafts = new Drafts();
   const busy = new Map<string, number>();
@@ -59,26 +54,27 @@ export function graphHandler(options: GraphHandlerOptions): ExchangeHandler {
     if (upload !== undefined) return await session(upload, request, response, { drafts, ...options });
     const token = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
     const verdict = options.identity.verify(token, options.audience);
-    const refuse = (answer: Answer): void => {
+    const refuse = async (answer: Answer): Promise<void> => {
       request.resume();
-      void sendDressed(response, answer, {});
+      await sendDressed(response, answer, {});
     };
-    if (!verdict.ok) return refuse(failure(401, 'InvalidAuthenticationToken', 'Access token validation failure.'));
+    if (!verdict.ok)
+      return await refuse(failure(401, 'InvalidAuthenticationToken', 'Access token validation failure.'));
     const call = callOf(request, url, options.mailboxes);
-    if ('status' in call) return refuse(call);
+    if ('status' in call) return await refuse(call);
     if (!mayDo(verdict.claims, call, options.scopes))
-      return refuse(failure(403, 'ErrorAccessDenied', 'Access is denied. Check credentials and try again.'));
+      return await refuse(failure(403, 'ErrorAccessDenied', 'Access is denied. Check credentials and try again.'));
     const key = `${String(verdict.claims['appid'])} ${call.mailbox.address}`;
     const running = (busy.get(key) ?? 0) + 1;
     if (running > MAILBOX_CONCURRENCY) {
       response.setHeader('retry-after', '1');
-      return refuse(failure(429, 'ApplicationThrottled', 'Application is over its MailboxConcurrency limit.'));
+      return await refuse(failure(429, 'ApplicationThrottled', 'Application is over its MailboxConcurrency limit.'));
     }
     busy.set(key, running);
     try {
       if (options.faults.isUploadCut(call.operation, call.mailbox.address)) return void request.socket.destroy();
       const body = await read(request, REQUEST_LIMIT);
-      if (body === undefined) return refuse(failure(413, 'RequestEntityTooLarge', 'The request is over 4 MB.'));
+      if (body === undefined) return await refuse(failure(413, 'RequestEntityTooLarge', 'The request is over 4 MB.'));
       await misbehaving(options.faults.take(call.operation, call.mailbox.address), request, response, stopped, () =>
         act(call, body, drafts, options),
       );
@@ -97,7 +93,11 @@ async function misbehaving(
   work: () => Promise<Answer>,
 ): Promise<void> {
   if (wrong.expiredToken)
-    return sendDressed(response, failure(401, 'InvalidAuthenticationToken', 'Lifetime validation failed.'), wrong);
+    return await sendDressed(
+      response,
+      failure(401, 'InvalidAuthenticationToken', 'Lifetime validation failed.'),
+      wrong,
+    );
   await dawdle(wrong.slow?.beforeActing, stopped);
   if (wrong.cut === 'beforeActing') return void request.socket.destroy();
   if (wrong.silent === 'beforeActing') return;
@@ -107,7 +107,7 @@ async function misbehaving(
   await dawdle(wrong.slow?.afterActing, stopped);
   if (wrong.cut === 'afterActing') return void request.socket.destroy();
   if (wrong.silent === 'afterActing') return;
-  sendDressed(response, answer, wrong);
+  await sendDressed(response, answer, wrong);
 }
 
 function insteadOf(wrong: Misbehaviour): Answer | undefined {
@@ -119,59 +119,6 @@ function insteadOf(wrong: Misbehaviour): Answer | undefined {
   if (wrong.garbage) return { status: status ?? 200, body: Buffer.from('\u0000\u0001 no JSON'), type: JSON_TYPE };
   if (status === undefined && body === undefined) return undefined;
   return { status: status ?? 200, body: Buffer.from(body ?? ''), type: 'text/html' };
-}
-
-const PARAMETERS: Readonly<Record<string, readonly string[]>> = {
-  findMessages: ['$filter', '$select', '$expand', '$top', '$skip'],
-  getMessage: ['$select', '$expand'],
-  listAttachments: ['$select', '$top'],
-};
-
-function callOf(request: IncomingMessage, url: URL, mailboxes: Mailboxes): Call | Answer {
-  const [, user = '', rest = ''] = /^\/v1\.0\/users\/([^/]+)\/(.+)$/.exec(url.pathname) ?? [];
-  const [, folder = '', inFolder = rest] = /^mailFolders\/(\w+)\/(.+)$/.exec(rest) ?? [];
-  const [first = '', id = '', ...more] = inFolder.split('/').map(decodeURIComponent);
-  const operation = operationOf(
-    `${request.method} ${first}${id === '' ? '' : '/id'}${more.map((one) => `/${one}`).join('')}`,
-  );
-  if (operation === undefined || (folder !== '' && operation !== 'findMessages'))
-    return failure(404, 'ResourceNotFound', 'Resource not found for the segment.');
-  const mailbox = mailboxes.find(decodeURIComponent(user));
-  if (!mailbox) return failure(404, 'ErrorInvalidUser', `The requested user '${decodeURIComponent(user)}' is invalid.`);
-  const known = folder === '' ? undefined : mailbox.known(folder.toLowerCase());
-  if (folder !== '' && !known) return failure(404, 'ResourceNotFound', 'Resource not found for the segment.');
-  const strange = [...url.searchParams.keys()].find((name) => !(PARAMETERS[operation] ?? []).includes(name));
-  if (strange !== undefined) return failure(400, 'BadRequest', `The query parameter ${strange} is not supported here.`);
-  const prefer = request.headers['prefer'];
-  if (prefer !== undefined && prefer !== 'IdType="ImmutableId"')
-    return failure(400, 'BadRequest', 'The sandbox knows no other preference than IdType="ImmutableId".');
-  const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
-  return {
-    operation,
-    right: operation === 'sendMail' || operation === 'send' ? 'Mail.Send' : 'Mail.ReadWrite',
-    mailbox,
-    id,
-    ...(known === undefined ? {} : { folder: known }),
-    query: url.searchParams,
-    isImmutable: prefer !== undefined,
-    isMime: type === 'text/plain',
-  };
-}
-
-function operationOf(what: string): string | undefined {
-  return {
-    'POST sendMail': 'sendMail',
-    'POST messages': 'createMessage',
-    'GET messages': 'findMessages',
-    'GET messages/id': 'getMessage',
-    'PATCH messages/id': 'updateMessage',
-    'DELETE messages/id': 'deleteMessage',
-    'GET messages/id/$value': 'getMime',
-    'POST messages/id/send': 'send',
-    'GET messages/id/attachments': 'listAttachments',
-    'POST messages/id/attachments': 'addAttachment',
-    'POST messages/id/attachments/createUploadSession': 'createUploadSession',
-  }[what];
 }
 
 function mayDo(
@@ -202,27 +149,53 @@ async function act(call: Call, body: Buffer, drafts: Drafts, options: GraphHandl
       if (submission instanceof EwsFault) return of(submission);
       const item = mailboxes.save({ address, folder: 'drafts' }, submission);
       drafts.byId.set(item.id, { mailbox: address, message, submission, files: [] });
-      return json(201, shown(item, mailbox.at('drafts'), call));
+      return await told(201, item, mailbox.at('drafts'), call);
     }
     case 'findMessages':
-      return find(call);
+      return await find(call);
+    case 'listChanges':
+      return await listChanges(call);
+    case 'getFolder':
+      return getFolder(call);
+    case 'listFolders':
+      return listFolders(call);
+    case 'createFolder':
+      return createFolder(call, body);
     default:
   }
-  const found = itemOf(call);
-  if (!found) return failure(404, 'ErrorItemNotFound', 'The specified object was not found in the store.');
+  const found = itemOf(call.id, call);
+  if (!found) return notFound();
   const { item, folder } = found;
+  const draft = drafts.byId.get(item.id);
   switch (operation) {
     case 'getMessage':
-      return json(200, shown(item, folder, call));
+      return corrupt(item) ?? (await told(200, item, folder, call));
     case 'getMime':
-      return { status: 200, body: item.mime, type: 'text/plain' };
+      if (item.broken === 'mime')
+        return failure(500, 'ErrorMimeContentConversionFailed', 'The MIME content could not be converted.');
+      return corrupt(item) ?? { status: 200, body: item.mime, type: 'text/plain' };
     case 'deleteMessage':
-      mailboxes.remove(address, item.id);
+      // What is deleted there is gone.
+      if (folder.wellKnown === 'deleteditems') mailbox.remove(item.id);
+      else mailbox.move(item.id, 'deleteditems');
       drafts.byId.delete(item.id);
       return nothing(204);
+    case 'moveMessage':
+      return await moveMessage(call, item, body);
+    case 'listAttachments': {
+      const fields = attachmentFields(call.query.get('$select'));
+      if (draft) break;
+      return 'status' in fields
+        ? fields
+        : (corrupt(item) ?? json(200, { value: await shownAttachments(item, fields) }));
+    }
+    case 'updateMessage': {
+      if (draft) break;
+      const change = jsonOf<Message>(body, 'message');
+      return 'status' in change ? change : await markMessage(call, item, folder, change);
+    }
     default:
   }
-  const draft = drafts.byId.get(item.id);
   if (!draft) return failure(400, 'ErrorInvalidOperation', 'The message is no draft.');
   switch (operation) {
     case 'updateMessage': {
@@ -235,10 +208,8 @@ async function act(call: Call, body: Buffer, drafts: Drafts, options: GraphHandl
       const submission = await submissionOfJson(draft.message, []);
       if (submission instanceof EwsFault) return of(submission);
       mailboxes.remove(address, item.id);
-      return json(
-        200,
-        shown(mailboxes.save({ address, folder: 'drafts' }, submission, item.id), mailbox.at('drafts'), call),
-      );
+      const saved = mailboxes.save({ address, folder: 'drafts' }, submission, item.id);
+      return await told(200, saved, mailbox.at('drafts'), call);
     }
     case 'listAttachments': {
       const files = draft.files.map(({ name, contentBytes }, index) => ({
@@ -303,9 +274,20 @@ function tooMany(what: 'recipients' | 'attachments', most: number): Answer {
   return failure(400, code, `A message has ${most} ${what} at most.`);
 }
 
+async function told(status: number, item: Item, folder: FolderView, call: Call): Promise<Answer> {
+  const wish = wishOf(call.query);
+  return 'status' in wish ? wish : json(status, await shown(item, folder, call, wish));
+}
+
+function corrupt({ broken }: Item): Answer | undefined {
+  return broken === 'item' ? failure(500, 'ErrorCorruptData', 'The item is corrupt.') : undefined;
+}
+
 /** Filters: internetMessageId eq '...' and singleValueExtendedProperties/Any(ep: ep/id eq '...' and ep/value eq '...'). */
-function find(call: Call): Answer {
+async function find(call: Call): Promise<Answer> {
   const { query, mailbox, folder } = call;
+  const wish = wishOf(query);
+  if ('status' in wish) return wish;
   const filter = query.get('$filter') ?? '';
   const quoted = "'((?:[^']|'')*)'";
   const [, messageId] = new RegExp(`^internetMessageId eq ${quoted}$`).exec(filter) ?? [];
@@ -318,49 +300,13 @@ function find(call: Call): Answer {
   const path = id === undefined ? undefined : propertyPath(id);
   const matches = (item: Item): boolean =>
     (messageId === undefined || item.messageId === messageId.replaceAll("''", "'")) &&
-    (path === undefined || item.extended.some((one) => isSameProperty(one.path, path) && one.values[0] === value));
+    (path === undefined || propertyOf(item, path)?.values[0] === value);
   const all = (folder === undefined ? mailbox.folders : [folder]).flatMap((one) =>
-    one.items.filter(matches).map((item) => shown(item, one, call)),
+    one.items.filter(matches).map((item) => [item, one] as const),
   );
   const skip = Number(query.get('$skip') ?? 0);
-  return json(200, { value: all.slice(skip, skip + Number(query.get('$top') ?? 10)) });
-}
-
-function shown(item: Item, folder: FolderView, { mailbox, isImmutable, query }: Call): Message {
-  const wanted = [...(query.get('$expand') ?? '').matchAll(/id eq '([^']+)'/g)].map(([, id = '']) => id);
-  return {
-    id: messageId(item, folder, mailbox, isImmutable),
-    subject: item.subject,
-    internetMessageId: item.messageId,
-    isDraft: item.submission !== undefined,
-    ...(wanted.length === 0
-      ? {}
-      : {
-          singleValueExtendedProperties: wanted.flatMap((id) => {
-            const path = propertyPath(id);
-            const one = path && item.extended.find((property) => isSameProperty(property.path, path));
-            return one ? [{ id, value: one.values[0] ?? '' }] : [];
-          }),
-        }),
-  };
-}
-
-/** By its id that stays, or by that of the folder it lies in. */
-function itemOf({ id, mailbox }: Call): { readonly item: Item; readonly folder: FolderView } | undefined {
-  const isImmutable = id.startsWith('AAkI');
-  const wanted = id.slice(4).replaceAll('_', '+').replaceAll('-', '/');
-  const found = isImmutable ? mailbox.findStable(wanted) : mailbox.find(wanted);
-  return found && messageId(found.item, found.folder, mailbox, isImmutable) === id ? found : undefined;
-}
-
-/** Without the preference for immutable ids, one that changes with the folder. */
-function messageId(item: Item, folder: FolderView, { folders }: MailboxStore, isImmutable: boolean): string {
-  if (isImmutable) return `AAkI${inUrl(item.stableId)}`;
-  return `AAM${folders.findIndex(({ id }) => id === folder.id) % 10}${inUrl(item.id)}`;
-}
-
-function inUrl(id: string): string {
-  return id.replaceAll('+', '_').replaceAll('/', '-');
+  const page = all.slice(skip, skip + Number(query.get('$top') ?? 10));
+  return json(200, { value: await Promise.all(page.map(([item, one]) => shown(item, one, call, wish))) });
 }
 
 async function session(
@@ -372,10 +318,10 @@ async function session(
   const open = drafts.session(token);
   const operation = request.method === 'PUT' ? 'uploadSlice' : 'uploadState';
   const mailbox = open?.draft.mailbox ?? '';
-  if (!open) return gone(request, response);
+  if (!open) return await gone(request, response);
   if (request.headers.authorization !== undefined) {
     request.resume();
-    return sendDressed(response, failure(401, 'InvalidAuthenticationToken', 'No token is wanted here.'), {});
+    return await sendDressed(response, failure(401, 'InvalidAuthenticationToken', 'No token is wanted here.'), {});
   }
   const state = (): Answer => json(200, { nextExpectedRanges: [`${open.received}-`] });
   if (request.method === 'GET') {
@@ -386,7 +332,7 @@ async function session(
     request.resume();
     const answer =
       typeof slice === 'string' ? failure(400, 'BadRequest', slice) : failure(416, 'InvalidRange', 'Not wanted.');
-    return void sendDressed(response, answer, {});
+    return await sendDressed(response, answer, {});
   }
   if (faults.isUploadCut(operation, mailbox)) {
     // A part of the slice got through: the session goes on from there.
@@ -409,9 +355,9 @@ async function session(
 
 const NEVER = new AbortController().signal;
 
-function gone(request: IncomingMessage, response: ServerResponse): void {
+async function gone(request: IncomingMessage, response: ServerResponse): Promise<void> {
   request.resume();
-  sendDressed(response, failure(404, 'ErrorItemNotFound', 'The upload session was not found.'), {});
+  await sendDressed(response, failure(404, 'ErrorItemNotFound', 'The upload session was not found.'), {});
 }
 
 async function read(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {
@@ -423,33 +369,4 @@ async function read(request: IncomingMessage, limit: number): Promise<Buffer | u
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
-}
-
-const JSON_TYPE = 'application/json; charset=utf-8';
-
-function jsonOf<Shape extends object>(body: Buffer, shape: Parameters<typeof faultIn>[0]): Shape | Answer {
-  let value: unknown;
-  try {
-    value = JSON.parse(body.toString('utf8'));
-  } catch {
-    return failure(400, 'UnableToDeserializePostBody', 'Unable to deserialize the post body.');
-  }
-  const fault = faultIn(shape, value);
-  return fault === undefined ? (value as Shape) : failure(400, 'RequestBodyRead', fault);
-}
-
-function json(status: number, value: unknown): Answer {
-  return { status, body: Buffer.from(JSON.stringify(value)), type: JSON_TYPE };
-}
-
-function nothing(status: number): Answer {
-  return { status, body: Buffer.alloc(0), type: JSON_TYPE };
-}
-
-function failure(status: number, code: string, message: string): Answer {
-  return json(status, { error: { code, message, innerError: { date: new Date(0).toISOString() } } });
-}
-
-function of({ code, text }: EwsFault): Answer {
-  return failure(code === 'ErrorSendAsDenied' ? 403 : code === 'ErrorMessageSizeExceeded' ? 413 : 400, code, text);
 }
