@@ -19,27 +19,32 @@ let started = 0;
 
 export class InsideGateway {
   readonly lines: LogLine[] = [];
+  readonly spoolFile: string;
   readonly #heard = new EventEmitter().setMaxListeners(0);
-  readonly #spoolFile: string;
   #gateway: Awaited<ReturnType<typeof startGateway>> | undefined;
   #smtp: RawSmtp | undefined;
 
   private constructor(spoolFile: string) {
-    this.#spoolFile = spoolFile;
+    this.spoolFile = spoolFile;
   }
 
-  /** @param more further top-level keys of the configuration */
+  /** @param more further top-level keys of the configuration @param life of a gateway that lives again, with its spool */
   static async start(
     place: Folder,
     sandbox: Sandbox,
-    { mailboxes = [], more = '' }: { readonly mailboxes?: readonly string[]; readonly more?: string } = {},
+    {
+      mailboxes = [],
+      more = '',
+      life,
+    }: { readonly mailboxes?: readonly string[]; readonly more?: string; readonly life?: string } = {},
   ): Promise<InsideGateway> {
-    const name = `${++started}`;
+    const name = life ?? `${++started}`;
     const spoolFile = `${place.path}/${name}/spool.db`;
     const text = configText({
       sandbox,
       caFile: place.write(`${name}.pem`, sandbox.ca),
       mailboxes,
+      exchange: `  graphUrl: ${sandbox.graphUrl}`,
       more: `${more}\nspool: { sqlite: ${spoolFile} }`,
     });
     const loaded = await loadConfig(place.write(`${name}.yaml`, text), { SECRET: sandbox.clientSecret });
@@ -105,6 +110,23 @@ export class InsideGateway {
     );
   }
 
+  /** The port of a door, by the event that tells of it. */
+  port(event: string): number {
+    return Number(this.lines.find((line) => line.event === event)?.['port']);
+  }
+
+  /** How often a log line has come. */
+  count(event: string, more: Readonly<Record<string, unknown>> = {}): number {
+    return this.lines.filter(
+      (line) => line.event === event && Object.entries(more).every(([key, value]) => line[key] === value),
+    ).length;
+  }
+
+  /** What SIGHUP does. */
+  async reload(): Promise<void> {
+    await this.#gateway?.reload();
+  }
+
   async stop(): Promise<void> {
     this.#smtp?.end();
     await this.#gateway?.stop('the test is over');
@@ -112,7 +134,7 @@ export class InsideGateway {
 
   /** What its spool holds, once it is stopped. */
   async ended(ids: readonly string[]): Promise<ReadonlyMap<string, Ended>> {
-    const spool = await openSqliteSpool({ path: this.#spoolFile, report: () => {} });
+    const spool = await openSqliteSpool({ path: this.spoolFile, report: () => {} });
     try {
       const found = new Map<string, Ended>();
       for (const id of ids) {
