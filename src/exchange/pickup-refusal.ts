@@ -42,6 +42,9 @@ export function refusalNotices(
     const isRecent = at - (told.get(key) ?? -Infinity) < AGAIN;
     if (isRecent || !canReceive(to, hostname) || !maySendTo(to) || key === mailbox.toLowerCase()) return false;
     if (automatic(header) !== undefined || unanswered(header) !== undefined) return false;
+    const before = told.get(key);
+    // At once: others of the same sender may be refused while this is written.
+    remember(told, key, at);
     const incoming = inject.begin();
     try {
       const dsn = renderDsn({
@@ -70,14 +73,15 @@ export function refusalNotices(
       const envelope = { reversePath: '', recipients: [{ address: to, notify: ['never'] as const }] };
       const origin = { source: 'gateway', name: 'pickup', peer: '' } as const;
       const { messageId: own, header: block } = dsn;
-      const isNew = await incoming.commit(
+      await incoming.commit(
         { envelope, origin, mailbox: from, route, messageId: own, headerSize: block.length, from: [from], repairs: [] },
         receipt,
       );
-      if (isNew) remember(told, key, at);
       // Somebody told of it before, in a life that ended before the mail was filed.
       return true;
     } catch (error) {
+      if (before === undefined) told.delete(key);
+      else told.set(key, before);
       await incoming.abort();
       throw error;
     }

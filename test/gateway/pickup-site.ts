@@ -10,12 +10,13 @@ import type { Folder } from './process.ts';
 
 export const FAX = 'fax@contoso.com';
 export const ALICE = 'alice@contoso.com';
+export const BOB = 'bob@contoso.com';
 
 export type { Fault } from '../../src/sandbox/fault.ts';
 export type { Sandbox };
 
 export async function faxSandbox(more: Partial<Parameters<typeof startSandbox>[0]> = {}): Promise<Sandbox> {
-  const mailboxes = [FAX, ALICE, 'notifications@contoso.com'].map((address) => ({ address }));
+  const mailboxes = [FAX, ALICE, BOB, 'notifications@contoso.com'].map((address) => ({ address }));
   return await startSandbox({ mailboxes, ...more });
 }
 
