@@ -44,7 +44,7 @@ export async function openHandOvers(
       transports.set(name, transport);
       undo.push(() => transport.close());
     }
-    const { from, ...words } = answer;
+    const { from, refusal: _refusal, ...words } = answer;
     notices.set(name, { ...words, route, mailbox: from.toLowerCase() });
     pace.set(name, { concurrency, perMinute });
   }
@@ -96,14 +96,14 @@ function optionsOf(
   { hostname, recipients }: Config,
   { inject, ledger, report }: PickupParts,
 ): Omit<PickupOptions, 'boxes'> {
-  const { name, mailbox, folder, after, refused, quarantine, interval, notifications, concurrency, from } = pickup;
+  const { name, mailbox, folder, after, refused, quarantine, interval, notifications, concurrency, answer } = pickup;
   const isAllowed = matcher(recipients.allow);
   const isDenied = matcher(recipients.deny);
   const refusal = {
     hostname,
     mailbox,
     route: pickup.route,
-    from: pickup.answer.from,
+    from: answer.from,
     maySendTo: (address: string) => isAllowed(address) && !isDenied(address),
     inject,
     now: Date.now,
@@ -125,7 +125,7 @@ function optionsOf(
     report,
     closed: CLOSED,
     now: Date.now,
-    ...(from.tell === undefined ? {} : { tell: refusalNotices({ ...refusal, sentence: from.tell }) }),
+    ...(answer.refusal === undefined ? {} : { tell: refusalNotices({ ...refusal, sentence: answer.refusal }) }),
   };
 }
 

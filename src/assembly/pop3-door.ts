@@ -55,6 +55,7 @@ export async function pop3DoorOf(
         Date.now,
       ),
       logins: loginGuard(logins),
+      inUse: new Set(),
       report,
     },
   );

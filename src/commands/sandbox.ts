@@ -101,5 +101,7 @@ exchange:
 
 Mailboxes: ${Object.values(PEOPLE).join(', ')}
 What arrived: curl --cacert ${caFile} ${sandbox.origin}/control/arrived
+Mail from outside: curl --cacert ${caFile} --data-binary @mail.eml ${sandbox.origin}/control/mailboxes/${PEOPLE.alice}/receive
+All it can do: curl --cacert ${caFile} ${sandbox.origin}/control
 Ctrl-C ends it.`);
 }

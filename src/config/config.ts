@@ -247,8 +247,6 @@ export interface PickupConfig {
     readonly allow: readonly string[];
     readonly deny: readonly string[];
     readonly inside: boolean;
-    /** Sentence for who is refused. */
-    readonly tell?: string;
   };
   /** At least one. */
   readonly recipients: readonly DestinationRule[];
@@ -262,6 +260,8 @@ export interface PickupConfig {
   readonly answer: {
     readonly success: boolean;
     readonly failure: boolean;
+    /** Sentence for those whose mail a rule refuses. */
+    readonly refusal?: string;
     /** The mailbox that tells. */
     readonly from: string;
     readonly subject?: string;
@@ -295,6 +295,8 @@ export type DeliverConfig =
       readonly url: Secret;
       readonly form: 'raw' | 'multipart';
       readonly secret?: Secret;
+      /** Value of the field Authorization. */
+      readonly authorization?: Secret;
       readonly ca?: string;
       readonly timeout: number;
     }

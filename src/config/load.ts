@@ -13,6 +13,7 @@ import type { Environment } from './environment.ts';
 import { inOrder, pathText } from './fault.ts';
 import type { ConfigFault, Path, Position } from './fault.ts';
 import { whyUnreadable } from './files.ts';
+import { pickupName } from './pickup-check.ts';
 import { readTree } from './reader.ts';
 import { buildConfig, fetchNamed } from './resolve.ts';
 import type { Surroundings } from './resolve.ts';
@@ -58,7 +59,7 @@ export type LoadedSpool =
       readonly spool: Config['spool'];
       readonly verifyAfter: number;
       readonly first: Config['pacing']['first'];
-      /** Names of the ways out, as far as they can be read. At least one. */
+      /** Names of the ways out, pickups' among them, as far as they can be read. At least one. */
       readonly routes: readonly string[];
     }
   | { readonly faults: readonly ConfigFault[] };
@@ -80,19 +81,23 @@ export async function loadSpool(file: string, environment: Environment = process
   if (root === undefined && syntax.length === 0)
     faults.push({ file, ...WHOLE, path: '', problem: NOTHING, hint: START });
   if (root === undefined) return { faults: inOrder(faults) };
-  const { value } = readTree(root, ROOT, environment, (at, path, problem, hint) => {
+  const { value, wasGiven } = readTree(root, ROOT, environment, (at, path, problem, hint) => {
     // Of the top, all: a section that is misspelt may be one of these.
     const isOurs = path.length < 2 || OF_SPOOL.has(String(path[0]));
     if (isOurs) faults.push({ file, ...at, path: pathText(path), problem, ...(hint !== undefined && { hint }) });
   });
   if (faults.length > 0) return { faults: inOrder(faults) };
   const { spool, retry, pacing } = value as Settings;
-  const { routes = [] } = value as SoundSettings;
+  const { routes = [], pickup = [] } = value as SoundSettings;
   return {
     spool: { ...spool, sqlite: resolve(dirname(resolve(file)), spool.sqlite) },
     verifyAfter: retry.verifyAfter,
     first: pacing.first,
-    routes: [DEFAULT_ROUTE, ...routes.flatMap((route) => route?.name ?? [])],
+    routes: [
+      DEFAULT_ROUTE,
+      ...routes.flatMap((route) => route?.name ?? []),
+      ...pickup.flatMap((one, index) => one?.name ?? (wasGiven(['pickup', index, 'name']) ? [] : pickupName(index))),
+    ],
   };
 }
 

@@ -2,17 +2,14 @@
  * What the settings of pickup demand of each other and of the rest: one way to hand mail over, which does not lead back to
  * this gateway, an account that can read, and rules whose examples hold. Looks at what could be read; never fails.
  */
-import { checkRule, destinationOf } from '../mail/destination.ts';
-import type { DestinationRule } from '../mail/destination.ts';
 import { isAt } from './channels.ts';
 import type { Path } from './fault.ts';
 import { isLoopback } from './network.ts';
+import { PROCESSED } from './pickup.ts';
+import { checkRecipients } from './pickup-recipients.ts';
 import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
-import type { Context, SoundAccount, SoundSettings } from './sound.ts';
+import type { Context, SoundAccount, SoundPickup, SoundSettings } from './sound.ts';
 import { suggest } from './suggest.ts';
-
-type SoundPickup = NonNullable<NonNullable<SoundSettings['pickup']>[number]>;
-type SoundRule = NonNullable<NonNullable<SoundPickup['recipients']>[number]>;
 
 export function checkPickups(settings: SoundSettings, context: Context): void {
   const { pickup = [] } = settings;
@@ -23,13 +20,11 @@ export function checkPickups(settings: SoundSettings, context: Context): void {
     checkAfter(one, path, context);
     checkFolders(one, path, context);
     checkRoute(one, path, settings, context);
-    one.recipients?.forEach((rule, at) => {
-      if (rule !== undefined)
-        checkRecipient(rule, [...path, 'recipients', at], one.mailbox ?? 'fax@contoso.com', context);
-    });
+    checkRecipients(one, path, context);
   });
   checkNames(settings, context);
   checkSources(settings, context);
+  checkCircles(settings, context);
   checkDoor(settings, context);
 }
 
@@ -47,6 +42,7 @@ function checkWay(one: SoundPickup, base: Path, settings: SoundSettings, context
       fault([...own, file], `is given, and ${key} too`, 'remove one of the two');
   };
   twice([...path, 'webhook'], 'secret', 'secretFile');
+  twice([...path, 'webhook'], 'authorization', 'authorizationFile');
   twice([...path, 'smtp'], 'password', 'passwordFile');
   checkServer(one, base, settings, context);
 }
@@ -79,16 +75,21 @@ function checkAfter({ after }: SoundPickup, base: Path, { fault, wasGiven }: Con
       fault([...path, key], 'is false, which is nothing to do', `remove it, or set one of move, delete, read, keep`);
 }
 
+/** Folders that mail is put into, each with its setting. */
+function targetsOf({ after, refused, quarantine }: SoundPickup): readonly (readonly [Path, string])[] {
+  const isMoved = after !== undefined && after.delete !== true && after.read !== true && after.keep !== true;
+  const all = [
+    [['after', 'move'], isMoved ? (after.move ?? PROCESSED) : undefined],
+    [['refused'], refused],
+    [['quarantine'], quarantine],
+  ] as const;
+  return all.flatMap(([path, folder]) => (folder === undefined ? [] : [[path, folder] as const]));
+}
+
 /** What is put into the folder that is picked up from would be picked up for ever. */
 function checkFolders(one: SoundPickup, base: Path, { fault }: Context): void {
-  const { folder } = one;
-  const put = [
-    [['after', 'move'], one.after?.move],
-    [['refused'], one.refused],
-    [['quarantine'], one.quarantine],
-  ] as const;
-  for (const [key, target] of put) {
-    if (target === undefined || folder === undefined || target.toLowerCase() !== folder.toLowerCase()) continue;
+  for (const [key, target] of targetsOf(one)) {
+    if (target.toLowerCase() !== one.folder?.toLowerCase()) continue;
     fault([...base, ...key], 'is the folder that mail is picked up from', 'name another one');
   }
 }
@@ -128,37 +129,6 @@ function accountOf(route: string | undefined, settings: SoundSettings): SoundAcc
   )?.account;
 }
 
-function checkRecipient(rule: SoundRule, path: Path, mailbox: string, { fault, isWhole }: Context): void {
-  const { in: place, to, pattern, digits = false, tests = [] } = rule;
-  if (place === undefined || to === undefined || !isWhole([...path, 'pattern'])) return;
-  if (place === 'always' && pattern !== undefined)
-    return fault([...path, 'pattern'], 'is given, but in is always: there is no text to look at', 'remove it');
-  if (place === 'subject' && pattern === undefined)
-    return fault([...path, 'in'], 'is subject, but there is no pattern', 'add pattern');
-  if (place === 'recipient' && pattern === undefined)
-    return fault([...path, 'in'], 'is recipient, but there is no pattern', 'add pattern');
-  const whole: DestinationRule = { in: place, to, digits, ...(pattern === undefined ? {} : { pattern }) };
-  const wrong = checkRule(whole);
-  if (wrong !== undefined) return fault([...path, wrong.part], wrong.problem);
-  tests.forEach((test, index) => {
-    if (test?.text === undefined || test.gives === undefined) return;
-    const found = destinationOf(whole, test.text, mailbox);
-    const wanted = test.gives === 'none' ? [] : test.gives.split(',').map((one) => one.trim());
-    const same = found.length === wanted.length && found.every((one, at) => one === wanted[at]);
-    // Which address it is would be a value of the file.
-    if (!same)
-      fault(
-        [...path, 'tests', index, 'gives'],
-        `is not what results: that is ${count(found.length)}`,
-        'mend the pattern, or the example',
-      );
-  });
-}
-
-function count(found: number): string {
-  return found === 0 ? 'none' : found === 1 ? 'another address' : `${found} addresses`;
-}
-
 /** Names are those of ways in the queue, too. */
 function checkNames({ pickup = [], routes = [] }: SoundSettings, { fault }: Context): void {
   const taken = new Map<string, string>([[DEFAULT_ROUTE, 'the way out that the section exchange makes']]);
@@ -191,7 +161,7 @@ function checkSources({ pickup = [] }: SoundSettings, { fault }: Context): void 
   const first = new Map<string, number>();
   pickup.forEach((one, index) => {
     if (one?.mailbox === undefined || one.folder === undefined) return;
-    const key = `${one.mailbox}/${one.folder}`.toLowerCase();
+    const key = placeOf(one.mailbox, one.folder);
     const before = first.get(key);
     if (before === undefined) first.set(key, index);
     else
@@ -200,6 +170,39 @@ function checkSources({ pickup = [] }: SoundSettings, { fault }: Context): void 
         `of this mailbox is that of pickup[${before}] already`,
         'one entry for each folder',
       );
+  });
+}
+
+function placeOf(mailbox: string, folder: string): string {
+  return `${mailbox}/${folder}`.toLowerCase();
+}
+
+/** One may take up what another has put down, but not when that comes back. */
+function checkCircles({ pickup = [] }: SoundSettings, { fault }: Context): void {
+  const places = pickup.map((one) =>
+    one?.mailbox === undefined || one.folder === undefined ? undefined : placeOf(one.mailbox, one.folder),
+  );
+  const follower = (index: number, folder: string): number =>
+    places.indexOf(placeOf(pickup[index]?.mailbox ?? '', folder));
+  const reached = (from: number, seen = new Set<number>()): ReadonlySet<number> => {
+    const one = pickup[from];
+    if (one === undefined || seen.has(from)) return seen;
+    seen.add(from);
+    for (const [, folder] of targetsOf(one)) reached(follower(from, folder), seen);
+    return seen;
+  };
+  pickup.forEach((one, index) => {
+    if (one?.mailbox === undefined) return;
+    for (const [key, folder] of targetsOf(one)) {
+      const next = follower(index, folder);
+      // Of each circle, the step that leads back in the file.
+      if (next < 0 || next >= index || !reached(next).has(index)) continue;
+      fault(
+        ['pickup', index, ...key],
+        `is the folder that pickup[${next}] takes from, and mail comes back from there: it would go round for ever`,
+        'name another one',
+      );
+    }
   });
 }
 
@@ -230,6 +233,12 @@ function checkDoor(settings: SoundSettings, { fault, wasGiven }: Context): void 
   if (tls === 'none' && hasCertificate)
     fault(['pop3', 'certificate'], 'is given, but tls is none', 'set tls, or remove the certificate');
   const plain = pop3?.plainFrom ?? [];
+  if ((tls === 'required' || tls === 'implicit') && wasGiven(['pop3', 'plainFrom']) && plain.length > 0)
+    fault(
+      ['pop3', 'plainFrom'],
+      `is given, but tls is ${tls}: nobody logs in without TLS`,
+      'remove it, or set tls: optional',
+    );
   if (tls === 'none' && plain.length === 0)
     fault(
       ['pop3', 'tls'],

@@ -1,12 +1,12 @@
 /** From the settings of pickup to its Config: reads the files they name, fills in what follows from the rest. */
-import { resolve } from 'node:path';
+import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import type { DestinationRule } from '../mail/destination.ts';
 import type { AfterConfig, DeliverConfig, PickupConfig } from './config.ts';
 import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
 import { readAuthorities, readSecret } from './files.ts';
 import { withoutGaps } from './gaps.ts';
-import { signingKey } from './pickup.ts';
+import { authorization, PROCESSED, signingKey } from './pickup.ts';
 import { pickupName } from './pickup-check.ts';
 import { programOf } from './program.ts';
 import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
@@ -19,6 +19,7 @@ import type { Value } from './value.ts';
 export interface FetchedPickup {
   readonly password?: Secret;
   readonly signingKey?: Secret;
+  readonly authorization?: Secret;
   readonly ca?: string;
 }
 
@@ -27,7 +28,7 @@ type Pickup = Settings['pickup'][number];
 
 /** @returns by the place of the entry */
 export async function fetchPickups(
-  { pickup = [] }: SoundSettings,
+  { pickup = [], spool }: SoundSettings,
   folder: string,
   fault: Fault,
 ): Promise<readonly FetchedPickup[]> {
@@ -45,20 +46,35 @@ export async function fetchPickups(
       fault([...path, ...own], value.problem, value.hint);
       return undefined;
     };
-    const { smtp, webhook } = one?.deliver ?? {};
+    const { smtp, webhook, folder: files } = one?.deliver ?? {};
+    if (files?.path !== undefined && spool?.sqlite !== undefined && holds(folder, files.path, spool.sqlite))
+      fault(
+        [...path, 'folder', 'path'],
+        'holds the spool of this gateway, and whoever takes files from it would find that too',
+        'name a folder of its own',
+      );
     const password = await keep(['smtp', 'passwordFile'], smtp?.passwordFile, readSecret);
-    const key = await keep(['webhook', 'secretFile'], webhook?.secretFile, readSigningKey);
+    const key = await keep(['webhook', 'secretFile'], webhook?.secretFile, secretOf(signingKey));
+    const login = await keep(['webhook', 'authorizationFile'], webhook?.authorizationFile, secretOf(authorization));
     const ca =
       (await keep(['smtp', 'caFile'], smtp?.caFile, readAuthorities)) ??
       (await keep(['webhook', 'caFile'], webhook?.caFile, readAuthorities));
-    all.push(withoutGaps({ password, signingKey: key, ca }));
+    all.push(withoutGaps({ password, signingKey: key, authorization: login, ca }));
   }
   return all;
 }
 
-async function readSigningKey(folder: string, name: string): Promise<Value<Secret>> {
-  const text = await readSecret(folder, name);
-  return text.ok ? signingKey(text.value.reveal()) : text;
+/** @param base where relative paths start */
+function holds(base: string, path: string, file: string): boolean {
+  const way = relative(resolve(base, path), dirname(resolve(base, file)));
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}
+
+function secretOf(form: (text: string) => Value<Secret>) {
+  return async (folder: string, name: string): Promise<Value<Secret>> => {
+    const text = await readSecret(folder, name);
+    return text.ok ? form(text.value.reveal()) : text;
+  };
 }
 
 export function pickupsOf(
@@ -67,7 +83,7 @@ export function pickupsOf(
   around: { readonly folder: string; readonly environment: Environment },
 ): readonly PickupConfig[] {
   return settings.pickup.map((one, index) => {
-    const { name = pickupName(index), route = DEFAULT_ROUTE, answer, from, transport, recipients, ...rest } = one;
+    const { name = pickupName(index), route = DEFAULT_ROUTE, answer, transport, recipients, ...rest } = one;
     const { after, deliver, ...same } = rest;
     return {
       ...same,
@@ -75,7 +91,6 @@ export function pickupsOf(
       setting: `pickup[${index}]`,
       route,
       transport: transportOf(transport, route, settings),
-      from: withoutGaps(from),
       recipients: [...recipients.map(ruleOf), ...lastRule(one)],
       after: afterOf(after),
       deliver: deliverOf(deliver, fetched[index] ?? {}, around),
@@ -110,7 +125,7 @@ function afterOf({ move, delete: isDeleted, read, keep }: Pickup['after']): Afte
   if (isDeleted === true) return { kind: 'delete' };
   if (read === true) return { kind: 'read' };
   if (keep === true) return { kind: 'keep' };
-  return { kind: 'move', folder: move ?? 'Processed' };
+  return { kind: 'move', folder: move ?? PROCESSED };
 }
 
 function deliverOf(
@@ -132,7 +147,8 @@ function deliverOf(
   if (webhook !== undefined) {
     const { url, form, timeout } = webhook;
     const secret = webhook.secret ?? fetched.signingKey;
-    return { kind: 'webhook', url, form, timeout, ...(secret === undefined ? {} : { secret }), ...trusted };
+    const login = webhook.authorization ?? fetched.authorization;
+    return { kind: 'webhook', url, form, timeout, ...withoutGaps({ secret, authorization: login }), ...trusted };
   }
   if (command !== undefined) {
     return { kind: 'command', ...programOf(command.run, around.folder, around.environment), timeout: command.timeout };

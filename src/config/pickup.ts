@@ -22,19 +22,18 @@ const from = section('Whose mail is handed over. What is from others goes to the
     flag('Only senders of whom Exchange itself says that they have logged in to the organisation.'),
     false,
   ),
-  tell: optional(line('A sentence for those who are refused. Without it they are told nothing.')),
 });
 
 const recipient = section('Where to look for a recipient of the legacy system, and what its address is.', {
   in: choice(
-    'subject; recipient: each address of To and Cc; plus: what follows a plus sign in the own address of the mailbox (fax+4930@contoso.com); fax: the number in FAX=+4930@... or IMCEAFAX-+4930@... (RFC 3192); always: nowhere, `to` stands for itself.',
+    'Where to look. subject; recipient: each address of To and Cc; plus: what follows a plus sign in the own address of the mailbox (fax+4930@contoso.com); fax: the number in an address such as FAX=+4930@... or IMCEAFAX-+4930@... (RFC 3192), and its subaddress (T33S) as second group; always: nowhere, `to` is the address.',
     PLACES,
   ),
   pattern: optional(
     text(
       {
         description:
-          'A regular expression (RE2), found anywhere in it; ^ and $ for all of it. Upper and lower case are the same. Not with always.',
+          'A regular expression (RE2), found anywhere in it unless it has ^ and $. Upper and lower case are the same. Needed with subject and recipient, not possible with always.',
         kind: 'regular expression',
       },
       expression,
@@ -42,15 +41,16 @@ const recipient = section('Where to look for a recipient of the legacy system, a
   ),
   to: text(
     {
-      description: 'The address that results: $0 stands for what was found, $1 to $9 for the groups of the pattern.',
+      description:
+        'The address that results, such as $1@fax.local: $0 stands for what was found, $1 to $9 for the groups of the pattern. No $ in its domain.',
       kind: 'e-mail address with `$1`',
     },
     template,
   ),
-  digits: orElse(flag('Only the digits of what was found go in, and a plus sign before them.'), false),
+  digits: orElse(flag('Of what was found only the digits go in, and a plus sign that stands before them.'), false),
   tests: orElse(
     list(
-      'Examples, tried whenever the file is read.',
+      'Examples of what this entry finds, tried whenever the file is read.',
       section('An example.', {
         text: text({ description: 'A subject, or an address.', kind: 'text' }, anything),
         gives: text(
@@ -136,7 +136,7 @@ const smtp = section('An SMTP server.', {
   passwordFile: optional(file('File with the password, instead of password.')),
 });
 
-const deliver = section('How mail is handed over: one of these.', {
+const deliver = section('How mail is handed over: in one of these ways.', {
   smtp: optional(smtp),
   folder: optional(
     section('Files in a folder.', {
@@ -171,6 +171,16 @@ const deliver = section('How mail is handed over: one of these.', {
         ),
       ),
       secretFile: optional(file('File with the key, instead of secret.')),
+      authorization: optional(
+        text(
+          {
+            description: 'Value of the field Authorization, where the server wants a login: Bearer ..., Basic ...',
+            kind: 'secret',
+          },
+          authorization,
+        ),
+      ),
+      authorizationFile: optional(file('File with it, instead of authorization.')),
       caFile: optional(file('PEM file with certificates of authorities to trust in addition to the public ones.')),
       timeout: orElse(time('For the answer.', '1s', '1h'), '1m'),
     }),
@@ -196,6 +206,9 @@ const deliver = section('How mail is handed over: one of these.', {
   ),
 });
 
+/** Where mail goes once it was taken, unless something else is wanted. */
+export const PROCESSED = 'Processed';
+
 const after = section(
   'What becomes of a mail in its mailbox once this gateway has it on its disk: one of these. Default: `move: Processed`.',
   {
@@ -206,17 +219,24 @@ const after = section(
   },
 );
 
-const answer = section('What the sender of a mail is told.', {
+const answer = section('What the sender of a mail is told, by mail.', {
   success: orElse(flag('Told that it was handed over.'), false),
   failure: orElse(
     flag('Told that it could not be handed over, or is late. false: such mail is set aside for the operator.'),
     true,
   ),
+  refusal: optional(
+    line('Told, in these words, that a rule refused it. Without this, senders of refused mail are told nothing.'),
+  ),
   from: optional(
     text({ description: 'The mailbox that tells.', kind: 'e-mail address', otherwise: 'the mailbox itself' }, mailbox),
   ),
-  subject: optional(line('Subject of it. {subject}, {to}, {status}, {date} stand for those of the mail.')),
-  text: optional(line('Its first paragraph. The same, and {reason}.')),
+  subject: optional(
+    line(
+      'Subject of what is told of success and failure. {subject}, {to}, {status}, {date} stand for those of the mail.',
+    ),
+  ),
+  text: optional(line('Its first paragraph. As in subject; {reason} too.')),
 });
 
 export const pickup = section('A mailbox whose mail is handed over to a legacy system (e-mail to fax).', {
@@ -302,7 +322,10 @@ export const pop3 = section('The door that POP3 clients empty mailboxes by: thos
   minTls: orElse(choice('Lowest TLS version.', ['1.0', '1.1', '1.2', '1.3']), '1.2'),
   allow: orElse(networks('Networks whose clients may connect.', 1), ['127.0.0.0/8', '::1/128']),
   plainFrom: orElse(
-    networks('Networks whose clients may log in without TLS: their passwords cross the network readable.', 0),
+    networks(
+      'Networks whose clients may log in without TLS, unless tls is required: passwords cross the network readable.',
+      0,
+    ),
     ['127.0.0.0/8', '::1/128'],
   ),
   maxConnections: orElse(integer('Connections at the same time.', 1, 10_000), 50),
@@ -352,6 +375,13 @@ export function signingKey(value: string): Value<Secret> {
   return webhookKey(value) === undefined
     ? bad('must be whsec_ and 24 to 64 octets in base64', 'echo whsec_$(openssl rand -base64 32) makes one')
     : good(new Secret(value));
+}
+
+/** RFC 9110 section 11.4. */
+export function authorization(value: string): Value<Secret> {
+  return /^[\w!#$%&'*+.^`|~-]+ [\x21-\x7e][\x20-\x7e]{0,7999}$/.test(value)
+    ? good(new Secret(value))
+    : bad('must be a scheme, a space and what goes with it, such as Bearer and a token', 'ASCII only, on one line');
 }
 
 function commandWord(value: string): Value<string> {

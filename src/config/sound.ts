@@ -6,6 +6,7 @@ import type { Settings } from './settings.ts';
 export type SoundSettings = NonNullable<Sound<Settings>>;
 /** `exchange`, or one of `routes`. */
 export type SoundAccount = NonNullable<SoundSettings['exchange']>;
+export type SoundPickup = NonNullable<NonNullable<SoundSettings['pickup']>[number]>;
 export type SoundListener = NonNullable<NonNullable<SoundSettings['listeners']>[number]>;
 
 export interface Context {

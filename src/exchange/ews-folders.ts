@@ -13,14 +13,15 @@ import type { DistinguishedFolder, MailboxCalls } from './mailbox-calls.ts';
 import type { FolderIds, Got } from './mailbox.ts';
 import { unreadableAnswer } from './unusable.ts';
 
-/** Lower case. EWS has no name for Archive: it is looked for under that one, or what the mailbox's language calls it. */
 const WELL_KNOWN: Readonly<Record<string, DistinguishedFolder>> = {
   inbox: 'inbox',
+  archive: 'archive',
   drafts: 'drafts',
   sentitems: 'sentitems',
   deleteditems: 'deleteditems',
   junkemail: 'junkemail',
 };
+const UNKNOWN_NAME = new Set(['ErrorSchemaValidation', 'ErrorInvalidRequest', 'SOAP fault', 'HTTP 400']);
 /** Pages of one folder's children that are looked through. */
 const MAX_PAGES = 20;
 
@@ -83,7 +84,10 @@ class FolderFinder {
     if (known !== undefined) return { ok: true, id: known };
     const answer = await this.#calls.getFolder(this.#mailbox, name, this.#signal);
     if (!answer.ok) {
-      return answer.status.cause === 'ErrorFolderNotFound' && name !== 'msgfolderroot'
+      const { cause } = answer.status;
+      // A mailbox may lack one of them, and older servers do not know the name of the archive.
+      const isNone = cause === 'ErrorFolderNotFound' || (name === 'archive' && UNKNOWN_NAME.has(cause));
+      return isNone && name !== 'msgfolderroot'
         ? { ok: true, id: undefined }
         : { ok: false, status: harmless(answer.status) };
     }

@@ -26,8 +26,8 @@ const SYNCED = 4 * MEBIBYTE;
 /** Minutes that a stream of notifications stays open, of 30 allowed. */
 export const STREAM_MINUTES = 29;
 
-export const FOLDER_NAMES = ['inbox', 'drafts', 'sentitems', 'deleteditems', 'junkemail', 'msgfolderroot'] as const;
-export type DistinguishedFolder = (typeof FOLDER_NAMES)[number];
+export type DistinguishedFolder =
+  'inbox' | 'archive' | 'drafts' | 'sentitems' | 'deleteditems' | 'junkemail' | 'msgfolderroot';
 
 /** A subscription has to be used at the server that holds it: what leads there. */
 export interface Affinity {
@@ -35,7 +35,10 @@ export interface Affinity {
 }
 
 type Called = Promise<CallResult>;
-type More = Omit<SoapCall, 'body' | 'sends' | 'mailbox' | 'signal' | 'meaningOf'>;
+type More = Omit<SoapCall, 'body' | 'sends' | 'mailbox' | 'signal' | 'meaningOf'> & {
+  /** Changes the document that the library built. */
+  readonly edit?: (document: string) => string;
+};
 
 type Asked = [
   mailbox: string,
@@ -55,8 +58,14 @@ export class MailboxCalls {
   }
 
   getFolder(mailbox: string, name: DistinguishedFolder, signal: AbortSignal): Called {
-    return this.#call(mailbox, [], { operation: 'GetFolder' }, signal, (service, library) =>
-      library.Folder.Bind(service, nameIn(library, name), idOnly(library)),
+    // The library is older than the name of the archive.
+    const edit = (document: string): string => document.replace('Id="msgfolderroot"', `Id="${name}"`);
+    return this.#call(mailbox, [], { operation: 'GetFolder', edit }, signal, (service, library) =>
+      library.Folder.Bind(
+        service,
+        library.WellKnownFolderName.MsgFolderRoot,
+        new library.PropertySet(library.BasePropertySet.IdOnly),
+      ),
     );
   }
 
@@ -213,7 +222,7 @@ export class MailboxCalls {
   }
 
   /** @param texts what the request holds; `use` gets it escaped */
-  async #open(...[mailbox, texts, more, signal, use]: Asked): Promise<Opened> {
+  async #open(...[mailbox, texts, { edit, ...more }, signal, use]: Asked): Promise<Opened> {
     const escapedMailbox = escapeXml(mailbox);
     if (escapedMailbox === undefined) return refused(unusableMailbox());
     const escaped: string[] = [];
@@ -224,7 +233,7 @@ export class MailboxCalls {
     }
     const target = { url: this.#options.url, mailbox: escapedMailbox };
     const document = await documentOf(this.#library, target, (service) => use(service, this.#library, escaped));
-    const body = Buffer.from(document);
+    const body = Buffer.from(edit?.(document) ?? document);
     return open(this.#options, { ...more, sends: false, mailbox, body, signal, meaningOf: meaningInMailbox });
   }
 }
@@ -239,24 +248,8 @@ function refused(status: Trouble): { readonly ok: false; readonly status: Troubl
   return { ok: false, status };
 }
 
-function idOnly(library: Library): InstanceType<Library['PropertySet']> {
-  return new library.PropertySet(library.BasePropertySet.IdOnly);
-}
-
 function itemsIn(library: Library, escaped: readonly string[]): InstanceType<Library['ItemId']>[] {
   return escaped.map((id) => new library.ItemId(id));
-}
-
-function nameIn(library: Library, name: DistinguishedFolder): number {
-  const names = library.WellKnownFolderName;
-  return {
-    inbox: names.Inbox,
-    drafts: names.Drafts,
-    sentitems: names.SentItems,
-    deleteditems: names.DeletedItems,
-    junkemail: names.JunkEmail,
-    msgfolderroot: names.MsgFolderRoot,
-  }[name];
 }
 
 /** learn.microsoft.com/exchange/client-developer/exchange-web-services/how-to-maintain-affinity-between-group-of-subscriptions-and-mailbox-server */

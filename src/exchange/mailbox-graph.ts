@@ -107,6 +107,11 @@ async function fetchMime(
     response.discard();
     return { ok: false, status: unusable('answer without length', NO_LENGTH, ids) };
   }
+  const type = response.headers['content-type'] ?? '';
+  if (NO_MIME.test(type)) {
+    response.discard();
+    return { ok: false, status: unusable('no message', NO_MESSAGE, ids) };
+  }
   let size = 0;
   try {
     for await (const piece of response.body) {
@@ -125,6 +130,10 @@ function hasKnownEnd({ headers }: HttpResponse): boolean {
   return headers['content-length'] !== undefined || /\bchunked\s*$/i.test(headers['transfer-encoding'] ?? '');
 }
 
+/** MIME comes as text/plain (learn.microsoft.com/graph/outlook-get-mime-message); any octets would pass for a message. */
+const NO_MIME = /^\s*(?:text\/html|application\/(?:[\w.-]+\+)?json)\b/i;
+const NO_MESSAGE =
+  'Graph reported success, but what came is a page or JSON, and no message; a proxy in between may be the reason';
 const NO_LENGTH =
   'The answer says neither its length nor its end, so that a message cut short could not be told from a whole one; a proxy in between may be the reason';
 const EMPTY = 'Graph gave no octet of the message';

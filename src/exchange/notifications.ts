@@ -20,6 +20,8 @@ import { unreadableAnswer } from './unusable.ts';
 const ENVELOPE_LIMIT = 256 * 1024;
 /** Milliseconds after which the stream is ended here, should the server forget to. */
 const AT_MOST = (STREAM_MINUTES + 1) * 60_000;
+/** Milliseconds for the server to take note that the ear is gone. */
+const PARTING = 5_000;
 const END = /<\/(?:[\w.-]+:)?Envelope[ \t\r\n]*>/g;
 const NEWS = new Set(['NewMailEvent', 'CreatedEvent', 'MovedEvent']);
 
@@ -43,7 +45,8 @@ export async function listen(listening: Listening): Promise<Got<object>> {
   const affinity = cookie === undefined ? {} : { cookie };
   const heard = await hear(listening, id, affinity);
   // A mailbox may have twenty of them, and each would be kept for half an hour; what this one answers matters to nobody.
-  if (!signal.aborted) await calls.unsubscribe(mailbox, id, affinity, signal);
+  const hurry = AbortSignal.any([signal, AbortSignal.timeout(PARTING)]);
+  if (!signal.aborted) await calls.unsubscribe(mailbox, id, affinity, hurry);
   return heard;
 }
 

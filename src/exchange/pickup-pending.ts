@@ -4,10 +4,15 @@ export interface Waiting {
   readonly id: string;
   /** Tries that did not get anywhere. */
   readonly tries: number;
+  /** It was handed over, and only waits to be filed. */
+  readonly isTaken: boolean;
 }
 
 interface Entry extends Waiting {
   tries: number;
+  isTaken: boolean;
+  /** Rounds that it has ended. */
+  ended: number;
   readonly receivedAt: number;
   /** Counts down: a server lists the newest first where it says nothing of the time. */
   readonly place: number;
@@ -31,7 +36,7 @@ export class Pending {
   /** @returns false: it waits already */
   add({ id, receivedAt = 0 }: { readonly id: string; readonly receivedAt?: number }): boolean {
     if (this.#byId.has(id)) return false;
-    const entry = { id, receivedAt, tries: 0, due: -Infinity, place: this.#place-- };
+    const entry = { id, receivedAt, tries: 0, isTaken: false, ended: 0, due: -Infinity, place: this.#place-- };
     this.#byId.set(id, entry);
     this.#isSorted = false;
     return true;
@@ -53,11 +58,27 @@ export class Pending {
   /** One more try got nowhere. @param due steady milliseconds */
   delay(id: string, due: number): void {
     const entry = this.#byId.get(id);
+    if (entry !== undefined) entry.tries++;
+    this.postpone(id, due);
+  }
+
+  /** That is no try of its own. @param due steady milliseconds */
+  postpone(id: string, due: number): void {
+    const entry = this.#byId.get(id);
     if (entry === undefined) return;
     if (entry.due === -Infinity) this.#delayed++;
-    entry.tries++;
     entry.due = due;
-    this.#isSorted = false;
+  }
+
+  taken(id: string): void {
+    const entry = this.#byId.get(id);
+    if (entry !== undefined) entry.isTaken = true;
+  }
+
+  /** It has ended a round. @returns how many by now */
+  ended(id: string): number {
+    const entry = this.#byId.get(id);
+    return entry === undefined ? 0 : ++entry.ended;
   }
 
   /** Up to `limit` that are due, oldest first. They go on waiting until they are removed. */

@@ -42,8 +42,8 @@ export function refusalNotices(
     const isRecent = at - (told.get(key) ?? -Infinity) < AGAIN;
     if (isRecent || !canReceive(to, hostname) || !maySendTo(to) || key === mailbox.toLowerCase()) return false;
     if (automatic(header) !== undefined || unanswered(header) !== undefined) return false;
+    // Before anything is awaited: several of one sender may be refused at the same time.
     const before = told.get(key);
-    // At once: others of the same sender may be refused while this is written.
     remember(told, key, at);
     const incoming = inject.begin();
     try {
@@ -73,19 +73,24 @@ export function refusalNotices(
       const envelope = { reversePath: '', recipients: [{ address: to, notify: ['never'] as const }] };
       const origin = { source: 'gateway', name: 'pickup', peer: '' } as const;
       const { messageId: own, header: block } = dsn;
-      await incoming.commit(
+      const isNew = await incoming.commit(
         { envelope, origin, mailbox: from, route, messageId: own, headerSize: block.length, from: [from], repairs: [] },
         receipt,
       );
+      if (!isNew) forget(told, key, before);
       // Somebody told of it before, in a life that ended before the mail was filed.
       return true;
     } catch (error) {
-      if (before === undefined) told.delete(key);
-      else told.set(key, before);
+      forget(told, key, before);
       await incoming.abort();
       throw error;
     }
   };
+}
+
+function forget(told: Map<string, number>, key: string, before: number | undefined): void {
+  if (before === undefined) told.delete(key);
+  else told.set(key, before);
 }
 
 function remember(told: Map<string, number>, key: string, at: number): void {

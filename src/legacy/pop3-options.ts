@@ -54,4 +54,6 @@ export interface Pop3Parts {
   readonly isPassword: (user: string, password: string) => Promise<boolean>;
   readonly logins: LoginGate;
   readonly report: Report;
+  /** Users whose mailbox has a session: one set for all doors that show the same maildrops. */
+  readonly inUse: Set<string>;
 }

@@ -31,8 +31,6 @@ export interface Answer {
 export interface Shared {
   readonly options: Pop3Options;
   readonly parts: Pop3Parts;
-  /** Users whose mailbox has a session. */
-  readonly inUse: Set<string>;
   /** Sizes that were counted, by user and id. */
   readonly sizes: Map<string, Map<string, number>>;
   /** Whether a password may come from there readable. */
@@ -50,6 +48,7 @@ export interface SessionClient {
 interface No {
   readonly text: string;
   readonly refusal?: Refusal;
+  readonly user?: string;
   readonly detail?: string;
   readonly next?: 'close';
 }
@@ -107,7 +106,7 @@ export class Session {
 
   /** The connection is over. Deletes nothing. */
   end(): void {
-    if (this.#login !== undefined) this.#shared.inUse.delete(this.#login.user);
+    if (this.#login !== undefined) this.#shared.parts.inUse.delete(this.#login.user);
     this.#login = undefined;
   }
 
@@ -230,8 +229,8 @@ export class Session {
   }
 
   async #logIn(user: string, password: string, mechanism: string): Promise<Result> {
-    const { parts, inUse, sizes, options } = this.#shared;
-    const { logins, report, maildrops, isPassword } = parts;
+    const { parts, sizes, options } = this.#shared;
+    const { logins, report, maildrops, isPassword, inUse } = parts;
     const { peer, gone } = this.#client;
     const banned = bannedText(logins.banned(peer), peer);
     if (banned !== undefined) return { text: banned, refusal: 'banned', next: 'close' };
@@ -248,8 +247,7 @@ export class Session {
     }
     report({ event: 'auth.succeeded', listener: options.name, peer, user, mechanism });
     logins.succeeded(peer);
-    if (inUse.has(user))
-      return { text: '[IN-USE] Another session has this mailbox open', refusal: 'policy', detail: `user ${user}` };
+    if (inUse.has(user)) return { text: '[IN-USE] Another session has this mailbox open', refusal: 'policy', user };
     inUse.add(user);
     try {
       const counted = sizes.get(user) ?? new Map<string, number>();
@@ -301,12 +299,13 @@ export class Session {
 
   /** The UPDATE state. Durable before it is answered. */
   #quit(): Result | Promise<Result> {
+    const user = this.#login?.user ?? '';
     return this.#in(async (mailbox) => {
       try {
         const removed = await mailbox.removeMarked();
         return { status: `+OK ${removed} messages deleted`, next: 'close' };
       } catch (error) {
-        return { ...this.#trouble(error, 'Nothing is deleted, try again later'), next: 'close' };
+        return { ...this.#trouble(error, 'Nothing is deleted, try again later'), user, next: 'close' };
       } finally {
         // Before the answer: who has it may connect again at once.
         this.end();
@@ -331,14 +330,15 @@ export class Session {
     const counts = no.refusal !== undefined && no.refusal !== 'spool';
     if (counts) this.#errors++;
     const isLast = counts && no.next === undefined && this.#errors >= options.maxErrors;
-    const { text, refusal, detail, next } = isLast
-      ? ({ text: 'Too many refused commands', refusal: 'errors', detail: no.text, next: 'close' } as const)
+    const { user, text, refusal, detail, next } = isLast
+      ? ({ ...no, text: 'Too many refused commands', refusal: 'errors', detail: no.text, next: 'close' } as const)
       : no;
     const status = `-ERR ${text}`;
     if (refusal !== undefined) {
       const { peer } = this.#client;
+      const who = user ?? this.#login?.user;
       const more = {
-        ...(this.#login === undefined ? {} : { user: this.#login.user }),
+        ...(who === undefined ? {} : { user: who }),
         ...(detail === undefined ? {} : { detail }),
       };
       parts.report({ event: 'session.refused', listener: options.name, peer, refusal, reply: status, ...more });

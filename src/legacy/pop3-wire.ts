@@ -116,13 +116,15 @@ export class Wire {
     const failed = (error: Error): void => this.#fail?.(new Ended('tls', error));
     secure.once('_tlsError', failed).once('error', failed);
     secure.once('close', () => this.#close());
+    const left = (): void => this.#fail?.(new Ended('gone'));
+    secure.once('end', left);
     this.#isShaking = true;
     try {
       await this.#until('late', patience, (done) => secure.once('secure', done));
     } finally {
       this.#isShaking = false;
     }
-    secure.removeListener('_tlsError', failed).removeListener('error', failed);
+    secure.removeListener('_tlsError', failed).removeListener('error', failed).removeListener('end', left);
     this.#listen(secure);
   }
 

@@ -43,7 +43,7 @@ class Door implements Source {
     this.name = options.name;
     const { certificate, tls, minTls } = options;
     const allowsPlain = networkList(options.plainFrom);
-    this.#shared = { options, parts, inUse: new Set(), sizes: new Map(), allowsPlain };
+    this.#shared = { options, parts, sizes: new Map(), allowsPlain };
     this.#isAllowed = networkList(options.allow);
     if (tls === 'none') return;
     if (certificate === undefined) throw new TypeError('a listener with TLS needs a certificate');

@@ -77,7 +77,7 @@ export function checkRule({
   if (typeof compiled === 'string') return { part: 'pattern', problem: `is no expression of RE2: ${compiled}` };
   const at = to.lastIndexOf('@');
   if (at < 1 || !isSendable(to.replace(GROUP, '1')))
-    return { part: 'to', problem: 'must be an address, as $1@fax.local' };
+    return { part: 'to', problem: 'must be an address, such as $1@fax.local' };
   if (/\$[\d$]/.test(to.slice(at)))
     return { part: 'to', problem: 'takes its domain from the mail: any host could be reached by it' };
   const groups = place === 'always' ? -1 : place === 'fax' ? 2 : (compiled?.groups ?? 0);

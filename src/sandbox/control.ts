@@ -1,8 +1,9 @@
 /**
  * The sandbox's control API, JSON over the same HTTPS port: what arrived, with raw MIME and the recipients as Exchange
- * computes them; faults to be set and cleared. A bad request gets a sentence and changes nothing.
+ * computes them; mail put into a mailbox; faults to be set and cleared. A bad request gets a sentence and changes nothing.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { controlMailbox } from './control-mailboxes.ts';
 import type { Faults, Known } from './fault.ts';
 import {
   isBoolean,
@@ -40,6 +41,9 @@ GET    /control/arrived          what was sent through it: sender, recipients as
 GET    /control/arrived/N.eml    the MIME of one, as it was submitted
 DELETE /control/arrived          forget all mail
 GET    /control/mailboxes        folders and what lies in them
+GET    /control/mailboxes/ADDRESS          one mailbox with all its folders: ids, subjects, what is read
+POST   /control/mailboxes/ADDRESS/receive  mail from outside: the body is the message as it is. ?folder=Inbox/Faxes (made if
+                                 need be), itemClass=IPM.Note, read=true, broken=mime (no MIME to be had) or item
 GET    /control/faults           what it does wrong on command
 POST   /control/faults           {"when": {"operation": "CreateItem", "count": 1}, "does": {"responseCode": "ErrorServerBusy"}}
 DELETE /control/faults           behave again
@@ -65,6 +69,8 @@ export async function control(
     response.writeHead(200, { 'content-type': 'message/rfc822' });
     return void response.end(arrival.submitted);
   }
+  const ofMailbox = await controlMailbox(path, request, mailboxes);
+  if (ofMailbox) return json(response, ofMailbox.status, ofMailbox.value);
   switch (`${request.method} ${path}`) {
     case 'GET /':
     case 'GET /control':

@@ -46,6 +46,13 @@ const FIELDS: Partial<Record<keyof Message, Field>> = {
   internetMessageHeaders: ({ header }) => transportFields(header),
 };
 
+/** What is more than a message, by its class. */
+const EVENT_TYPES = [
+  ['IPM.Schedule.Meeting.Request', 'eventMessageRequest'],
+  ['IPM.Schedule.Meeting.Resp', 'eventMessageResponse'],
+  ['IPM.Schedule.Meeting', 'eventMessage'],
+] as const;
+
 const ATTACHMENT_FIELDS: readonly (keyof GraphAttachment)[] = ['id', 'name', 'contentType', 'size', 'isInline'];
 
 /** What is shown where nobody said otherwise. */
@@ -86,7 +93,11 @@ export function attachmentFields(select: string | null | undefined): readonly st
 }
 
 export async function shown(item: Item, folder: FolderView, setting: Setting, wish: Wish): Promise<Message> {
-  const message: Record<string, unknown> = { id: messageId(item, folder, setting) };
+  const type = EVENT_TYPES.find(([itemClass]) => item.itemClass.startsWith(itemClass))?.[1];
+  const message: Record<string, unknown> = {
+    ...(type === undefined ? {} : { '@odata.type': `#microsoft.graph.${type}` }),
+    id: messageId(item, folder, setting),
+  };
   for (const name of wish.fields) {
     const value = await FIELDS[name as keyof Message]?.(item, folder);
     // What a message names nobody for is left out.

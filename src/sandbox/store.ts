@@ -59,7 +59,10 @@ export interface Item {
 }
 
 /** What its mailbox does not make up by itself. */
-export type NewItem = Omit<Item, 'id' | 'stableId' | 'searchKey' | 'changeKey'>;
+export type NewItem = Omit<Item, 'id' | 'stableId' | 'searchKey' | 'changeKey'> & {
+  /** Of a copy: that of its original. Absent: a new one. */
+  readonly searchKey?: string;
+};
 
 export interface FolderView {
   /** Base64. */
@@ -93,6 +96,10 @@ export interface MailboxView {
    * @returns undefined if there is none
    */
   folder(path: string): FolderView | undefined;
+  /** What its user may do at any time. @param to well-known name in lower case, or a folder's id */
+  move(id: string, to: string): Item | undefined;
+  remove(id: string): boolean;
+  setRead(id: string, isRead: boolean): Item | undefined;
 }
 
 interface Entry {
@@ -237,7 +244,7 @@ export class MailboxStore implements MailboxView {
       ...item,
       id: fresh,
       stableId: fresh,
-      searchKey: randomBytes(16).toString('base64'),
+      searchKey: item.searchKey ?? randomBytes(16).toString('base64'),
       changeKey: randomBytes(12).toString('base64'),
     };
     return this.#enter(folder, whole, isNew);

@@ -124,6 +124,7 @@ describe('a configuration', () => {
         connectTimeout: 10_000,
         requestTimeout: 100_000,
       },
+      pickups: [],
       pacing: { perMailbox: { concurrency: 4, perMinute: 30 }, concurrency: 16, catchUp: 'inOrder', first: [] },
       retry: {
         intervals: [60_000, 300_000, 900_000, 3_600_000],

@@ -44,9 +44,12 @@ describe('config.yaml', () => {
       'TLS_KEY_PASSPHRASE',
       'EXCHANGE_KEY_PASSPHRASE',
       'SUBSIDIARY_CLIENT_SECRET',
+      'FAX_PASSWORD',
+      'TICKETS_TOKEN',
     ].map((name) => [name, MARK]),
   );
   environment['AZURE_FEDERATED_TOKEN_FILE'] = 'secret';
+  environment['TICKETS_KEY'] = `whsec_${Buffer.from(MARK.repeat(5)).toString('base64')}`;
   for (const name of ['ALARM_WEBHOOK', 'HEARTBEAT_URL']) environment[name] = `https://hooks.example/${MARK}`;
   const ids = sample
     .replace(/<the sending mailbox.*>/, 'notifications@contoso.com')
@@ -123,11 +126,14 @@ describe('config.yaml', () => {
     expect(all.length).toBeGreaterThan(20);
     const results: string[] = [];
     for (const block of all) {
-      // The other credential goes, with the ids that it belongs to, and who asks for logins needs users.
+      // The other credential goes, with the ids that it belongs to; who asks for logins needs users, and a POP3 door mail.
       const [, key = ''] = /^ *#(\w+):/.exec(block) ?? [];
       const base = withoutOther(key, ids);
-      const needsUsers = /auth: (required|optional)| user: /.test(block);
-      const companions = all.filter((other) => other === block || (needsUsers && other.startsWith('#users:')));
+      const needsUsers = /auth: (required|optional)|- user: /.test(block);
+      const isDoor = (unit: string): boolean => /^#(?:pickup|pop3):/.test(unit);
+      const companions = all.filter(
+        (other) => other === block || (needsUsers && other.startsWith('#users:')) || (isDoor(block) && isDoor(other)),
+      );
       const text = companions.reduce((so, unit) => so.replace(unit, () => uncommented(unit)), base);
       expect(text).not.toBe(base);
       results.push(...(await faultsOf(text)).split('\n').filter((fault) => fault !== ''));
@@ -150,7 +156,7 @@ describe('config.yaml', () => {
       ({ fallback, shape }) => fallback !== undefined && shape.kind !== 'section',
     );
     // Of these, there are examples only.
-    const examples = /^(users|clients|routes|senders\.rules|alarms\.to)\b/;
+    const examples = /^(users|clients|routes|pickup|senders\.rules|alarms\.to)\b/;
     const compared = defaults.filter(({ path }) => shown.has(path) && !examples.test(path));
     expect(compared.length).toBeGreaterThan(45);
     for (const { path, fallback } of compared) expect([path, shown.get(path)]).toEqual([path, String(fallback)]);

@@ -1,6 +1,7 @@
 /** The transport of Graph in front of the sandbox's, over HTTPS, with a real token. */
 import { bearer } from '../../src/exchange/authorizer.ts';
 import { createHttp } from '../../src/exchange/http.ts';
+import type { GraphOptions } from '../../src/exchange/graph-call.ts';
 import { graphTransport } from '../../src/exchange/graph.ts';
 import type { GraphTransportOptions } from '../../src/exchange/graph.ts';
 import { tokenOf } from './sandbox-token.ts';
@@ -12,6 +13,8 @@ import { SENDER } from './sandbox-site.ts';
 export interface GraphSite {
   readonly sandbox: Sandbox;
   readonly transport: Transport;
+  /** For other users of the same connections. */
+  readonly graph: GraphOptions;
   /** Another transport on the same connections. */
   also(options: Partial<GraphTransportOptions>): Transport;
   /** How often each fault was met, in order of their setting. */
@@ -43,6 +46,7 @@ export async function openGraphSite(
   return {
     sandbox,
     transport: also({}),
+    graph,
     also,
     async hits() {
       const response = await http.request({ method: 'GET', url: `${sandbox.origin}/control/faults`, headers: {} });

@@ -421,7 +421,7 @@ export async function blindHolds(
 }
 
 export const HEADER_TARGETS: readonly Target[] = [
-  target('header and envelope', 0.33, 'headerHolds', [header, way], headerHolds),
+  target('header and envelope', 0.31, 'headerHolds', [header, way], headerHolds),
   target(
     'blind recipients',
     0.07,

@@ -28,15 +28,24 @@ export class InsideGateway {
     this.spoolFile = spoolFile;
   }
 
-  /** @param more further top-level keys of the configuration @param life of a gateway that lives again, with its spool */
+  /**
+   * @param more further top-level keys of the configuration; `exchange`: of that section, indented by two; `life`: of a
+   *   gateway that lives again, with its spool
+   */
   static async start(
     place: Folder,
     sandbox: Sandbox,
     {
       mailboxes = [],
       more = '',
+      exchange = '',
       life,
-    }: { readonly mailboxes?: readonly string[]; readonly more?: string; readonly life?: string } = {},
+    }: {
+      readonly mailboxes?: readonly string[];
+      readonly more?: string;
+      readonly exchange?: string;
+      readonly life?: string;
+    } = {},
   ): Promise<InsideGateway> {
     const name = life ?? `${++started}`;
     const spoolFile = `${place.path}/${name}/spool.db`;
@@ -44,7 +53,7 @@ export class InsideGateway {
       sandbox,
       caFile: place.write(`${name}.pem`, sandbox.ca),
       mailboxes,
-      exchange: `  graphUrl: ${sandbox.graphUrl}`,
+      exchange,
       more: `${more}\nspool: { sqlite: ${spoolFile} }`,
     });
     const loaded = await loadConfig(place.write(`${name}.yaml`, text), { SECRET: sandbox.clientSecret });

@@ -32,6 +32,7 @@ export async function pickingUp(
   }: { readonly more?: string; readonly transport?: 'ews' | 'graph' | 'auto'; readonly life?: string } = {},
 ): Promise<InsideGateway> {
   return await InsideGateway.start(place, sandbox, {
+    exchange: `  graphUrl: ${sandbox.graphUrl}`,
     ...(life === undefined ? {} : { life }),
     more: `pickup:\n  - mailbox: ${FAX}\n    name: fax\n    transport: ${transport}\n${pickup}\nlog: { level: debug }\n${more}`,
   });

@@ -55,7 +55,7 @@ export class TestDoor {
   }
 
   async start(setup: Partial<Pop3Options> & Partial<Pop3Parts> = {}): Promise<this> {
-    const { maildrops, isPassword, logins, report: _report, ...own } = setup;
+    const { maildrops, isPassword, logins, inUse, report: _report, ...own } = setup;
     const current = await keyPair();
     const certificate = { current: () => current, onChange: () => undefined };
     this.#door = pop3Door(
@@ -69,6 +69,7 @@ export class TestDoor {
           succeeded: () => undefined,
         },
         report: (event) => this.events.push(event),
+        inUse: inUse ?? new Set(),
       },
     );
     await this.#door.start();

@@ -101,6 +101,19 @@ describe('a session', () => {
     expect(await second.say('PASS se cret')).toBe('+OK 2 messages');
   });
 
+  it('is the only one of its mailbox at all doors', async () => {
+    const inUse = new Set<string>();
+    const other = new TestDoor(door.maildrop);
+    await Promise.all([door.start({ inUse }), other.start({ inUse })]);
+    try {
+      await door.login();
+      await expect(other.login()).rejects.toThrow('[IN-USE]');
+      expect(other.told('session.refused')).toMatchObject([{ refusal: 'policy', user: 'fax' }]);
+    } finally {
+      await other.end();
+    }
+  });
+
   it('whose message cannot be read to its end is cut, so that no client takes it for whole', async () => {
     door.maildrop.open = async function* () {
       yield Buffer.from('Subject: x\r\n\r\n');
@@ -182,6 +195,21 @@ describe('TLS', () => {
     expect(door.told('session.refused')).toMatchObject([{ refusal: 'tls', reply: 'TLS handshake failed' }]);
   });
 
+  it.each([false, true])(
+    'that a client gives up before it has begun is nothing, closed at once; both sides: %s',
+    async (isBoth) => {
+      await door.start({ tls: 'optional' });
+      const client = await door.connect();
+      await client.line();
+      expect(await client.say('STLS')).toBe('+OK Begin TLS');
+      if (isBoth) client.socket.destroy();
+      else client.socket.end();
+      await client.closed();
+      await until('the end', () => door.told('session.closed').length === 1);
+      expect(door.refusals).toEqual([]);
+    },
+  );
+
   it('says why a handshake failed', async () => {
     await door.start({ tls: 'implicit', minTls: '1.3' });
     const client = await door.connect();
@@ -197,6 +225,7 @@ describe('TLS', () => {
       isPassword: async () => true,
       logins: { banned: () => undefined, failed: () => ({ delay: 0, failures: 1 }), succeeded: () => undefined },
       report: () => undefined,
+      inUse: new Set<string>(),
     };
     expect(() => pop3Door({ ...OPTIONS, tls: 'optional' }, parts)).toThrow(TypeError);
   });

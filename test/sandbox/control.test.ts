@@ -48,9 +48,11 @@ describe('the control API', () => {
     await client.call(GOOD);
     const { text } = await client.call('', { method: 'GET', path: '/control', token: '' });
     const routes = [...text.matchAll(/^(GET|POST|DELETE) +(\S+) +(\{.*\})?/gm)];
-    expect(routes.length).toBe(12);
+    expect(routes.length).toBe(14);
     for (const [, method = '', path = '', example] of routes) {
-      const answer = await client.call(example ?? '', { method, path: path.replace('/N.', '/0.'), token: '' });
+      const real = path.replace('/N.', '/0.').replace('ADDRESS', ALICE);
+      const body = path.endsWith('/receive') ? mail() : (example ?? '');
+      const answer = await client.call(body, { method, path: real, token: '' });
       expect(answer.headers['x-sandbox'], path).toBe('smtp2exchange sandbox, no real Exchange');
       expect([200, 201], `${method} ${path}`).toContain(answer.status);
       // Mail is there until it is forgotten.
@@ -95,6 +97,40 @@ describe('the control API', () => {
       const { inbox, sentitems } = client.sandbox.mailbox(address);
       expect([...inbox, ...sentitems]).toEqual([]);
     }
+  });
+
+  it('takes mail from outside, and shows it', async () => {
+    const mime = mail({ Subject: 'a fax', From: 'ann@example.org' });
+    const path = `/control/mailboxes/${encodeURIComponent(ALICE)}`;
+    const put = async (query: string): Promise<unknown> => {
+      const { status, json } = await client.control('POST', `${path}/receive${query}`, mime);
+      expect(status).toBe(201);
+      return json;
+    };
+    const first = await put('');
+    await put('?folder=Inbox/Faxes&read=true&broken=mime&itemClass=IPM.Note.Own');
+    const [{ id, searchKey } = { id: '', searchKey: '' }] = client.sandbox.mailbox(ALICE).inbox;
+    expect(first).toEqual({ id, searchKey, messageId: '<1@x.test>' });
+    const { json } = await client.control('GET', path);
+    const { folders } = json as { folders: { path: string; items: object[] }[] };
+    const facts = { messageId: '<1@x.test>', subject: 'a fax', from: 'ann@example.org', size: mime.length };
+    expect(folders.filter(({ items }) => items.length > 0)).toMatchObject([
+      { path: 'Inbox', wellKnown: 'inbox', items: [{ ...facts, id, read: false, itemClass: 'IPM.Note' }] },
+      { path: 'Inbox/Faxes', items: [{ ...facts, read: true, itemClass: 'IPM.Note.Own' }] },
+    ]);
+    expect(client.sandbox.mailbox(ALICE).folder('inbox/faxes')?.items[0]).toMatchObject({ broken: 'mime' });
+  });
+
+  it.each([
+    ['/control/mailboxes/nobody@contoso.com/receive', 'x', 404, /^there is no mailbox nobody@contoso\.com$/],
+    [`/control/mailboxes/${ALICE}/receive`, '', 400, /^the body is the mail, and there is none$/],
+    [`/control/mailboxes/${ALICE}/receive?broken=yes`, 'x', 400, /^broken cannot be "yes"$/],
+    [`/control/mailboxes/${ALICE}/receive?folders=x`, 'x', 400, /^unknown: folders; known are folder, /],
+    [`/control/mailboxes/${ALICE}/send`, 'x', 404, /^no POST /],
+  ])('takes no mail at %s', async (path, body, status, error) => {
+    const answer = await client.control('POST', path, body);
+    expect(answer).toEqual({ status, json: { error: expect.stringMatching(error) } });
+    expect(client.sandbox.mailbox(ALICE).inbox).toEqual([]);
   });
 
   it('shows every mailbox with what lies in it, blind recipients excepted', async () => {

@@ -238,6 +238,14 @@ describe('a message', () => {
     expect(value).toEqual(answer['attachments']);
   });
 
+  it.each([
+    ['text/plain', undefined],
+    ['text/calendar; method=REQUEST', '#microsoft.graph.eventMessageRequest'],
+  ])('with %s is of the type %s', async (contentType, type) => {
+    const id = await receive({ 'Content-Type': contentType });
+    expect((await got<Row>(`/messages/${id}`))['@odata.type']).toBe(type);
+  });
+
   it('names nobody where its header does not', async () => {
     const { stableId } = await client.sandbox.receive(FAX, { mime: Buffer.from('Subject: x\r\n\r\n'), header: '' });
     const id = `AAkI${stableId.replaceAll('+', '_').replaceAll('/', '-')}`;
@@ -369,7 +377,7 @@ describe('on command', () => {
     ['deleteMessage', 'DELETE', '/messages/x'],
   ])('%s fails: %s %s', async (operation, method, path) => {
     client.sandbox.fault({ when: { operation }, does: { status: 410, responseCode: 'SyncStateNotFound' } });
-    expect(outcome(await ask(method, path, /^P/.test(method) ? {} : undefined))).toBe('410 SyncStateNotFound');
+    expect(outcome(await ask(method, path, method.startsWith('P') ? {} : undefined))).toBe('410 SyncStateNotFound');
   });
 
   it('an answer is cut in the middle', async () => {

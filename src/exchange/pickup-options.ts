@@ -1,0 +1,47 @@
+/** What a pickup (pickup.ts) is told. Pure data. */
+import type { Report } from '../mail/event.ts';
+import type { Verdict } from '../mail/pickup-rules.ts';
+import type { ReceivedMail } from '../mail/received.ts';
+import type { Receipt, Spool } from '../mail/spool.ts';
+import type { SetTimer } from '../mail/timer.ts';
+import type { PickupMailbox } from './mailbox.ts';
+import type { IntakeOptions } from './pickup-intake.ts';
+
+/** What becomes of an item in its mailbox. Folders by their path. */
+export type After =
+  | { readonly kind: 'move'; readonly folder: string }
+  | { readonly kind: 'delete' }
+  | { readonly kind: 'read' }
+  | { readonly kind: 'keep' };
+
+export interface PickupOptions extends IntakeOptions {
+  /** Path from the mailbox's root. */
+  readonly folder: string;
+  /** Ways to read the mailbox, at least one: the next one is taken when one is closed to this application. */
+  readonly boxes: readonly PickupMailbox[];
+  readonly judge: (mail: ReceivedMail) => Verdict;
+  readonly after: After;
+  /** Paths of folders, which are made if they do not exist. */
+  readonly refused: string;
+  readonly quarantine: string;
+  /** Milliseconds between two looks. */
+  readonly interval: number;
+  /** Lets the server tell of new mail, where it can. */
+  readonly notifications: boolean;
+  /** Items at the same time. */
+  readonly concurrency: number;
+  readonly ledger: Pick<Spool, 'received' | 'acknowledge' | 'settle' | 'cursor' | 'keepCursor'>;
+  /** Tells a refused sender, durably together with the receipt. Resolves with whether anybody was told; then the receipt is there. */
+  readonly tell?: (mail: ReceivedMail, reason: string, receipt: Receipt) => Promise<boolean>;
+  readonly report: Report;
+  /** Words of a way that is closed to this application for good. */
+  readonly closed: ReadonlySet<string>;
+  /** Milliseconds since any moment, never set back. */
+  readonly steady?: () => number;
+  readonly setTimer?: SetTimer;
+}
+
+/** Of receipts and cursors: the same over every way. */
+export function sourceOf({ mailbox, folder }: Pick<PickupOptions, 'mailbox' | 'folder'>): string {
+  return `${mailbox}/${folder}`.toLowerCase();
+}
