@@ -24,7 +24,8 @@ export type { After, PickupOptions } from './pickup-options.ts';
 
 type Why = 'start' | 'interval' | 'news' | 'retry';
 
-const BATCH = 20;
+/** Items between two looks at whether all is well. */
+const BATCH = 200;
 const LONGEST_TIMER = 2_000_000_000;
 
 const setTimer: SetTimer = (then, milliseconds) => {
