@@ -250,6 +250,8 @@ export interface PickupConfig {
   };
   /** At least one. */
   readonly recipients: readonly DestinationRule[];
+  /** How many examples its rules have, all of which hold. */
+  readonly examples: number;
   readonly attachments: AttachmentRules;
   readonly kinds: PickupRules['kinds'];
   readonly deliver: DeliverConfig;

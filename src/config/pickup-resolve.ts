@@ -6,7 +6,8 @@ import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
 import { readAuthorities, readSecret } from './files.ts';
 import { withoutGaps } from './gaps.ts';
-import { authorization, PROCESSED, signingKey } from './pickup.ts';
+import { authorization, signingKey } from './hand-over.ts';
+import { PROCESSED } from './pickup.ts';
 import { pickupName } from './pickup-check.ts';
 import { programOf } from './program.ts';
 import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
@@ -92,6 +93,7 @@ export function pickupsOf(
       route,
       transport: transportOf(transport, route, settings),
       recipients: [...recipients.map(ruleOf), ...lastRule(one)],
+      examples: recipients.reduce((sum, { tests }) => sum + tests.length, 0),
       after: afterOf(after),
       deliver: deliverOf(deliver, fetched[index] ?? {}, around),
       answer: { ...withoutGaps(answer), from: answer.from ?? one.mailbox },

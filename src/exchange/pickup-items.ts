@@ -222,7 +222,8 @@ export class PickupItems {
   async #refuse({ mail, key }: Item, { cause, reason }: Extract<Verdict, { verdict: 'refuse' }>): Promise<void> {
     const { ledger, tell, report } = this.#options;
     const receipt = this.#receipt(refusedKey(key));
-    const told = (await tell?.(mail, reason, receipt)) ?? false;
+    // Who is outside may have written anybody's address into From.
+    const told = cause !== 'outside' && ((await tell?.(mail, reason, receipt)) ?? false);
     if (!told) await ledger.acknowledge(receipt);
     report({ event: 'pickup.refused', ...this.#factsOf(mail), cause, reason, told });
   }
@@ -264,22 +265,25 @@ export class PickupItems {
   // --- trouble with one ----------------------------------------------------------------------------------------------
 
   async #setBack(where: Where, mail: ReceivedMail | undefined, status: Delayed | Failed): Promise<void> {
-    const { pending, report, name, now, steady, cut } = this.#options;
     const { waiting } = where;
-    if (cut.aborted) return;
+    if (this.#options.cut.aborted) return;
     this.#orEnd(waiting, status);
-    const isOwn = status.outcome === 'failed' || status.capped === true;
-    const tries = waiting.tries + 1;
-    if (tries >= (isOwn ? TRIES : NETWORK_TRIES) || (status.outcome === 'failed' && mail !== undefined)) {
+    if (isLastTry(waiting, status) || (status.outcome === 'failed' && mail !== undefined)) {
       return this.#giveUp(where, mail, status);
     }
+    this.#delay(waiting, mail, status);
+  }
+
+  #delay(waiting: Waiting, mail: ReceivedMail | undefined, status: Delayed | Failed): void {
+    const { pending, report, name, now, steady } = this.#options;
+    const tries = waiting.tries + 1;
     const wait = waitOf(status, waitAfter(tries));
     pending.delay(waiting.id, steady() + wait);
     const messageId = mail?.messageId ?? '';
     const { cause, reason, text } = status;
     const due = now() + wait;
     report({ event: 'pickup.delayed', pickup: name, messageId, cause, reason: reason ?? text, tries, due });
-    this.#inARow = isOwn ? 0 : this.#inARow + 1;
+    this.#inARow = isOwn(status) ? 0 : this.#inARow + 1;
     if (this.#inARow < IN_A_ROW) return;
     this.#inARow = 0;
     throw new RoundTrouble(status);
@@ -295,6 +299,10 @@ export class PickupItems {
     if (!filed.ok) {
       if (cut.aborted) return;
       this.#orEnd(waiting, filed.status);
+      // One connection that broke off is no reason to leave it in the folder for ever.
+      if (filed.status.outcome === 'delayed' && !isLastTry(waiting, filed.status)) {
+        return this.#delay(waiting, mail, filed.status);
+      }
       await ledger.acknowledge(this.#receipt(leftKey(key)));
     } else if (isHandedOver) await ledger.settle(this.#receipt(key));
     pending.remove(waiting.id);
@@ -341,6 +349,15 @@ function skippedKey(key: string): string {
 
 function leftKey(key: string): string {
   return `left:${key}`;
+}
+
+/** Its trouble is the item's, not the network's. */
+function isOwn(status: Delayed | Failed): boolean {
+  return status.outcome === 'failed' || status.capped === true;
+}
+
+function isLastTry({ tries }: Waiting, status: Delayed | Failed): boolean {
+  return tries + 1 >= (isOwn(status) ? TRIES : NETWORK_TRIES);
 }
 
 function waitAfter(tries: number): number {

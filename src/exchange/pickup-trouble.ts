@@ -50,14 +50,14 @@ export class PickupTrouble {
     return this.#present !== undefined;
   }
 
-  /** @param isOtherWay another way is tried instead, at once. @returns milliseconds to wait */
-  begin(status: Delayed | Failed, isOtherWay: boolean): number {
+  /** @param given milliseconds to wait, whatever it is. @returns milliseconds to wait */
+  begin(status: Delayed | Failed, given?: number): number {
     const { report, name, mailbox, now } = this.#options;
     const { cause, reason, text } = status;
     const times = (this.#present?.times ?? 0) + 1;
     const misconfigured = status.outcome === 'failed' || status.code === MISCONFIGURED;
     const own = misconfigured ? MISCONFIGURED_WAIT : (WAITS[Math.min(times, WAITS.length) - 1] ?? 0);
-    const wait = isOtherWay ? 0 : waitOf(status, own);
+    const wait = given ?? waitOf(status, own);
     if (this.#present?.cause !== cause) {
       const until = now() + wait;
       report({ event: 'pickup.failed', pickup: name, mailbox, cause, reason: reason ?? text, misconfigured, until });

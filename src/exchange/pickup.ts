@@ -26,6 +26,8 @@ type Why = 'start' | 'interval' | 'news' | 'retry';
 
 /** Items between two looks at whether all is well. */
 const BATCH = 200;
+/** Milliseconds from the first refusal of a way to the one that decides. */
+const SECOND_LOOK = 15_000;
 const LONGEST_TIMER = 2_000_000_000;
 
 const setTimer: SetTimer = (then, milliseconds) => {
@@ -173,17 +175,21 @@ class Pickup implements Source {
     this.#trouble.end();
   }
 
-  /** Two refusals in a row of a way that is closed: the next one is taken, and stays until the gateway starts anew. */
-  #changeOver(cause: string): boolean {
+  /**
+   * Two refusals in a row of a way that is closed: the next one is taken, and stays until the gateway starts anew.
+   * @returns milliseconds to wait, where that is not for the trouble to say
+   */
+  #changeOver(cause: string): number | undefined {
     const { boxes, closed } = this.#options;
     this.#refusals = closed.has(cause) ? this.#refusals + 1 : 0;
     const next = boxes[boxes.indexOf(this.#box) + 1];
-    if (this.#refusals < 2 || next === undefined) return false;
+    if (this.#refusals === 0 || next === undefined) return undefined;
+    if (this.#refusals === 1) return SECOND_LOOK;
     this.#box = next;
     this.#refusals = 0;
     this.#isOpened = false;
     this.#listing.forget();
-    return true;
+    return 0;
   }
 
   // --- waiting -----------------------------------------------------------------------------------------------------

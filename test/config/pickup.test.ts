@@ -1,4 +1,5 @@
 /** What pickups of a configuration become: how each is read, who results, how it is handed over. */
+import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -51,6 +52,7 @@ describe('a pickup', () => {
     expect(fax).toStrictEqual({
       name: 'pickup',
       setting: 'pickup[0]',
+      examples: 0,
       mailbox: 'fax@contoso.com',
       folder: 'Inbox',
       route: 'exchange',
@@ -315,5 +317,35 @@ pickup:
     expect(await loadSpool(here.write('spool.yaml', text), {})).toMatchObject({
       routes: ['exchange', 'other', 'pickup', 'fax', 'pickup-5'],
     });
+  });
+});
+
+describe('the documents', () => {
+  const root = join(import.meta.dirname, '../..');
+  const text = readFileSync(join(root, 'docs/pickup.md'), 'utf8');
+  const examples = [...text.matchAll(/^( *)```yaml\n([\s\S]*?)\n *```$/gm)].map(([, indent = '', example = '']) =>
+    example.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+  );
+
+  it('have examples that hold, with their own tests', async () => {
+    expect(examples).toHaveLength(4);
+    for (const example of examples) {
+      expect(example).toContain('tests:');
+      expect((await load(example)).pickups).toHaveLength(1);
+    }
+    const [, short = ''] =
+      /^```yaml\n(pickup:\n[\s\S]*?)\n```$/m.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? [];
+    const [fax] = (await load(short)).pickups;
+    const mail = { subject: '', recipients: ['fax+4930123456@contoso.com'], mailbox: 'fax@contoso.com' };
+    expect(destinations(fax?.recipients ?? [])(mail)).toEqual(['+4930123456@fax.local']);
+  });
+
+  it('have forms of addresses that can be written', async () => {
+    for (const to of [...text.matchAll(/\| `(\S+@\S+)` \|/g)].map(([, one]) => one)) {
+      const rule = `recipients: [{ in: subject, pattern: "([0-9]+)", to: "${to}" }]`;
+      const [pickup] = await pickupsOf(`deliver: { folder: { path: x } }, ${rule}`);
+      const mail = { subject: '4930', recipients: [], mailbox: 'fax@contoso.com' };
+      expect(destinations(pickup?.recipients ?? [])(mail)).toEqual([to?.replace('$1', '4930')]);
+    }
   });
 });
