@@ -40,6 +40,8 @@ export interface ItemsOptions extends Omit<PickupOptions, 'steady'> {
   readonly ending: AbortSignal;
   /** What is under way ends. */
   readonly cut: AbortSignal;
+  /** Mail goes through. */
+  readonly well: () => void;
 }
 
 /** Where it lies. */
@@ -214,6 +216,7 @@ export class PickupItems {
     if (taken.outcome === 'gone') return pending.remove(waiting.id);
     if (taken.outcome === 'trouble') return this.#setBack(item, mail, taken.status);
     this.#inARow = 0;
+    this.#options.well();
     if (taken.repeated) await this.#repeated(item);
     else pending.taken(waiting.id);
     return this.#file(item, after, key);

@@ -24,7 +24,7 @@ export type { After, PickupOptions } from './pickup-options.ts';
 
 type Why = 'start' | 'interval' | 'news' | 'retry';
 
-/** Items between two looks at whether all is well. */
+/** Items of which the next ones are begun before all of them are done. */
 const BATCH = 200;
 /** Milliseconds from the first refusal of a way to the one that decides. */
 const SECOND_LOOK = 15_000;
@@ -72,8 +72,15 @@ class Pickup implements Source {
     this.#setTimer = options.setTimer ?? setTimer;
     this.#listing = new Listing(options, this.#pending);
     this.#trouble = new PickupTrouble(options, this.#steady);
-    const signals = { ending: this.#ending.signal, cut: this.#cut.signal };
-    this.#items = new PickupItems({ ...options, ...signals, pending: this.#pending, steady: this.#steady });
+    this.#items = new PickupItems({
+      ...options,
+      ending: this.#ending.signal,
+      cut: this.#cut.signal,
+      pending: this.#pending,
+      steady: this.#steady,
+      // A long list may take hours, in which all is well.
+      well: () => this.#recovered(),
+    });
   }
 
   async start(): Promise<void> {
@@ -137,7 +144,6 @@ class Pickup implements Source {
     for (let ready = this.#ready(); ready.length > 0; ready = this.#ready()) {
       if (this.#ending.signal.aborted) return found;
       await this.#items.takeAll(ready, this.#box, folders);
-      // A long list may take hours, in which all is well.
       this.#recovered();
     }
     if (this.#pending.size === 0) await this.#listing.keep();
