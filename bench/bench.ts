@@ -23,8 +23,14 @@ execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '
 const [COMPILED, SOURCE] = ['dist/main.js', 'bin/smtp2exchange.js'];
 const folder = mkdtempSync(join(tmpdir(), 'smtp2exchange-bench-'));
 const children = new Set<ChildProcess>();
-/** One for each time that one is emptied. */
-const FAXES = Array.from({ length: 6 }, (_, n) => `fax-${n}@contoso.com`);
+/** Mails, milliseconds that the server takes for each answer, requests at a time. */
+const PICKUPS = [
+  [10_000, 0, 4],
+  [2_000, 50, 4],
+  [4_000, 50, 16],
+] as const;
+/** Two to be emptied for each. */
+const FAXES = Array.from({ length: 2 * PICKUPS.length }, (_, n) => `fax-${n}@contoso.com`);
 const sandbox = await startSandbox({
   mailboxes: ['notifications@contoso.com', ...FAXES].map((address) => ({ address })),
 });
@@ -122,12 +128,12 @@ async function metric(url: string, name: string): Promise<number> {
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
 }
 
-async function until(what: string, reached: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 6_000; tries++) {
+async function until(what: string, reached: () => Promise<boolean>, minutes = 2): Promise<void> {
+  for (let tries = 0; tries < 3_000 * minutes; tries++) {
     if (await reached()) return;
     await new Promise((wake) => setTimeout(wake, 20));
   }
-  throw new Error(`${what} did not happen within two minutes`);
+  throw new Error(`${what} did not happen within ${minutes} minutes`);
 }
 
 function row(...cells: readonly (string | number)[]): void {
@@ -212,32 +218,35 @@ async function deliveries(): Promise<void> {
   }
 }
 
-/** A mailbox of 10,000 that is emptied into an SMTP server, against a client that makes the same requests and no more. */
+/** Full mailboxes that are emptied into an SMTP server, against a client that makes the same requests and no more. */
 async function pickup(): Promise<void> {
-  const count = Number(process.env["N"] ?? 10_000);
-  row(`${count} mails of 5 kB picked up and handed over`, 'gateway /s', 'bare /s', 'ratio', 'into spool /s', 'CPU ms');
+  row('mails of 5 kB picked up and handed over', 'gateway /s', 'bare /s', 'ratio', 'into spool /s', 'CPU ms');
   const http = createHttp({ ca: sandbox.ca });
   const token = tokenOf(sandbox, http, 'exchange');
   const got = await token.get();
   if (!got.ok) throw new Error('no token');
   const legacy = start(['bench/discard.ts']);
   const legacyPort = await firstLine(legacy);
-  for (const [index, concurrency] of [4, 8].entries()) {
+  for (const [index, [count, wait, concurrency]] of PICKUPS.entries()) {
     const [ours = '', bare = ''] = FAXES.slice(2 * index);
     for (const address of [ours, bare]) await fillMailbox(address, count);
+    if (wait > 0) sandbox.fault({ does: { slow: { beforeActing: wait } } });
     const { inbox } = sandbox.mailbox(ours);
     const more = `pickup: [{ mailbox: ${ours}, transport: ews, concurrency: ${concurrency}, deliver: { smtp: { host: 127.0.0.1, port: ${legacyPort}, to: fax@legacy.test } } }]`;
     const one = await gateway(sandbox.ewsUrl, 4, COMPILED, { more });
-    const ready = performance.now();
-    await until('picking up', async () => inbox.length === 0);
-    const picked = count / ((performance.now() - ready) / 1000);
-    await until('the hand-over', async () => (await metric(one.console, HANDED)) >= count);
-    const rate = count / ((performance.now() - ready) / 1000);
+    const begun = performance.now();
+    const perSecond = (): number => count / ((performance.now() - begun) / 1000);
+    await until('picking up', async () => inbox.length === 0, 10);
+    const picked = perSecond();
+    await until('the hand-over', async () => (await metric(one.console, HANDED)) >= count, 10);
+    const rate = perSecond();
     const spent = await metric(one.console, 'process_cpu_seconds_total');
     await one.stop();
     const words = ['bench/pick.ts', sandbox.ewsUrl, caFile, got.token, bare, String(concurrency)];
     const control = (JSON.parse(await firstLine(start(words))) as { rate: number }).rate;
-    row(`  ${concurrency} at a time`, rate, control, rate / control, picked, (spent * 1000) / count);
+    sandbox.clearFaults();
+    const name = `  ${count}, answers after ${wait} ms, ${concurrency} at a time`;
+    row(name, rate, control, rate / control, picked, (spent * 1000) / count);
   }
   await end(legacy);
   await token.close();

@@ -19,7 +19,7 @@ import { configText } from './config-text.ts';
 import { folder, GatewayProcess, root } from './process.ts';
 
 const GROWTH_LIMIT = 40;
-const TURNS = 3;
+const TURNS = Number(process.env["TURNS"] ?? 3);
 const PASSWORD = 'a pass phrase of some length';
 const MEGABYTE = 1_000_000;
 
