@@ -26,7 +26,8 @@ export type { After, PickupOptions } from './pickup-options.ts';
 
 type Why = 'start' | 'interval' | 'news' | 'retry';
 
-const BATCH = 20;
+/** Items of which the next ones are begun before all of them are done. */
+const BATCH = 200;
 /** Milliseconds from the first refusal of a way to the one that decides. */
 const SECOND_LOOK = 15_000;
 const LONGEST_TIMER = 2_000_000_000;
@@ -75,9 +76,15 @@ class Pickup implements Source {
     this.#listing = new Listing(options, this.#pending);
     this.#trouble = new PickupTrouble(options, this.#steady);
     this.#claim = new Claim({ ...options, steady: this.#steady, setTimer: this.#setTimer });
-    const signals = { ending: this.#ending.signal, cut: this.#cut.signal };
-    const guarded = guardedBy(this.#claim, options, this.#cut.signal);
-    this.#items = new PickupItems({ ...guarded, ...signals, pending: this.#pending, steady: this.#steady });
+    this.#items = new PickupItems({
+      ...guardedBy(this.#claim, options, this.#cut.signal),
+      ending: this.#ending.signal,
+      cut: this.#cut.signal,
+      pending: this.#pending,
+      steady: this.#steady,
+      // A long list may take hours, in which all is well.
+      well: () => this.#recovered(),
+    });
   }
 
   async start(): Promise<void> {
@@ -150,7 +157,6 @@ class Pickup implements Source {
     for (let ready = this.#ready(); ready.length > 0; ready = this.#ready()) {
       if (this.#ending.signal.aborted) return found;
       await this.#items.takeAll(ready, this.#box, folders);
-      // A long list may take hours, in which all is well.
       this.#recovered();
     }
     if (this.#pending.size === 0) await this.#listing.keep();
