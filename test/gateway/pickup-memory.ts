@@ -19,7 +19,7 @@ import { configText } from './config-text.ts';
 import { folder, GatewayProcess, root } from './process.ts';
 
 const GROWTH_LIMIT = 40;
-const TURNS = Number(process.env["TURNS"] ?? 3);
+const TURNS = Number(process.env['TURNS'] ?? 3);
 const PASSWORD = 'a pass phrase of some length';
 const MEGABYTE = 1_000_000;
 
@@ -140,20 +140,22 @@ const put = (name: string, ...cells: readonly string[]): void =>
   void process.stdout.write(`${name.padEnd(28)}${cells.map((cell) => cell.padStart(12)).join('')}\n`);
 let isBroken = false;
 put('peak resident memory, MB', '1 MB mail', '100 MB mail', 'growth', `< ${GROWTH_LIMIT}`);
-for (const way of WAYS) {
-  for (const [name, deliver] of Object.entries(DELIVER)) {
-    const row = `${way}-${name}`;
-    if (wanted.length > 0 && !wanted.some((one) => row.includes(one))) continue;
-    const turns: (readonly [number, number])[] = [];
-    for (let turn = 0; turn < TURNS; turn++) turns.push(await measure(way, name, deliver, turn));
-    const growth = median(turns.map(([small, large]) => large - small));
-    isBroken ||= !(growth < GROWTH_LIMIT);
-    const figures = [median(turns.map(([small]) => small)), median(turns.map(([, large]) => large)), growth];
-    put(row, ...figures.map((one) => one.toFixed(1)), growth < GROWTH_LIMIT ? '' : 'BROKEN');
+try {
+  for (const way of WAYS) {
+    for (const [name, deliver] of Object.entries(DELIVER)) {
+      const row = `${way}-${name}`;
+      if (wanted.length > 0 && !wanted.some((one) => row.includes(one))) continue;
+      const turns: (readonly [number, number])[] = [];
+      for (let turn = 0; turn < TURNS; turn++) turns.push(await measure(way, name, deliver, turn));
+      const growth = median(turns.map(([small, large]) => large - small));
+      isBroken ||= !(growth < GROWTH_LIMIT);
+      const figures = [median(turns.map(([small]) => small)), median(turns.map(([, large]) => large)), growth];
+      put(row, ...figures.map((one) => one.toFixed(1)), growth < GROWTH_LIMIT ? '' : 'BROKEN');
+    }
   }
+} finally {
+  smtp.kill();
+  web.close();
 }
-smtp.kill();
-await once(smtp, 'close');
-web.close();
 place.remove();
 process.exit(isBroken ? 1 : 0);
