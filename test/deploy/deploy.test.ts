@@ -76,7 +76,8 @@ describe('Kubernetes', () => {
   for (const name of readdirSync(join(root, folder)).filter((one) => one !== 'config.yaml')) {
     const documents = parseAllDocuments(read(`${folder}/${name}`), { version: '1.1' });
     if (!Array.isArray(documents) || documents.length !== 1) throw new Error(`${name} is not one document`);
-    expect(documents.flatMap(({ errors, warnings }) => [...errors, ...warnings])).toEqual([]);
+    const faults = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]);
+    if (faults.length > 0) throw new Error(`${name}: ${faults.join(', ')}`);
     const manifest = documents[0]?.toJS() as Manifest;
     manifests.set(manifest.kind, manifest);
   }
