@@ -18,6 +18,10 @@ const guides = readdirSync(join(root, 'docs')).map((name) => `docs/${name}`);
 const documents = new Map(['README.md', 'CONTRIBUTING.md', ...guides].map((path) => [path, read(path)]));
 const all = [...documents.values()].join('\n');
 
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** Of the commands of main.ts, which cannot be imported: it runs. */
 async function commands(): Promise<readonly Command[]> {
   const loads = [...read('src/main.ts').matchAll(/import\('\.\/(commands\/[\w-]+\.ts)'\)\)\.(\w+)/g)];
@@ -142,6 +146,26 @@ describe('links', () => {
 });
 
 describe('commands', () => {
+  it('are in docs/commands.md as they tell of themselves', async () => {
+    const sections = (await commands()).map(({ name, usage, summary, help }) =>
+      [
+        `## ${name}`,
+        '',
+        ...(help === undefined ? [`${capital(summary).replace(/:$/, '')}.`, ''] : []),
+        '```text',
+        help ?? usage,
+        '```',
+        '',
+      ].join('\n'),
+    );
+    const intro = `# Commands
+
+As \`--help\` tells them; \`--version\` prints the version. How the command is called in each kind of installation: [operations.md](operations.md#where-everything-lies).
+Written by \`npx vitest run test/documents -u\`.
+`;
+    await expect([intro, ...sections].join('\n')).toMatchFileSnapshot(join(root, 'docs/commands.md'));
+  });
+
   it('are in README.md, with every option somewhere', async () => {
     const known = await commands();
     expect(known.length).toBeGreaterThan(5);
