@@ -10,7 +10,10 @@ import type { Command } from '../src/commands/command.ts';
 import { EXIT } from '../src/commands/outcome.ts';
 import { loadConfig, renderFaults } from '../src/config/load.ts';
 import { ALARM_REASONS } from '../src/mail/alarm.ts';
+import { CATALOGUE } from '../src/watch/catalogue.ts';
 import { makePems, place } from './config/place.ts';
+import { everySetting } from './config/reference.ts';
+import { ALL_EVENTS } from './watch/events.ts';
 
 const root = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
@@ -212,6 +215,43 @@ Written by \`npx vitest run test/documents -u\`.
   it('end with the codes that README.md names', () => {
     const [, told = ''] = /^Exit codes: (.*)$/m.exec(documents.get('README.md') ?? '') ?? [];
     expect([...told.matchAll(/\d+/g)].map(Number)).toEqual(Object.values(EXIT));
+  });
+});
+
+describe('names', () => {
+  const settings = new Set(everySetting().map(({ path }) => path.replaceAll('[]', '')));
+  const events = new Set<string>(ALL_EVENTS.map(({ event }) => event));
+
+  it('of settings and events are those of the program, wherever a document has them', () => {
+    const families = new Set([...settings, ...events].map((name) => name.split('.')[0] ?? ''));
+    const named = new Set(
+      [...all.matchAll(/`([a-z]\w*(?:\[\])?(?:\.[a-z]\w*(?:\[\])?)+)(?=[`:=])/g)].map(([, name = '']) => name),
+    );
+    // Columns of the spool, a value of a label, files.
+    const others = /^(?:item\.(?:tells|first)|exchange\.graph|.*\.(?:ts|txt|html|json|sock|db))$/;
+    const unknown = [...named].filter((name) => {
+      const plain = name.replaceAll('[]', '');
+      if (others.test(plain) || !families.has(plain.split('.')[0] ?? '') || events.has(plain)) return false;
+      return ![...settings].some((path) => path === plain || path.endsWith(`.${plain}`));
+    });
+    expect(unknown).toEqual([]);
+    expect(named.size).toBeGreaterThan(100);
+  });
+
+  it('of metrics are those of the program', () => {
+    const metrics = new Set<string>(Object.values(CATALOGUE).map(({ name }) => name));
+    const named = new Set([...all.matchAll(/\bsmtp2exchange_\w*[a-z]\b(?!\*)/g)].map(([name]) => name));
+    expect([...named].filter((name) => !metrics.has(name.replace(/_(?:bucket|sum|count)$/, '')))).toEqual([]);
+    expect(named.size).toBeGreaterThan(50);
+  });
+
+  it('of alerts are those of the rules', () => {
+    const rules = new Set(
+      [...read('grafana/alerts/smtp2exchange.rules.yaml').matchAll(/- alert: (\w+)/g)].map(([, name]) => name),
+    );
+    const named = new Set([...all.matchAll(/\bSmtp2Exchange\w+\b(?!\*)/g)].map(([name]) => name));
+    expect([...named].filter((name) => !rules.has(name))).toEqual([]);
+    expect(named.size).toBe(rules.size);
   });
 });
 
