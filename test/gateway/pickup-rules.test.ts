@@ -126,7 +126,7 @@ describe.each(WAYS)('kinds over %s', (way) => {
 });
 
 describe.each(WAYS)('senders over %s', (way) => {
-  const RULES = ['from: { allow: [alice@contoso.com] , tell: Only Alice may fax. }'];
+  const RULES = ['from: { allow: [alice@contoso.com] }', 'answer: { refusal: Only Alice may fax. }'];
   const told = (): readonly string[] => sandbox.mailbox(BOB).inbox.map(({ mime }) => mime.toString());
 
   it('who are refused are told once, durably, and no program is told at all', async () => {
