@@ -29,12 +29,13 @@ export async function handOverOf(pickup: PickupConfig, hostname: string): Promis
     case 'webhook': {
       const { webhookTransport } = await import('../legacy/webhook.ts');
       const key = deliver.secret === undefined ? undefined : webhookKey(deliver.secret.reveal());
-      const { url, form, ca, timeout } = deliver;
+      const { url, form, ca, timeout, authorization } = deliver;
       const http = createHttp({ headersTimeout: timeout, ...(ca === undefined ? {} : { ca }) });
       const transport = webhookTransport({
         url: url.reveal(),
         form,
         ...(key === undefined ? {} : { key }),
+        ...(authorization === undefined ? {} : { headers: { authorization: authorization.reveal() } }),
         send: (request) => http.request(request),
       });
       return {

@@ -1,7 +1,8 @@
 /**
  * `check`: whether a configuration works, without sending anything: the file, the token of each account with its roles,
- * which way out a route takes, and each sending mailbox looked into by each way that its route can take. Safe beside a
- * running gateway: it opens neither the spool nor a port, and changes nothing in a mailbox.
+ * which way out a route takes, each sending mailbox looked into by each way that its route can take, each pickup
+ * (check-pickup.ts), and the mailboxes that must not be reached. Safe beside a running gateway: it opens neither the spool
+ * nor a port, and changes nothing in a mailbox.
  */
 import type { Config, RouteConfig } from '../config/config.ts';
 import type { Event } from '../mail/event.ts';
@@ -10,79 +11,88 @@ import type { Verification } from '../mail/status.ts';
 import { unreachable } from '../mail/status.ts';
 import type { Outgoing } from '../mail/transport.ts';
 import { changeOf, openWayOut, PROBE_ID, waysOf } from '../assembly/way-out.ts';
+import { checkOutside, UNTESTED } from './check-outside.ts';
+import { checkPickups } from './check-pickup.ts';
 import type { Command } from './command.ts';
-import type { Terminal } from './outcome.ts';
+import type { Finding, Mark, Tell } from './finding.ts';
+import { eased, lineOf, PATIENCE, timed } from './finding.ts';
 import { CommandFault, EXIT } from './outcome.ts';
+import { Reading } from './reading.ts';
 import { readConfig } from './run.ts';
+import { tokensIn } from './token-findings.ts';
 import { version } from './version.ts';
-
-/** fail: mail would not go. warn: it goes, but somebody should know. skip: could not be tried. */
-type Mark = 'ok' | 'warn' | 'fail' | 'skip';
-
-export interface Finding {
-  readonly mark: Mark;
-  /** configuration, transport, token, mailbox */
-  readonly what: string;
-  readonly route?: string;
-  readonly transport?: string;
-  readonly mailbox?: string;
-  /** What was found, and what to do. */
-  readonly says: string;
-  readonly seconds?: number;
-}
-
-/** Milliseconds for a mailbox. */
-const PATIENCE = 60_000;
 
 export const checkCommand: Command = {
   name: 'check',
-  usage: 'check [--config FILE] [--mailbox A]... [--json]',
-  summary: 'whether tokens are given and the sending mailboxes reached, by each way out; sends nothing',
+  usage: 'check [--config FILE] [--mailbox A]... [--outside A]... [--json]',
+  summary: 'whether tokens are given, mailboxes reached (those --outside not), and hand-overs possible; sends nothing',
   options: {
     config: { type: 'string', default: 'config.yaml' },
     mailbox: { type: 'string', multiple: true },
+    outside: { type: 'string', multiple: true },
     json: { type: 'boolean' },
   },
-  async run({ config: file, mailbox = [], json }, terminal) {
-    const named = (mailbox as readonly string[]).map((address) => address.toLowerCase());
-    for (const address of named)
-      if (!isSendable(address))
-        throw new CommandFault(EXIT.usage, `--mailbox takes an e-mail address, not "${address}"`);
+  async run({ config: file, mailbox = [], outside: others = [], json }, terminal) {
+    const named = addressesIn('--mailbox', mailbox as readonly string[]);
+    const outside = addressesIn('--outside', others as readonly string[]);
     const config = await readConfig(String(file));
     const all: Finding[] = [];
-    const tell = (finding: Finding): void => {
+    const tell: Tell = (finding) => {
       all.push(finding);
-      if (json !== true) terminal.print(line(finding));
+      if (json !== true) terminal.print(lineOf(finding));
     };
     tell({ mark: 'ok', what: 'configuration', says: `${String(file)} has no fault` });
-    for (const route of config.routes)
-      await checkRoute(route, config, mailboxesOf(route, config, named), tell, terminal);
+    for (const route of config.routes) {
+      await checkRoute(route, config, mailboxesOf(route, config, named), tell, terminal.stop);
+      const reading = new Reading(route, config.spool.sqlite, tell, terminal.stop);
+      try {
+        await checkPickups(route, config, reading, tell, terminal.stop);
+        await checkOutside(route, config, outside, reading, tell);
+      } finally {
+        await reading.close();
+      }
+    }
+    if (outside.length === 0 && config.pickups.length > 0) tell({ mark: 'warn', what: 'outside', says: UNTESTED });
     if (json === true) terminal.print(JSON.stringify(all, null, 2));
     return all.some(({ mark }) => mark === 'fail') ? EXIT.failed : EXIT.done;
   },
 };
 
-function mailboxesOf({ name }: RouteConfig, { senders, routes }: Config, named: readonly string[]): readonly string[] {
+function addressesIn(option: string, given: readonly string[]): readonly string[] {
+  const wrong = given.find((address) => !isSendable(address));
+  if (wrong !== undefined) throw new CommandFault(EXIT.usage, `${option} takes an e-mail address, not "${wrong}"`);
+  return [...new Set(given.map((address) => address.toLowerCase()))];
+}
+
+function mailboxesOf(
+  { name }: RouteConfig,
+  { senders, routes, pickups }: Config,
+  named: readonly string[],
+): readonly string[] {
   const isDefault = name === routes[0]?.name;
   const own = senders.rules
     .filter(({ route }) => (route === undefined ? isDefault : route === name))
     .map(({ mailbox }) => mailbox);
-  return [...new Set([...(isDefault ? [senders.mailbox, ...named] : []), ...own].map((one) => one.toLowerCase()))];
+  // Those that tell what became of a mail that was picked up.
+  const telling = pickups
+    .filter(({ route, answer }) => route === name && (answer.success || answer.failure || answer.refusal !== undefined))
+    .map(({ answer }) => answer.from);
+  const all = [...(isDefault ? [senders.mailbox, ...named] : []), ...own, ...telling];
+  return [...new Set(all.map((one) => one.toLowerCase()))];
 }
 
 async function checkRoute(
   route: RouteConfig,
   { hostname, spool }: Config,
   mailboxes: readonly string[],
-  tell: (finding: Finding) => void,
-  { stop }: Terminal,
+  tell: Tell,
+  stop: AbortSignal,
 ): Promise<void> {
   const { name, exchange } = route;
   const inUse = await chosen(route, spool.sqlite, tell);
   for (const way of waysOf(route)) {
     const events: Event[] = [];
     const { transport } = way.exchange;
-    // What is not in use may be closed: that is why it is not in use.
     const isSpare = inUse !== undefined && inUse !== transport;
     const about = { route: name, transport };
     const out = await openWayOut({
@@ -100,11 +110,9 @@ async function checkRoute(
         continue;
       }
       for (const mailbox of mailboxes) {
-        const begun = performance.now();
         const signal = AbortSignal.any([stop, AbortSignal.timeout(PATIENCE)]);
-        const found = await out.transport.verify(probe(name, mailbox), signal);
-        const { mark, says } = judged(found);
-        const seconds = (performance.now() - begun) / 1000;
+        const { value, seconds } = await timed(() => out.transport.verify(probe(name, mailbox), signal));
+        const { mark, says } = judged(value);
         tell({ ...about, mark: eased(mark, isSpare), what: 'mailbox', mailbox, says, seconds });
       }
     } finally {
@@ -126,7 +134,7 @@ async function checkRoute(
 async function chosen(
   { name, setting, exchange }: RouteConfig,
   spool: string,
-  tell: (finding: Finding) => void,
+  tell: Tell,
 ): Promise<'ews' | 'graph' | undefined> {
   if (exchange.transport !== 'auto') {
     tell({ mark: 'ok', what: 'transport', route: name, says: `${exchange.transport}, as ${setting}.transport says` });
@@ -149,26 +157,6 @@ async function chosen(
   }
 }
 
-function* tokensIn(events: readonly Event[]): Generator<Finding> {
-  for (const event of events) {
-    switch (event.event) {
-      case 'token.acquired': {
-        const roles = event.roles.length === 0 ? 'none (right with RBAC for Applications)' : event.roles.join(', ');
-        const says = `good until ${new Date(event.expiresAt).toISOString()}, roles: ${roles}`;
-        yield { mark: 'ok', what: 'token', says, seconds: event.seconds };
-        break;
-      }
-      case 'token.failed':
-        yield { mark: 'fail', what: 'token', says: `${event.cause}: ${event.advice}`, seconds: event.seconds };
-        break;
-      case 'token.warning':
-        yield { mark: 'warn', what: 'token', says: event.warning };
-        break;
-      default:
-    }
-  }
-}
-
 function judged(found: Verification): { readonly mark: Mark; readonly says: string } {
   switch (found.outcome) {
     case 'relayed':
@@ -181,10 +169,6 @@ function judged(found: Verification): { readonly mark: Mark; readonly says: stri
     default:
       return unreachable(found);
   }
-}
-
-function eased(mark: Mark, isSpare: boolean): Mark {
-  return mark === 'fail' && isSpare ? 'warn' : mark;
 }
 
 /** Of no message: what is looked for is not there. */
@@ -209,11 +193,4 @@ function probe(route: string, mailbox: string): Outgoing {
     },
     async *open() {},
   };
-}
-
-function line({ mark, what, route, transport, mailbox, says, seconds }: Finding): string {
-  const where = [route, transport, mailbox].filter((part) => part !== undefined).join(' ');
-  const took = seconds === undefined ? '' : ` (${seconds.toFixed(1)} s)`;
-  const text = says.replaceAll('\n', ' ').replace(/ {2,}/g, ' ');
-  return `${mark.padEnd(5)} ${what.padEnd(14)} ${where === '' ? '' : `${where}: `}${text}${took}`;
 }

@@ -266,6 +266,8 @@ export interface PickupConfig {
   };
   /** At least one. */
   readonly recipients: readonly DestinationRule[];
+  /** How many examples its rules have, all of which hold. */
+  readonly examples: number;
   readonly attachments: AttachmentRules;
   readonly kinds: PickupRules['kinds'];
   readonly deliver: DeliverConfig;
@@ -311,6 +313,8 @@ export type DeliverConfig =
       readonly url: Secret;
       readonly form: 'raw' | 'multipart';
       readonly secret?: Secret;
+      /** Value of the field Authorization. */
+      readonly authorization?: Secret;
       readonly ca?: string;
       readonly timeout: number;
     }

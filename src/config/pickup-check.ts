@@ -42,6 +42,7 @@ function checkWay(one: SoundPickup, base: Path, settings: SoundSettings, context
       fault([...own, file], `is given, and ${key} too`, 'remove one of the two');
   };
   twice([...path, 'webhook'], 'secret', 'secretFile');
+  twice([...path, 'webhook'], 'authorization', 'authorizationFile');
   twice([...path, 'smtp'], 'password', 'passwordFile');
   checkServer(one, base, settings, context);
 }

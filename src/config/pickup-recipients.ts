@@ -58,12 +58,12 @@ function checkRecipient(rule: SoundRule, path: Path, mailbox: string, { fault, i
     if (!same)
       fault(
         [...path, 'tests', index, 'gives'],
-        `is not what results: that is ${count(found.length)}`,
+        `does not hold: what results is ${count(found.length)}`,
         'mend the pattern, or the example',
       );
   });
 }
 
 function count(found: number): string {
-  return found === 0 ? 'none' : found === 1 ? 'another address' : `${found} addresses`;
+  return found === 0 ? 'none' : found === 1 ? 'another address' : `${found} addresses, not these in this order`;
 }

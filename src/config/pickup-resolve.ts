@@ -6,7 +6,8 @@ import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
 import { readAuthorities, readSecret } from './files.ts';
 import { withoutGaps } from './gaps.ts';
-import { PROCESSED, signingKey } from './pickup.ts';
+import { authorization, signingKey } from './hand-over.ts';
+import { PROCESSED } from './pickup.ts';
 import { pickupName } from './pickup-check.ts';
 import { programOf } from './program.ts';
 import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
@@ -19,6 +20,7 @@ import type { Value } from './value.ts';
 export interface FetchedPickup {
   readonly password?: Secret;
   readonly signingKey?: Secret;
+  readonly authorization?: Secret;
   readonly ca?: string;
 }
 
@@ -53,11 +55,12 @@ export async function fetchPickups(
         'name a folder of its own',
       );
     const password = await keep(['smtp', 'passwordFile'], smtp?.passwordFile, readSecret);
-    const key = await keep(['webhook', 'secretFile'], webhook?.secretFile, readSigningKey);
+    const key = await keep(['webhook', 'secretFile'], webhook?.secretFile, secretOf(signingKey));
+    const login = await keep(['webhook', 'authorizationFile'], webhook?.authorizationFile, secretOf(authorization));
     const ca =
       (await keep(['smtp', 'caFile'], smtp?.caFile, readAuthorities)) ??
       (await keep(['webhook', 'caFile'], webhook?.caFile, readAuthorities));
-    all.push(withoutGaps({ password, signingKey: key, ca }));
+    all.push(withoutGaps({ password, signingKey: key, authorization: login, ca }));
   }
   return all;
 }
@@ -68,9 +71,11 @@ function holds(base: string, path: string, file: string): boolean {
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
-async function readSigningKey(folder: string, name: string): Promise<Value<Secret>> {
-  const text = await readSecret(folder, name);
-  return text.ok ? signingKey(text.value.reveal()) : text;
+function secretOf(form: (text: string) => Value<Secret>) {
+  return async (folder: string, name: string): Promise<Value<Secret>> => {
+    const text = await readSecret(folder, name);
+    return text.ok ? form(text.value.reveal()) : text;
+  };
 }
 
 export function pickupsOf(
@@ -88,6 +93,7 @@ export function pickupsOf(
       route,
       transport: transportOf(transport, route, settings),
       recipients: [...recipients.map(ruleOf), ...lastRule(one)],
+      examples: recipients.reduce((sum, { tests }) => sum + tests.length, 0),
       after: afterOf(after),
       deliver: deliverOf(deliver, fetched[index] ?? {}, around),
       answer: { ...withoutGaps(answer), from: answer.from ?? one.mailbox },
@@ -143,7 +149,8 @@ function deliverOf(
   if (webhook !== undefined) {
     const { url, form, timeout } = webhook;
     const secret = webhook.secret ?? fetched.signingKey;
-    return { kind: 'webhook', url, form, timeout, ...(secret === undefined ? {} : { secret }), ...trusted };
+    const login = webhook.authorization ?? fetched.authorization;
+    return { kind: 'webhook', url, form, timeout, ...withoutGaps({ secret, authorization: login }), ...trusted };
   }
   if (command !== undefined) {
     return { kind: 'command', ...programOf(command.run, around.folder, around.environment), timeout: command.timeout };

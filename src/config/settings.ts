@@ -38,7 +38,8 @@ import {
   text,
 } from './schema.ts';
 import type { Parsed } from './schema.ts';
-import { pickup, pop3 } from './pickup.ts';
+import { pop3 } from './hand-over.ts';
+import { pickup } from './pickup.ts';
 import { routeName, senders } from './senders.ts';
 import { shadow, submission } from './submission.ts';
 

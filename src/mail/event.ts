@@ -376,7 +376,7 @@ export type Event =
       readonly seconds: number;
     }
   | { readonly event: 'token.warning'; readonly account: string; readonly warning: string }
-  /** What the way out cannot do as configured; said at the start. */
+  /** What the way out cannot do as configured, or what a pickup has to do without; said at the start. */
   | { readonly event: 'transport.warning'; readonly transport: string; readonly warning: string }
   /** Its files were read anew. `expiresAt`: its end, epoch milliseconds; absent: not known, whatever was known before. */
   | { readonly event: 'credential.loaded'; readonly account: string; readonly expiresAt?: number }

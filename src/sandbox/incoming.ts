@@ -19,6 +19,8 @@ export interface IncomingMail {
   /** Epoch milliseconds, default now. */
   readonly receivedAt?: number;
   readonly broken?: Broken;
+  /** Of a copy: that of its original. Default: a new one. */
+  readonly searchKey?: string;
 }
 
 /** Octets of a header block. */
@@ -51,6 +53,7 @@ export async function readIncoming(mail: IncomingMail, now: number): Promise<New
     isRead: mail.isRead ?? false,
     receivedAt: mail.receivedAt ?? now,
     ...(mail.broken === undefined ? {} : { broken: mail.broken }),
+    ...(mail.searchKey === undefined ? {} : { searchKey: mail.searchKey }),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { ExtendedProperty, Submission } from './submission.ts';
+import { isSameProperty } from './submission.ts';
 
 /** By the names that EWS and Graph know them by, whatever the mailbox's language calls them. */
 export const FOLDERS = ['inbox', 'drafts', 'outbox', 'sentitems', 'deleteditems', 'archive', 'junkemail'] as const;
@@ -59,7 +60,10 @@ export interface Item {
 }
 
 /** What its mailbox does not make up by itself. */
-export type NewItem = Omit<Item, 'id' | 'stableId' | 'searchKey' | 'changeKey'>;
+export type NewItem = Omit<Item, 'id' | 'stableId' | 'searchKey' | 'changeKey'> & {
+  /** Of a copy: that of its original. Absent: a new one. */
+  readonly searchKey?: string;
+};
 
 export interface FolderView {
   /** Base64. */
@@ -68,6 +72,7 @@ export interface FolderView {
   readonly parent: string;
   readonly displayName: string;
   readonly wellKnown?: Folder | typeof ROOT;
+  readonly extended: readonly ExtendedProperty[];
   /** Oldest first. */
   readonly items: readonly Item[];
 }
@@ -115,6 +120,7 @@ interface Tombstone {
 }
 
 interface FolderRecord extends FolderView {
+  extended: readonly ExtendedProperty[];
   readonly items: Item[];
   readonly entries: Map<string, Entry>;
   readonly tombstones: Tombstone[];
@@ -241,7 +247,7 @@ export class MailboxStore implements MailboxView {
       ...item,
       id: fresh,
       stableId: fresh,
-      searchKey: randomBytes(16).toString('base64'),
+      searchKey: item.searchKey ?? randomBytes(16).toString('base64'),
       changeKey: randomBytes(12).toString('base64'),
     };
     return this.#enter(folder, whole, isNew);
@@ -275,6 +281,14 @@ export class MailboxStore implements MailboxView {
     entry.read = ++this.#number;
     this.#tell('modified', entry.folder, item);
     return item;
+  }
+
+  /** Of a folder. @param values none: it has the property no more */
+  setProperty(folder: string, { path, values }: ExtendedProperty): void {
+    const record = this.#record(folder);
+    if (!record) throw new Error(`the mailbox has no folder ${folder}`);
+    const others = record.extended.filter((one) => !isSameProperty(one.path, path));
+    record.extended = values.length === 0 ? others : [...others, { path, values }];
   }
 
   /** What has become of the folder's items after change `since` and up to change `until`, newest first. */
@@ -315,6 +329,7 @@ export class MailboxStore implements MailboxView {
       parent,
       displayName,
       ...(wellKnown === undefined ? {} : { wellKnown }),
+      extended: [],
       items: [],
       entries: new Map(),
       tombstones: [],

@@ -45,6 +45,7 @@ describe('config.yaml', () => {
       'EXCHANGE_KEY_PASSPHRASE',
       'SUBSIDIARY_CLIENT_SECRET',
       'FAX_PASSWORD',
+      'TICKETS_TOKEN',
     ].map((name) => [name, MARK]),
   );
   environment['CONSOLE_TOKEN'] = MARK.repeat(5);

@@ -30,6 +30,15 @@ alarms:
   to: [{ name: chat, webhook: "https://hooks.example/${MARK}?sig=${MARK}" }]
   heartbeat: { url: "https://beats.example/${MARK}" }
 `;
+const whole = `${good}
+pickup:
+  - mailbox: fax@contoso.com
+    deliver: { smtp: { host: 127.0.0.1, username: fax, password: ~${MARK}. } }
+    recipients: [{ in: subject, pattern: "fax (.*)", to: $1@fax.local, tests: [{ text: fax 1, gives: 1@fax.local }] }]
+  - name: web
+    mailbox: web@contoso.com
+    deliver: { webhook: { url: "https://hooks.example/${MARK}", secret: whsec_${Buffer.from(MARK.repeat(4)).toString('base64')} } }
+`;
 
 async function faultsOf(text: string): Promise<readonly ConfigFault[]> {
   const loaded = await loadConfig(here.write('config.yaml', text), { SECRET: MARK });
@@ -54,7 +63,7 @@ describe('a secret', () => {
   });
 
   it('does not show when a configuration is printed', async () => {
-    const loaded = await loadConfig(here.write('config.yaml', good), {});
+    const loaded = await loadConfig(here.write('config.yaml', whole), {});
     expect('config' in loaded).toBe(true);
     for (const text of [
       JSON.stringify(loaded),
@@ -89,7 +98,7 @@ describe('a secret', () => {
 
   it('does not show whatever happens to the file', async () => {
     const change = fc.record({
-      at: fc.nat(good.length),
+      at: fc.nat(whole.length),
       cut: fc.nat(4),
       put: fc.constantFrom(
         '',
@@ -126,7 +135,7 @@ describe('a secret', () => {
     const broken = fc
       .array(change, { minLength: 1, maxLength: 3 })
       .map((changes) =>
-        changes.reduce((text, { at, cut, put }) => text.slice(0, at) + put + text.slice(at + cut), good),
+        changes.reduce((text, { at, cut, put }) => text.slice(0, at) + put + text.slice(at + cut), whole),
       );
     await fc.assert(
       fc.asyncProperty(broken, async (text) => {

@@ -431,6 +431,8 @@ describe('fetch', () => {
     ['shorter than announced', (r) => { r.writeHead(200, { 'content-length': 100 }); r.write('Subject: x\r\n\r\n', () => r.destroy()); }, { ok: false, status: { outcome: 'delayed', reach: 'message', code: '4.4.2' } }],
     ['without its last chunk', (r) => { r.write('Subject: x\r\n\r\n', () => r.destroy()); }, { ok: false, status: { outcome: 'delayed', code: '4.4.2' } }],
     ['without a known end', (r) => { r.socket?.end('HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nSubject: x\r\n\r\n'); }, { ok: false, status: { cause: 'answer without length', capped: true } }],
+    ['a page of a proxy', (r) => { r.writeHead(200, { 'content-type': 'Text/HTML; charset=utf-8' }); r.end('<html>Sign in</html>'); }, { ok: false, status: { cause: 'no message', reach: 'message', capped: true } }],
+    ['JSON', (r) => { r.writeHead(200, { 'content-type': 'application/json' }); r.end('{}'); }, { ok: false, status: { cause: 'no message', capped: true } }],
     ['empty', (r) => r.end(), { ok: false, status: { cause: 'empty answer', capped: true } }],
     ['cut within its compression', (r) => { r.writeHead(200, { 'content-encoding': 'gzip' }); r.end(Buffer.from('H4sIAAAAAAAAA0suTUpO', 'base64')); }, { ok: false, status: { outcome: 'delayed' } }],
     ['a login page', { status: 302, headers: { location: 'https://login.test/' } }, { ok: false, status: { reach: 'transport', code: '4.3.5' } }],

@@ -1,8 +1,8 @@
 /** The command `check` in front of the sandbox: what works, what does not, and what is said of it. */
 import { existsSync, readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Finding } from '../../src/commands/check.ts';
 import { checkCommand } from '../../src/commands/check.ts';
+import type { Finding } from '../../src/commands/finding.ts';
 import type { Terminal } from '../../src/commands/outcome.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
@@ -25,23 +25,39 @@ afterEach(async () => {
 });
 
 interface Options {
+  readonly clientId?: string;
+  /** Further keys of the one pickup, indented by four. */
+  readonly pickup?: string;
+  readonly outside?: readonly string[];
+  /** Instead of the configuration that the others make. */
+  readonly text?: string;
   readonly exchange?: string;
   readonly secret?: string;
   readonly mailbox?: readonly string[];
   readonly json?: boolean;
 }
 
-async function check({ exchange = '', secret = sandbox.clientSecret, mailbox, json = true }: Options = {}): Promise<{
+async function check({
+  exchange = '',
+  secret = sandbox.clientSecret,
+  clientId = sandbox.clientId,
+  mailbox,
+  pickup,
+  outside,
+  json = true,
+  text: whole,
+}: Options = {}): Promise<{
   readonly code: number;
   readonly text: string;
   readonly findings: readonly Finding[];
 }> {
-  const text = configText({
-    sandbox: { ...sandbox },
+  const made = configText({
+    sandbox: { ...sandbox, clientId },
     caFile: place.write('ca.pem', sandbox.ca),
     exchange: `  graphUrl: ${sandbox.graphUrl}\n${exchange}`,
     mailboxes: [FAX],
-    more: `spool: { sqlite: ${place.path}/spool.db }`,
+    more: `spool: { sqlite: ${place.path}/spool.db }
+${pickup === undefined ? '' : `pickup:\n  - mailbox: ${FAX}\n    name: fax\n${pickup}`}`,
   }).replace('${SECRET}', secret);
   const lines: string[] = [];
   const terminal: Terminal = {
@@ -52,14 +68,19 @@ async function check({ exchange = '', secret = sandbox.clientSecret, mailbox, js
     stop: new AbortController().signal,
     onReload: () => undefined,
   };
-  const values = { config: place.write('config.yaml', text), json, ...(mailbox === undefined ? {} : { mailbox }) };
+  const values = {
+    config: place.write('config.yaml', whole ?? made),
+    json,
+    ...(mailbox && { mailbox }),
+    ...(outside && { outside }),
+  };
   const code = await checkCommand.run(values, terminal, []);
   return { code, text: lines.join('\n'), findings: json ? (JSON.parse(lines.join('\n')) as Finding[]) : [] };
 }
 
 const marks = (findings: readonly Finding[]): readonly string[] =>
-  findings.map(({ mark, what, transport, mailbox }) =>
-    [mark, what, transport, mailbox].filter((part) => part !== undefined).join(' '),
+  findings.map(({ mark, what, pickup, transport, mailbox, folder: path }) =>
+    [mark, what, pickup, transport, mailbox, path].filter((part) => part !== undefined).join(' '),
   );
 
 describe('check', () => {
@@ -141,5 +162,181 @@ describe('check', () => {
     expect(text.split('\n')).toHaveLength(4);
     expect(text).toMatch(/^fail {2}token {10}exchange ews: AADSTS7000215/m);
     expect(text).not.toContain('wrong~secret');
+  });
+});
+
+const OTHER = 'ceo@contoso.com';
+/** Nobody outside may use it, and nothing is tried but the folder. */
+const QUIET = `    from: { inside: true }\n    deliver: { folder: { path: out } }\n`;
+
+describe('check, of a pickup', () => {
+  it.each(['ews', 'graph'])('finds nothing wrong, and leaves everything as it is (%s)', async (transport) => {
+    const { code, findings } = await check({
+      exchange: `  transport: ${transport}`,
+      pickup: `${QUIET}    recipients:
+      - { in: subject, pattern: '[0-9]+', to: $0@fax.local, tests: [{ text: a 1, gives: 1@fax.local }, { text: a, gives: none }] }
+      - { in: always, to: all@fax.local, tests: [{ text: a, gives: all@fax.local }] }`,
+    });
+    expect(code).toBe(0);
+    expect(marks(findings).slice(5)).toEqual([
+      'ok pickup fax',
+      `ok token ${transport}`,
+      `ok mailbox fax ${transport} ${FAX}`,
+      `ok folder fax ${transport} ${FAX} Inbox`,
+      `ok folder fax ${transport} ${FAX} Processed`,
+      `ok folder fax ${transport} ${FAX} Refused`,
+      `ok folder fax ${transport} ${FAX} Quarantine`,
+      'ok hand-over fax folder',
+      'warn outside',
+    ]);
+    expect(findings[5]?.says).toBe('3 examples hold');
+    expect(findings.slice(8, 10).map(({ says }) => says)).toEqual([
+      'there',
+      'not there yet; the gateway makes it when it starts',
+    ]);
+    expect(findings.at(-2)?.says).toContain('not there yet');
+    expect(sandbox.mailbox(FAX).folder('Processed')).toBeUndefined();
+    expect(readdirSync(place.path).toSorted()).toEqual(['ca.pem', 'config.yaml']);
+  });
+
+  it('tries both ways of one that changes over by itself', async () => {
+    sandbox.openEws(false);
+    place.write('exchange.transport.json', '{"transport":"graph","at":1795000000000,"cause":"HTTP 403"}');
+    const { code, findings } = await check({ exchange: '  transport: auto', pickup: QUIET, outside: [OTHER] });
+    expect(marks(findings)).toContain(`warn mailbox fax ews ${FAX}`);
+    expect(marks(findings)).toContain(`ok folder fax graph ${FAX} Inbox`);
+    // The permission is there whether the way is in use or not; EWS is closed, which proves nothing.
+    expect([code, marks(findings).filter((one) => one.includes('outside'))]).toEqual([
+      1,
+      [`warn outside ews ${OTHER}`, `fail outside graph ${OTHER}`],
+    ]);
+  });
+
+  it('names the folder that is missing, and what to do', async () => {
+    const { code, findings } = await check({ pickup: `    folder: Inbox/Fax\n    transport: auto\n${QUIET}` });
+    expect(code).toBe(1);
+    expect(marks(findings)).toContain(`fail folder fax ews ${FAX} Inbox/Fax`);
+    expect(marks(findings)).toContain(`warn folder fax graph ${FAX} Inbox/Fax`);
+    for (const { says } of findings.filter(({ folder: path }) => path === 'Inbox/Fax'))
+      expect(says).toMatch(/^pickup\[0\]\.folder: .*Inbox\/Fax.*make it/);
+  });
+
+  it('looks into no mailbox without a token', async () => {
+    const { code, findings } = await check({ secret: 'wrong', pickup: `    transport: auto\n${QUIET}` });
+    expect(code).toBe(1);
+    expect(marks(findings).slice(4, -2)).toEqual([
+      'fail token ews',
+      `skip mailbox fax ews ${FAX}`,
+      'fail token graph',
+      `skip mailbox fax graph ${FAX}`,
+    ]);
+  });
+
+  it('says who may use it', async () => {
+    const { code, findings } = await check({
+      pickup: `    deliver: { folder: { path: out } }
+    recipients: [{ in: subject, pattern: '[0-9]+', to: $0@fax.local }]`,
+    });
+    expect([code, marks(findings).slice(5, 7)]).toEqual([0, ['skip pickup fax', 'warn pickup fax']]);
+    expect(findings[5]?.says).toContain('pickup[0].recipients');
+    expect(findings[6]?.says).toMatch(/anybody on the Internet.*pickup\[0\]\.from\.inside: true/);
+  });
+});
+
+describe('check, of what an application is granted', () => {
+  const SCOPED = '5c09ed00-0000-4000-8000-5a4d6b0e5a4d';
+
+  beforeEach(async () => {
+    await sandbox.close();
+    sandbox = await startSandbox({
+      mailboxes: [SENDER, FAX, OTHER].map((address) => ({ address })),
+      apps: [{ clientId: SCOPED, clientSecret: 'its secret', roles: [] }],
+      scopes: { [SCOPED]: [SENDER, FAX] },
+    });
+  });
+
+  const scoped = { clientId: SCOPED, secret: 'its secret' };
+
+  it.each(['ews', 'graph'])('is content with one that is kept out of the others (%s)', async (transport) => {
+    const other = transport === 'ews' ? 'graph' : 'ews';
+    const { code, findings } = await check({
+      ...scoped,
+      exchange: `  transport: ${transport}`,
+      pickup: `    transport: auto\n${QUIET}`,
+      outside: [OTHER.toUpperCase()],
+    });
+    expect(code).toBe(0);
+    // Each way once, whether mail is sent or read by it.
+    expect(marks(findings).filter((one) => one.includes('outside'))).toEqual([
+      `ok outside ${transport} ${OTHER}`,
+      `ok outside ${other} ${OTHER}`,
+    ]);
+    const denied = findings.filter(({ what }) => what === 'outside').map(({ says }) => says);
+    expect(denied.toSorted()).toEqual([
+      'denied, as it should be (ErrorAccessDenied); whether it may send cannot be tried without a mail',
+      'denied, as it should be (ErrorImpersonateUserDenied)',
+    ]);
+  });
+
+  it.each([
+    ['ews', /"Application EWS\.AccessAsApp".*remove the permission .*full_access_as_app/, /ApplicationAccessPolicy/],
+    ['graph', /"Application Mail\.ReadWrite".*New-ApplicationAccessPolicy -AppId \S+ .*RestrictAccess/, /EWS/],
+  ])('says of one that reaches everything how to scope it (%s)', async (transport, wanted, unwanted) => {
+    const { code, findings } = await check({ exchange: `  transport: ${transport}`, outside: [OTHER] });
+    expect([code, marks(findings).at(-1)]).toEqual([1, `fail outside ${transport} ${OTHER}`]);
+    const says = findings.at(-1)?.says ?? '';
+    expect(says).toMatch(wanted);
+    expect(says).not.toMatch(unwanted);
+    expect(says).toContain(`Test-ServicePrincipalAuthorization -Identity ${sandbox.clientId} -Resource ${OTHER}`);
+  });
+
+  it('says how to scope an account on-premises', async () => {
+    const [account] = sandbox.accounts.accounts;
+    const text = `
+hostname: gateway.test
+listeners: [{ name: lan, address: 127.0.0.1, port: 0, tls: none }]
+senders: { mailbox: ${SENDER} }
+exchange:
+  cloud: onPremises
+  ewsUrl: ${sandbox.ewsUrl}
+  username: CONTOSO\\svc-gateway
+  password: ${account?.password}
+  caFile: ca.pem
+pickup:
+  - mailbox: ${FAX}
+${QUIET}`;
+    const { code, findings } = await check({ text, outside: [OTHER] });
+    expect(code).toBe(1);
+    expect(marks(findings).slice(4)).toEqual([
+      `ok mailbox pickup ews ${FAX}`,
+      `ok folder pickup ews ${FAX} Inbox`,
+      `ok folder pickup ews ${FAX} Processed`,
+      `ok folder pickup ews ${FAX} Refused`,
+      `ok folder pickup ews ${FAX} Quarantine`,
+      'ok hand-over pickup folder',
+      `fail outside ews ${OTHER}`,
+    ]);
+    expect(findings.at(-1)?.says).toMatch(/ApplicationImpersonation> -CustomRecipientWriteScope/);
+  });
+
+  it('does not take a mailbox that does not exist for one that is closed', async () => {
+    const { code, findings } = await check({ outside: ['nobody@contoso.com'] });
+    expect([code, marks(findings).at(-1)]).toEqual([1, 'fail outside ews nobody@contoso.com']);
+    expect(findings.at(-1)?.says).toMatch(/^not proved .*ErrorNonExistentMailbox.*a mailbox that exists/);
+    await expect(check({ outside: ['nobody'] })).rejects.toMatchObject({ exitCode: 64 });
+  });
+
+  it('says that a mailbox to be picked up from is not granted', async () => {
+    const pickup = `    transport: auto\n${QUIET}`;
+    const { code, findings } = await check({
+      ...scoped,
+      pickup: `${pickup}    answer: { failure: false }\n  - mailbox: ${OTHER}\n    name: other\n${QUIET}`,
+    });
+    expect(code).toBe(1);
+    expect(marks(findings)).toContain(`ok folder fax graph ${FAX} Inbox`);
+    expect(marks(findings)).toContain(`fail mailbox other ews ${OTHER}`);
+    expect(findings.find(({ pickup: name, what }) => name === 'other' && what === 'mailbox')?.says).toMatch(
+      /^ErrorImpersonateUserDenied: .*Application EWS\.AccessAsApp/,
+    );
   });
 });
