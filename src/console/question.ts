@@ -118,9 +118,11 @@ class Reader {
 
   result(): Understood {
     const filter = { ...this.#filter };
-    if (this.#states.size > 0) filter.states = ITEM_STATES.filter((state) => this.#states.has(state));
+    const states = ITEM_STATES.filter((state) => this.#states.has(state));
+    if (states.length > 0) filter.states = states;
     if (this.#pieces.length > 0) filter.pieces = this.#pieces;
-    return { filter, words: this.#words, problems: this.#problems };
+    const words = states.length === 0 ? this.#words : [...this.#words, `in state ${states.join(' or ')}`];
+    return { filter, words: [...new Set(words)], problems: this.#problems };
   }
 
   #one(): void {
@@ -134,7 +136,7 @@ class Reader {
     if (this.#when(word)) return;
     if (word === 'from' || word === 'to' || word === 'by') return this.#person(word === 'to' ? 'to' : 'from');
     const states = STATES.get(word);
-    if (states !== undefined) return this.#state(states, word);
+    if (states !== undefined) return this.#state(states);
     if (word === '' || FILLERS.has(word)) return;
     if (/^[0-9a-hjkmnp-tv-z]{16}(?:-\d{1,4})?$/.test(word)) return this.#id(word);
     this.#piece(bare);
@@ -169,7 +171,7 @@ class Reader {
       case 'state': {
         const states = value.split(',').flatMap((word) => STATES.get(word.toLowerCase()) ?? []);
         if (states.length === 0) return this.#wrong(`There is no state ${value}; there are ${ITEM_STATES.join(', ')}`);
-        this.#state(states, value);
+        this.#state(states);
         return true;
       }
       case 'route':
@@ -208,9 +210,8 @@ class Reader {
     return true;
   }
 
-  #state(states: readonly ItemState[], word: string): void {
+  #state(states: readonly ItemState[]): void {
     for (const state of states) this.#states.add(state);
-    this.#words.push(word.toLowerCase() === states.join(',') ? states.join(', ') : `${word} (${states.join(', ')})`);
   }
 
   #id(id: string): void {

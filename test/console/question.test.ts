@@ -68,7 +68,7 @@ describe('a question', () => {
     expect(understand('mail to fax@contoso.com this morning parked', NOW).words).toEqual([
       'to fax@contoso.com',
       'arrived this morning (today before 12:00)',
-      'parked',
+      'in state parked',
     ]);
   });
 
