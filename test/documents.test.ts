@@ -83,7 +83,7 @@ describe('examples of configurations', () => {
   function fileFor(key: string): string {
     if (key === 'certFile' || key === 'caFile') return 'cert.pem';
     if (key === 'keyFile') return 'key.pem';
-    return key === 'secretFile' ? 'signing' : 'secret';
+    return key === 'secretFile' || key === 'tokenFile' ? 'signing' : 'secret';
   }
 
   /** Every variable that the text asks for, with a value of the kind its name says. */
