@@ -13,11 +13,13 @@ import type { Finding, Judged } from './finding.ts';
 import { eased } from './finding.ts';
 
 export async function* checkOutside({ accounts, outside }: Walk): AsyncGenerator<Finding> {
+  let isTold = false;
   for (const account of accounts) {
     const about = account.about('outside');
     if (outside.length === 0) {
       const wide = tenantWide(account);
       if (wide.length > 0) yield { ...about, mark: 'warn', says: reaching(wide), step: 'roles' };
+      isTold ||= wide.length > 0;
       continue;
     }
     for (const mailbox of outside) {
@@ -35,11 +37,11 @@ export async function* checkOutside({ accounts, outside }: Walk): AsyncGenerator
       yield { ...about, ...judged, mailbox, mark: found.ok ? judged.mark : eased(judged.mark, account.isSpare) };
     }
   }
-  if (outside.length === 0) yield { what: 'outside', mark: 'warn', says: UNTESTED };
+  if (outside.length === 0 && !isTold) yield { what: 'outside', mark: 'warn', says: UNTESTED };
 }
 
 function reaching(roles: readonly string[]): string {
-  return `the token carries ${roles.join(', ')}: the gateway may use every mailbox of the tenant, unless an application access policy narrows that down. Scope it by roles, and take the permission back`;
+  return `the token carries ${roles.join(', ')}: the gateway may use every mailbox of the tenant, unless an application access policy narrows that down. Scope it by roles, and take the permission back. --outside ADDRESS, of a mailbox that it must not reach, tests it`;
 }
 
 const UNTESTED =

@@ -62,8 +62,9 @@ export function stepOfRefusal(account: Account, cause: string): StepId | undefin
   if (NO_MAILBOX.test(cause)) return 'mailbox-switches';
   if (account.isOnPremises) return onPremises(cause);
   if (account.way === 'smtp') return /^SMTP 5[35]\d/.test(cause) ? 'mailbox-switches' : undefined;
-  if (cause === 'HTTP 403' || cause === 'ErrorOrganizationAccessBlocked')
-    return account.way === 'ews' ? 'ews-allow-list' : 'api-permissions';
+  if (account.way === 'ews' && (cause === 'HTTP 403' || cause === 'ErrorOrganizationAccessBlocked'))
+    return account.hasReached ? 'mailbox-switches' : 'ews-allow-list';
+  if (cause === 'HTTP 403') return grant(account);
   if (cause === 'HTTP 401' || cause === 'InvalidAuthenticationToken') return grant(account);
   if (!isDenied(cause)) return undefined;
   // The group is there, and this one is not in it.
