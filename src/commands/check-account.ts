@@ -122,11 +122,11 @@ export class Account {
     return looked;
   }
 
-  /** Not with SMTP. @param messageId with its angle brackets */
-  async find(mailbox: string, folder: SearchedFolder, messageId: string): Promise<Looked> {
+  /** Not with SMTP. @param messageId with its angle brackets @param id of the item, which is a mark in what Graph sends */
+  async find(mailbox: string, folder: SearchedFolder, messageId: string, id = 'check'): Promise<Looked> {
     const signal = this.#patience();
     const looked = await (this.way === 'graph'
-      ? this.#findByGraph(mailbox, folder, messageId, signal)
+      ? this.#findByGraph({ id, mailbox, messageId }, folder, signal)
       : this.#findByEws(mailbox, folder, messageId, signal));
     if (looked.ok) this.hasReached = true;
     return looked;
@@ -137,9 +137,13 @@ export class Account {
     return found.ok ? { ok: true, found: found.marks.length > 0 } : found;
   }
 
-  async #findByGraph(mailbox: string, folder: SearchedFolder, messageId: string, signal: AbortSignal): Promise<Looked> {
+  async #findByGraph(
+    item: { readonly id: string; readonly mailbox: string; readonly messageId: string },
+    folder: SearchedFolder,
+    signal: AbortSignal,
+  ): Promise<Looked> {
     const { findInFolder } = await import('../exchange/graph-find.ts');
-    const found = await findInFolder(this.#graph(), { id: 'check', mailbox, messageId }, folder, signal);
+    const found = await findInFolder(this.#graph(), item, folder, signal);
     return found.ok ? { ok: true, found: found.isUnmarked || found.ours.length > 0 } : found;
   }
 

@@ -15,7 +15,7 @@ const SOON = 14;
 /** The same of a credential, that somebody else has to renew. */
 const CREDENTIAL_SOON = 30;
 
-export function* checkCertificates({ config, now }: Walk): Generator<Finding> {
+export function* checkCertificates({ config, accounts, now }: Walk): Generator<Finding> {
   const { listeners, pop3 } = config;
   for (const door of [...listeners, ...(pop3 === undefined ? [] : [{ ...pop3, name: 'pop3' }])]) {
     if (door.tls === 'none') continue;
@@ -26,7 +26,10 @@ export function* checkCertificates({ config, now }: Walk): Generator<Finding> {
   }
   for (const route of config.routes) {
     const found = credential(route, now());
-    if (found !== undefined) yield { what: 'certificate', route: route.name, ...found };
+    if (found === undefined) continue;
+    if (found.mark === 'fail')
+      for (const account of accounts) if (account.route === route) account.blocked = 'its certificate has ended';
+    yield { what: 'certificate', route: route.name, ...found };
   }
 }
 
@@ -58,15 +61,24 @@ function credential({ exchange, setting }: RouteConfig, now: number): Judged | u
         }
       : undefined;
   const { kind, expiresAt } = end;
-  const name = kind === 'secret' ? `the client secret (${setting}.expires)` : 'the certificate of the app registration';
   const step = 'credential' as const;
-  if (expiresAt <= now)
-    return { mark: 'fail', says: `${name} has ended on ${day(expiresAt)}: no token is given any more`, step };
   const days = Math.floor((expiresAt - now) / DAY);
+  if (kind === 'certificate' && expiresAt <= now)
+    return {
+      mark: 'fail',
+      says: `the certificate of the app has expired on ${day(expiresAt)}: no token is given`,
+      step,
+    };
+  // What is noted may be that of the secret before.
+  if (expiresAt <= now)
+    return {
+      mark: 'warn',
+      says: `the client secret has ended on ${day(expiresAt)}, as ${setting}.expires notes it`,
+      step,
+    };
+  const name = kind === 'secret' ? `the client secret (${setting}.expires)` : 'the certificate of the app';
   const says = `${name} lasts until ${day(expiresAt)}`;
-  return days < CREDENTIAL_SOON
-    ? { mark: 'warn', says: `${says}, ${days} days from now`, step }
-    : { mark: 'ok', says: `${says}` };
+  return days < CREDENTIAL_SOON ? { mark: 'warn', says: `${says}, ${days} days from now`, step } : { mark: 'ok', says };
 }
 
 /** YYYY-MM-DD. */

@@ -26,11 +26,12 @@ export async function* checkData(walk: Walk): AsyncGenerator<Finding> {
   const made = await madeOf(folder);
   yield tell(made);
   if (made.mark === 'fail') {
+    walk.isWithoutData = true;
     yield tell({ mark: 'skip', says: 'not looked into: its folder cannot be used' }, sqlite);
     return;
   }
   const there = await nearest(folder);
-  const owner = await ownerOf(there, sqlite);
+  const owner = await ownerOf(folder, sqlite);
   if (owner !== undefined) yield tell(owner);
   yield tell(await roomOf(there, minFree));
   const kind = await fileSystemOf(there);
@@ -75,10 +76,10 @@ function unusable(code: string): Judged {
 }
 
 /** Undefined: nothing to be said. Not known on Windows. */
-async function ownerOf(there: string, sqlite: string): Promise<Judged | undefined> {
+async function ownerOf(folder: string, sqlite: string): Promise<Judged | undefined> {
   const us = process.getuid?.();
   if (us === undefined) return undefined;
-  const stands = (await statOf(sqlite)) ?? (await statOf(there));
+  const stands = (await statOf(sqlite)) ?? (await statOf(folder));
   if (stands === undefined || stands.uid === us) return undefined;
   const isFile = stands.isFile();
   if (!isFile && us !== 0) return undefined;
@@ -95,16 +96,20 @@ async function statOf(path: string): Promise<Stats | undefined> {
 async function roomOf(there: string, minFree: number): Promise<Judged> {
   try {
     const { bavail, bsize } = await statfs(there);
-    const free = bavail * bsize;
-    const says = `${mebibytes(free)} free`;
-    if (free >= minFree) return { mark: 'ok', says };
-    return {
-      mark: 'fail',
-      says: `${says}, less than spool.minFree (${mebibytes(minFree)}): no mail is accepted (452). Make room, or lower spool.minFree`,
-    };
+    return judgedRoom(bavail * bsize, minFree);
   } catch (error) {
     return { mark: 'skip', says: `the system does not say how much is free (${codeOf(error)})` };
   }
+}
+
+/** Both in octets. */
+export function judgedRoom(free: number, minFree: number): Judged {
+  const says = `${mebibytes(free)} free`;
+  if (free >= minFree) return { mark: 'ok', says };
+  return {
+    mark: 'fail',
+    says: `${says}, less than spool.minFree (${mebibytes(minFree)}): no mail is accepted (452). Make room, or lower spool.minFree`,
+  };
 }
 
 function mebibytes(octets: number): string {

@@ -36,6 +36,8 @@ async function reach(account: Account, { config, named }: Walk): Promise<Judged>
     if (looked.ok || looked.status.outcome === 'failed' || looked.status.reach !== 'transport')
       return { mark: 'ok', says: `${NAMES[account.way]} answers` };
     first ??= refusal(account, looked);
+    // What says no more of one mailbox than of all.
+    if (looked.status.cause !== 'HTTP 403') break;
   }
   return first ?? { mark: 'skip', says: 'no mailbox is there to be asked for' };
 }

@@ -20,10 +20,15 @@ export async function* checkPorts({ config, gateway }: Walk): AsyncGenerator<Fin
   for (const door of doorsOf(config)) {
     const at = `${door.name} ${door.address}:${door.port}`;
     const isOurs = (gateway?.listening ?? []).some(
-      ({ address, port }) => port === door.port && address === door.address,
+      ({ address, port }) => port === door.port && (address === door.address || isAny(address) || isAny(door.address)),
     );
     yield { what: 'port', at, ...(await judged(door, isOurs, gateway !== undefined)) };
   }
+}
+
+/** Of all that the machine has. */
+function isAny(address: string): boolean {
+  return address === '0.0.0.0' || address === '::';
 }
 
 function doorsOf({ listeners, console: web, pop3 }: Config): readonly Door[] {

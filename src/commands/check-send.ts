@@ -83,12 +83,12 @@ async function send({ account, mailbox, from, to }: Errand, walk: Walk): Promise
 
 async function seek(account: Account, { item }: Outgoing, to: string, { stop }: Walk): Promise<Judged> {
   if (account.way === 'smtp') return { mark: 'ok', says: 'the server took it; SMTP cannot be asked what became of it' };
-  const { messageId, mailbox } = item;
+  const { messageId, mailbox, id } = item;
   let mayLook = true;
   const until = performance.now() + PATIENCE;
   for (;;) {
     for (const folder of mayLook ? (['inbox', 'junkemail'] as const) : []) {
-      const looked = await account.find(to, folder, messageId);
+      const looked = await account.find(to, folder, messageId, id);
       if (looked.ok && looked.found)
         return folder === 'inbox'
           ? { mark: 'ok', says: 'sent, and found in its inbox' }
@@ -96,7 +96,7 @@ async function seek(account: Account, { item }: Outgoing, to: string, { stop }: 
       // It is somebody else's, as it should be.
       if (!looked.ok) mayLook = false;
     }
-    const sent = mayLook ? undefined : await account.find(mailbox, 'sentitems', messageId);
+    const sent = mayLook ? undefined : await account.find(mailbox, 'sentitems', messageId, id);
     if (sent?.ok === true && sent.found)
       return {
         mark: 'ok',

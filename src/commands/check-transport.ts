@@ -7,7 +7,7 @@ import { readingWays } from './check-account.ts';
 import type { Walk } from './check-walk.ts';
 import type { Finding } from './finding.ts';
 
-export async function* checkTransports({ config, accounts }: Walk): AsyncGenerator<Finding> {
+export async function* checkTransports({ config, accounts, isWithoutData = false }: Walk): AsyncGenerator<Finding> {
   for (const route of config.routes) {
     const { name, setting, exchange } = route;
     const about = { what: 'transport' as const, route: name };
@@ -24,7 +24,13 @@ export async function* checkTransports({ config, accounts }: Walk): AsyncGenerat
       account.isSpare = !isUsed(account, inUse, pickups);
       account.isChosen = account.way === inUse;
     }
-    if (trouble !== undefined) yield { ...about, mark: 'fail', says: trouble };
+    const isAsked = exchange.transport === 'auto' || pickups.some((one) => one.transport === 'auto');
+    if (trouble !== undefined && isAsked)
+      yield {
+        ...about,
+        mark: isWithoutData ? 'skip' : 'fail',
+        says: isWithoutData ? 'what is in use is not known: it is remembered in the data folder' : trouble,
+      };
     else yield { ...about, ...chosen(route, change) };
     if (exchange.shadow !== undefined) {
       const { host, port } = exchange.shadow;

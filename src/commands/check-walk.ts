@@ -22,6 +22,8 @@ export interface Walk {
   readonly stop: AbortSignal;
   /** The gateway that works on this spool; the first stage finds it. */
   gateway?: Greeting;
+  /** The data folder cannot be used. */
+  isWithoutData?: boolean;
 }
 
 export type Stage = (walk: Walk) => AsyncIterable<Finding> | Iterable<Finding>;

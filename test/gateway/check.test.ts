@@ -7,6 +7,7 @@ import type { Terminal } from '../../src/commands/outcome.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { configText } from './config-text.ts';
+import { InsideGateway } from './inside.ts';
 import type { Folder } from './process.ts';
 import { folder } from './process.ts';
 
@@ -251,10 +252,7 @@ describe('check, of a pickup', () => {
     const { code, findings } = await check({ secret: 'wrong', pickup: `    transport: auto\n${QUIET}` });
     expect(code).toBe(1);
     expect(from(findings, 'token').slice(0, 2)).toEqual(['fail token ews', 'warn token graph']);
-    expect(marks(findings).slice(-3, -1)).toEqual([
-      `skip mailbox fax ews ${FAX}`,
-      `skip mailbox fax graph ${FAX}`,
-    ]);
+    expect(marks(findings).slice(-3, -1)).toEqual([`skip mailbox fax ews ${FAX}`, `skip mailbox fax graph ${FAX}`]);
   });
 
   it('says who may use it', async () => {
@@ -366,5 +364,37 @@ ${QUIET}`;
     expect(findings.find(({ pickup: name, what }) => name === 'other' && what === 'mailbox')?.says).toMatch(
       /^ErrorImpersonateUserDenied: .*Application EWS\.AccessAsApp/,
     );
+  });
+});
+
+describe('check, beside a running gateway', () => {
+  it('knows its spool and its ports, and leaves it alone', async () => {
+    const gateway = await InsideGateway.start(place, sandbox);
+    try {
+      const port = Number(gateway.lines.find(({ event }) => event === 'listener.open')?.['port']);
+      const web = new URL(String(gateway.lines.find(({ event }) => event === 'console.open')?.['url']));
+      const spool = String(gateway.lines.find(({ event }) => event === 'control.open')?.['where']).replace(
+        'control.sock',
+        'spool.db',
+      );
+      const text = configText({ sandbox, caFile: place.write('ca.pem', sandbox.ca) })
+        .replace('${SECRET}', sandbox.clientSecret)
+        .replace('port: 0', `port: ${port}`)
+        .replace('port: 0', `port: ${web.port}`);
+      const { code, findings } = await check({ text: `${text}spool: { sqlite: ${spool} }` });
+      expect([code, findings.filter(({ what }) => what === 'port').map(({ says }) => says)]).toEqual([
+        0,
+        ['our own gateway listens there', 'our own gateway listens there'],
+      ]);
+      expect(findings.findLast(({ what }) => what === 'data folder')?.says).toMatch(/^our own gateway runs/);
+      // Another configuration, that would have the same ports.
+      const other = await check({ text: `${text}spool: { sqlite: ${place.path}/other/spool.db }` });
+      expect([other.code, find(other.findings, 'port')?.says]).toEqual([1, expect.stringMatching(/another program/)]);
+      await gateway.send(SENDER, FAX);
+      await gateway.line('delivery.relayed');
+      expect(sandbox.arrived()).toHaveLength(1);
+    } finally {
+      await gateway.stop();
+    }
   });
 });
