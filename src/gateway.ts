@@ -93,6 +93,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       ...config.alarms,
       gateway: config.hostname,
       credentials,
+      pickups,
       channels: await Promise.all(config.alarms.to.map((channel) => channelOf(channel, config.hostname, ask))),
       stats: async () => spool?.stats(),
       room: () => spool?.room(),
