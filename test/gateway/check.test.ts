@@ -184,10 +184,10 @@ describe('check', () => {
     ]);
   });
 
-  it('prints a line for each, with no secret in any', async () => {
+  it('prints lines, with no secret in any', async () => {
     const { text } = await check({ secret: 'wrong~secret', json: false });
     expect(text).toMatch(
-      /^fail {2}token {10}exchange ews: AADSTS7000215.*mended by step credential \(.*\) \[\d+\.\d s\]$/m,
+      /^fail {2}token {10}exchange ews: AADSTS7000215: .* \[\d+\.\d s\]\n {21}-> step credential: Give it a client secret$/m,
     );
     expect(text.split('\n').at(-1)).toMatch(/^\d+ ok, \d+ to be known, 1 failed, \d+ not tried$/);
     expect(text).not.toContain('wrong~secret');

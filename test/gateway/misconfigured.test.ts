@@ -2,7 +2,7 @@
  * `check` in front of the sandbox, one thing wrong at a time: the first line that fails names that, and the step of the
  * walk-through that mends it, where one does. What hangs on it does not fail beside it.
  */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
 import { createServer as createHttpServer } from 'node:http';
@@ -13,6 +13,7 @@ import { describe, expect, it } from 'vitest';
 import { judgedFileSystem, judgedRoom } from '../../src/commands/check-data.ts';
 import { check } from '../../src/commands/check.ts';
 import type { Mark, Told } from '../../src/commands/finding.ts';
+import { WHATS } from '../../src/commands/finding.ts';
 import type { StepId } from '../../src/commands/step.ts';
 import { createCertificate } from '../../src/sandbox/certificate.ts';
 import type { Sandbox, SandboxOptions } from '../../src/sandbox/sandbox.ts';
@@ -21,7 +22,7 @@ import { openSqliteSpool } from '../../src/spool/sqlite.ts';
 import type { KeyPair } from '../../src/tls/selfsigned.ts';
 import { makeCertificate } from '../../src/tls/selfsigned.ts';
 import type { Folder } from './process.ts';
-import { folder } from './process.ts';
+import { folder, root } from './process.ts';
 
 const SENDER = 'notifications@contoso.com';
 const FAX = 'fax@contoso.com';
@@ -662,4 +663,9 @@ it('knows less free space than is to be kept', () => {
     mark: 'fail',
     says: expect.stringMatching(/^953 MiB free, less than spool\.minFree \(953 MiB\)/) as string,
   });
+});
+
+it('is documented: what is walked, in that order', () => {
+  const text = readFileSync(`${root}/docs/check.md`, 'utf8').split('## What is walked')[1]?.split('\n## ')[0] ?? '';
+  expect([...text.matchAll(/^\| `([^`]+)`/gm)].map(([, what]) => what)).toEqual(WHATS);
 });
