@@ -8,7 +8,7 @@ import type { RequestListener } from 'node:http';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Server } from 'node:net';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { judgedFileSystem, judgedRoom } from '../../src/commands/check-data.ts';
 import { check } from '../../src/commands/check.ts';
@@ -100,6 +100,20 @@ const pickup = (more: Section = {}) => ({
 async function proxy(site: Site, status: number): Promise<string> {
   const server = createHttpServer();
   server.on('connect', (_request, socket) => socket.end(`HTTP/1.1 ${status} No\r\n\r\n`));
+  return `http://127.0.0.1:${await site.listen(server)}`;
+}
+
+/** Opens every way. */
+async function tunnelling(site: Site): Promise<string> {
+  const server = createHttpServer();
+  server.on('connect', ({ url }, client) => {
+    const [host = '', port] = (url ?? '').split(':');
+    const far = connect(Number(port), host, () => {
+      client.write('HTTP/1.1 200 OK\r\n\r\n');
+      client.pipe(far).pipe(client);
+    });
+    for (const socket of [far, client]) socket.on('error', () => undefined);
+  });
   return `http://127.0.0.1:${await site.listen(server)}`;
 }
 
@@ -621,6 +635,17 @@ describe.concurrent('check finds nothing to fail', () => {
     expect([code, all.at(-1)]).toMatchObject([0, { what: 'send to', says: 'sent, and found in its inbox' }]);
     expect(site.sandbox.mailbox(OTHER).inbox.map(({ from }) => from)).toEqual([SENDER]);
     for (const { seconds } of all) expect(seconds).toBeGreaterThanOrEqual(0);
+  });
+
+  it('through a proxy', async () => {
+    const { code, all } = await run({
+      ...works,
+      with: async (site) => ({ exchange: { ...asScoped, proxy: await tunnelling(site) } }),
+    });
+    expect([code, all.filter(({ what }) => what === 'proxy').map(({ says }) => says)]).toEqual([
+      0,
+      ['the proxy opens the way', 'the proxy opens the way'],
+    ]);
   });
 
   it('and looks among what was sent, where the recipient is somebody else', async () => {
