@@ -21,6 +21,7 @@ export async function checkPickups(
   const inUse = await wayInUse(name, config.spool.sqlite);
   for (const pickup of config.pickups.filter(({ route }) => route === name)) {
     checkRules(pickup, tell);
+    checkReports(pickup, config.pickups, tell);
     for (const way of readingWays(pickup.transport)) {
       const isSpare = pickup.transport === 'auto' && way !== inUse;
       await checkFolders(pickup, way, isSpare, reading, tell);
@@ -42,6 +43,19 @@ function checkRules({ name, setting, examples, recipients, from }: PickupConfig,
       mark: 'warn',
       says: `anybody on the Internet can use it: ${setting}.from.allow has *, without inside. Set ${setting}.from.inside: true, unless that is meant`,
     });
+}
+
+/** A report of the fax server may well match the rules, and would be faxed: a circle that no field of ours shows. */
+function checkReports({ name, setting, deliver }: PickupConfig, all: readonly PickupConfig[], tell: Tell): void {
+  if (deliver.kind !== 'smtp') return;
+  const from = deliver.from.toLowerCase();
+  if (!all.some(({ mailbox }) => mailbox.toLowerCase() === from)) return;
+  tell({
+    what: 'pickup',
+    pickup: name,
+    mark: 'warn',
+    says: `what the other system reports comes to ${deliver.from}, which is picked up from: it may be handed over again, round and round. Leave ${setting}.deliver.smtp.from away, or name a mailbox that is not picked up from`,
+  });
 }
 
 // --- mailboxes and folders -------------------------------------------------------------------------------------------
