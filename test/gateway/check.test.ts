@@ -265,6 +265,20 @@ describe('check, of a pickup', () => {
   });
 });
 
+describe('check, of what a fax server reports', () => {
+  it.each([
+    ['sender', false],
+    ['reports@contoso.com', false],
+    ['FAX@contoso.com', true],
+  ])('to %s: whether it may go round', async (from, isCircle) => {
+    const { findings } = await check({
+      pickup: `    from: { inside: true }\n    deliver: { smtp: { host: 127.0.0.1, port: 1, to: fax@fax.local, from: ${from} } }\n`,
+    });
+    const said = findings.filter(({ says }) => says.includes('round and round')).map(({ mark }) => mark);
+    expect(said).toEqual(isCircle ? ['warn'] : []);
+  });
+});
+
 describe('check, of what an application is granted', () => {
   const SCOPED = '5c09ed00-0000-4000-8000-5a4d6b0e5a4d';
 
