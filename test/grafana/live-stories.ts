@@ -298,7 +298,7 @@ class HandOver implements Story {
 
   private constructor(server: LegacyServer) {
     this.#server = server;
-    const deliver = `{ smtp: { host: 127.0.0.1, port: ${server.port}, tls: none } }`;
+    const deliver = `{ smtp: { host: 127.0.0.1, port: ${server.port}, tls: none, to: fax@legacy.test } }`;
     this.site = {
       name: 'hand-over',
       receives: [PBX],
