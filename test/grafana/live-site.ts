@@ -35,6 +35,8 @@ export interface SiteOptions {
   /** Mailboxes that mail comes to, beside the one that is picked up from everywhere. */
   readonly receives?: readonly string[];
   readonly bounces?: boolean;
+  /** More of `retry`, with a comma before it. */
+  readonly retry?: string;
   /** Days that the listener's certificate is good, default 90. */
   readonly certificateDays?: number;
   readonly sandbox?: Partial<SandboxOptions>;
@@ -177,7 +179,7 @@ export class Site {
   }
 
   #text(): string {
-    const { exchange = '', more = '', pickups = '', bounces = true } = this.options;
+    const { exchange = '', more = '', pickups = '', bounces = true, retry = '' } = this.options;
     const listener = 'address: 127.0.0.1, port: 0, maxErrors: 1000';
     const text = configText({
       sandbox: this.sandbox,
@@ -190,7 +192,7 @@ export class Site {
 users: [{ name: pbx, passwordHash: "${HASH}" }]
 recipients: { deny: ['@denied.test'] }
 logins: { failures: 30, within: 1m, ban: 5s, delay: 0ms }
-retry: { intervals: [1s], verifyAfter: 1s }
+retry: { intervals: [1s], verifyAfter: 1s${retry} }
 bounces: { send: ${bounces} }
 pacing: { perMailbox: { concurrency: 4, perMinute: unlimited } }
 ${more.includes('spool:') ? '' : `spool: { sqlite: ${this.spool} }`}
