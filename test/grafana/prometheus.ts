@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import type { Folder } from '../gateway/process.ts';
 
@@ -74,7 +75,10 @@ export class Prometheus {
         if (found !== undefined) resolve(found);
       });
     });
-    return new Prometheus(child, `http://${await address}/api/v1`);
+    const origin = `http://${await address}`;
+    // It listens before it has opened its store.
+    for (let n = 0; n < 100 && !(await fetch(`${origin}/-/ready`)).ok; n++) await pause(200);
+    return new Prometheus(child, `${origin}/api/v1`);
   }
 
   /** @throws Error with Prometheus' own words if the expression cannot be evaluated */
