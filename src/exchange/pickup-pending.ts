@@ -13,6 +13,7 @@ interface Entry extends Waiting {
   isTaken: boolean;
   /** Rounds that it has ended. */
   ended: number;
+  isLast: boolean;
   readonly receivedAt: number;
   /** Counts down: a server lists the newest first where it says nothing of the time. */
   readonly place: number;
@@ -36,7 +37,16 @@ export class Pending {
   /** @returns false: it waits already */
   add({ id, receivedAt = 0 }: { readonly id: string; readonly receivedAt?: number }): boolean {
     if (this.#byId.has(id)) return false;
-    const entry = { id, receivedAt, tries: 0, isTaken: false, ended: 0, due: -Infinity, place: this.#place-- };
+    const entry = {
+      id,
+      receivedAt,
+      tries: 0,
+      isTaken: false,
+      ended: 0,
+      isLast: false,
+      due: -Infinity,
+      place: this.#place--,
+    };
     this.#byId.set(id, entry);
     this.#isSorted = false;
     return true;
@@ -58,16 +68,17 @@ export class Pending {
   /** One more try got nowhere. @param due steady milliseconds */
   delay(id: string, due: number): void {
     const entry = this.#byId.get(id);
-    if (entry !== undefined) entry.tries++;
-    this.postpone(id, due);
+    if (entry === undefined) return;
+    entry.tries++;
+    this.#wait(entry, due);
   }
 
-  /** That is no try of its own. @param due steady milliseconds */
+  /** It goes behind the others from now on; that is no try of its own. @param due steady milliseconds */
   postpone(id: string, due: number): void {
     const entry = this.#byId.get(id);
     if (entry === undefined) return;
-    if (entry.due === -Infinity) this.#delayed++;
-    entry.due = due;
+    entry.isLast = true;
+    this.#wait(entry, due);
   }
 
   taken(id: string): void {
@@ -85,13 +96,14 @@ export class Pending {
   ready(now: number, limit: number): readonly Waiting[] {
     this.#sort();
     const found: Entry[] = [];
+    const last: Entry[] = [];
     // What is gone or was taken from the front is not looked at again, but what is delayed has to be.
     while (this.#next < this.#sorted.length && !this.#isThere(this.#sorted[this.#next])) this.#next++;
     for (let at = this.#next; at < this.#sorted.length && found.length < limit; at++) {
       const entry = this.#sorted[at];
-      if (entry !== undefined && this.#isThere(entry) && entry.due <= now) found.push(entry);
+      if (entry !== undefined && this.#isThere(entry) && entry.due <= now) (entry.isLast ? last : found).push(entry);
     }
-    return found;
+    return found.length > 0 ? found : last.slice(0, limit);
   }
 
   /** Steady milliseconds; Infinity: nothing waits for its time. */
@@ -100,6 +112,11 @@ export class Pending {
     let next = Infinity;
     for (const { due } of this.#byId.values()) if (due !== -Infinity) next = Math.min(next, due);
     return next;
+  }
+
+  #wait(entry: Entry, due: number): void {
+    if (entry.due === -Infinity) this.#delayed++;
+    entry.due = due;
   }
 
   #isThere(entry: Entry | undefined): boolean {

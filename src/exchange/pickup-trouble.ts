@@ -36,12 +36,14 @@ export function waitOf(status: Delayed | Failed, own: number): number {
   return told === undefined ? own : Math.min(Math.max(told, MIN_WAIT), MAX_WAIT);
 }
 
+type TroubleOptions = Pick<PickupOptions, 'report' | 'name' | 'mailbox' | 'folder' | 'now'>;
+
 export class PickupTrouble {
-  readonly #options: Pick<PickupOptions, 'report' | 'name' | 'mailbox' | 'now'>;
+  readonly #options: TroubleOptions;
   readonly #steady: () => number;
   #present: { readonly since: number; readonly cause: string; readonly times: number } | undefined;
 
-  constructor(options: Pick<PickupOptions, 'report' | 'name' | 'mailbox' | 'now'>, steady: () => number) {
+  constructor(options: TroubleOptions, steady: () => number) {
     this.#options = options;
     this.#steady = steady;
   }
@@ -50,20 +52,27 @@ export class PickupTrouble {
     return this.#present !== undefined;
   }
 
-  /** @param isOtherWay another way is tried instead, at once. @returns milliseconds to wait */
-  begin(status: Delayed | Failed, isOtherWay: boolean): number {
+  /** @param given milliseconds to wait, whatever it is. @returns milliseconds to wait */
+  begin(status: Delayed | Failed, given?: number): number {
     const { report, name, mailbox, now } = this.#options;
     const { cause, reason, text } = status;
     const times = (this.#present?.times ?? 0) + 1;
     const misconfigured = status.outcome === 'failed' || status.code === MISCONFIGURED;
     const own = misconfigured ? MISCONFIGURED_WAIT : (WAITS[Math.min(times, WAITS.length) - 1] ?? 0);
-    const wait = isOtherWay ? 0 : waitOf(status, own);
+    const wait = given ?? waitOf(status, own);
     if (this.#present?.cause !== cause) {
       const until = now() + wait;
       report({ event: 'pickup.failed', pickup: name, mailbox, cause, reason: reason ?? text, misconfigured, until });
     }
     this.#present = { since: this.#present?.since ?? this.#steady(), cause, times };
     return wait;
+  }
+
+  /** Another gateway picks up from the folder: told when that begins. @param other name of its machine */
+  wait(other: string, cause: string): void {
+    const { report, name, mailbox, folder } = this.#options;
+    if (this.#present?.cause !== cause) report({ event: 'pickup.waiting', pickup: name, mailbox, folder, other });
+    this.#present = { since: this.#present?.since ?? this.#steady(), cause, times: 0 };
   }
 
   end(): void {

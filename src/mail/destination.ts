@@ -11,8 +11,8 @@ import type { Regex } from './regex.ts';
 /**
  * Where to look: `subject`; `recipient`, every address of To and Cc; `plus`, what follows a plus sign in the mailbox's own
  * address there (`fax+4930@contoso.com`); `fax`, the number of an address such as `FAX=+4930@...` or
- * `FAX=+4930/T33S=12@...` (RFC 3191, RFC 3192) or `IMCEAFAX-+4930@...`, the subaddress as second group; `always`, nowhere:
- * the address stands for itself.
+ * `FAX=+4930/T33S=12@...` (RFC 3191, RFC 3192) or `IMCEAFAX-Bob+40+2B4930@...` (what Exchange makes of an address of a fax
+ * machine; also `IMCEAFAX-+4930@...`), the subaddress as second group; `always`, nowhere: the address stands for itself.
  */
 export const PLACES = ['subject', 'recipient', 'plus', 'fax', 'always'] as const;
 export type Place = (typeof PLACES)[number];
@@ -36,12 +36,16 @@ export interface Addressed {
   readonly mailbox: string;
 }
 
-/** Characters of a text that are looked at. */
+/** Characters of a text, and addresses of a mail, that are looked at. */
 const MAX_TEXT = 1_000;
+const MAX_ADDRESSES = 1_000;
 const GROUP = /\$(\$|\d)/g;
 /** Of the places that have a form of their own. */
 const ANYTHING = '.+';
 const FAX = regexOf(String.raw`^(?:FAX=|IMCEAFAX-)(\+?[0-9 ().-]+)(?:/T33S=([0-9*#-]+))?(?:/.*)?$`);
+const ENCAPSULATED = /^IMCEAFAX-/i;
+/** By which a server further on may be led to another host (RFC 5321 appendix F.2), or a program to see an end or an option. */
+const ROUTING = /[@%!"\\]/;
 
 export type Destinations = (mail: Addressed) => readonly string[];
 
@@ -80,7 +84,7 @@ export function checkRule({
     return { part: 'to', problem: 'must be an address, such as $1@fax.local' };
   if (/\$[\d$]/.test(to.slice(at)))
     return { part: 'to', problem: 'takes its domain from the mail: any host could be reached by it' };
-  const groups = place === 'always' ? -1 : place === 'fax' ? 2 : (compiled?.groups ?? 0);
+  const groups = place === 'always' ? -1 : (compiled?.groups ?? (place === 'fax' ? 2 : 0));
   const missing = [...to.matchAll(GROUP)].find(([, group]) => group !== '$' && Number(group) > groups)?.[0];
   return missing === undefined ? undefined : { part: 'to', problem: `has ${missing}, and there is no such group` };
 }
@@ -90,7 +94,8 @@ function patternOf({ in: place, pattern }: DestinationRule): Regex | undefined {
 }
 
 /** Of each text its whole and what groups its place gives by itself. */
-function textsOf(place: Place, { subject, recipients, mailbox }: Addressed): readonly (readonly string[])[] {
+function textsOf(place: Place, { subject, recipients: all, mailbox }: Addressed): readonly (readonly string[])[] {
+  const recipients = all.slice(0, MAX_ADDRESSES);
   switch (place) {
     case 'subject':
       return [[subject.slice(0, MAX_TEXT)]];
@@ -99,7 +104,7 @@ function textsOf(place: Place, { subject, recipients, mailbox }: Addressed): rea
     case 'plus':
       return recipients.flatMap((address) => plusOf(address, mailbox));
     case 'fax':
-      return recipients.flatMap((address) => FAX.matches(plainFax(localPart(address).slice(0, MAX_TEXT))).map(faxOf));
+      return recipients.flatMap((address) => faxesOf(localPart(address).slice(0, MAX_TEXT)));
     case 'always':
       return [['']];
     default:
@@ -116,9 +121,17 @@ function resultsOf(
   const matches = pattern === undefined ? [texts] : pattern.matches(text);
   return matches.flatMap((groups) => {
     const clean = digits ? groups.map(digitsOf) : groups;
-    const address = to.replace(GROUP, (_all, group: string) => (group === '$' ? '$' : (clean[Number(group)] ?? '')));
+    const used: string[] = [];
+    const address = to.replace(GROUP, (_all, group: string) => {
+      if (group === '$') return '$';
+      const part = clean[Number(group)] ?? '';
+      used.push(part);
+      return part;
+    });
     // What leaves a hole in the address, or could not be in one, is as good as not found.
-    return isSendable(address) && !address.startsWith('@') ? [address] : [];
+    const isHole = used.length > 0 && used.every((part) => part === '');
+    const isHostile = used.some((part) => ROUTING.test(part)) || (to.startsWith('$') && address.startsWith('-'));
+    return !isHole && !isHostile && isSendable(address) ? [address] : [];
   });
 }
 
@@ -128,24 +141,25 @@ function plusOf(address: string, mailbox: string): readonly (readonly string[])[
   return isOurs && tag.length > 0 ? [[tag.join('+')]] : [];
 }
 
-/**
- * Exchange writes a fax address that goes by SMTP with its special characters as `+2B`, and may have a name and an @ before
- * the number. What is a number as it stands is taken so.
- */
-function plainFax(local: string): string {
-  const [, text] = /^IMCEAFAX-(.*)$/is.exec(local) ?? [];
-  if (text === undefined || /^\+?[0-9 ().-]+$/.test(text)) return local;
-  const plain = text.replace(/\+([0-9a-f]{2})/gi, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-  return `IMCEAFAX-${plain.slice(plain.lastIndexOf('@') + 1)}`;
+/** The number is all that the forms before the @ give; the text of a pattern is the number too. */
+function faxesOf(text: string): readonly (readonly string[])[] {
+  const plain = FAX.matches(text);
+  const found = plain.length > 0 || !ENCAPSULATED.test(text) ? plain : FAX.matches(`FAX=${decapsulated(text)}`);
+  return found.map(([, number = '', subaddress = '']) => [digitsOf(number), digitsOf(number), subaddress]);
 }
 
-/** The number is all that the forms before the @ give; the text of a pattern is the number too. */
-function faxOf([, number = '', subaddress = '']: readonly string[]): readonly string[] {
-  return [digitsOf(number), digitsOf(number), subaddress];
+/** IMCEA (MS-OXCMAIL 2.1.3.1.8): `_` is `/`, `+2B` is `+`; before the number may be a name and `@`. */
+function decapsulated(text: string): string {
+  const decoded = text
+    .replace(ENCAPSULATED, '')
+    .replaceAll('_', '/')
+    .replace(/\+([0-9a-f]{2})/gi, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return decoded.slice(decoded.lastIndexOf('@') + 1);
 }
 
 function digitsOf(text: string): string {
-  return `${/^[^\d]*\+/.test(text) ? '+' : ''}${text.replace(/\D/g, '')}`;
+  const digits = text.replace(/\D/g, '');
+  return digits === '' ? '' : `${/^[^\d]*\+/.test(text) ? '+' : ''}${digits}`;
 }
 
 /** Without the quotes that need not be there. */

@@ -5,7 +5,7 @@
  * never fails.
  */
 import { parseHeader } from './addresses.ts';
-import { headerField } from './header.ts';
+import { fieldValue, headerField } from './header.ts';
 import type { HeaderField } from './header.ts';
 import { HOP_FIELD, hopField } from './hop.ts';
 import type { ReceivedMail } from './received.ts';
@@ -50,7 +50,7 @@ export async function pickupHeader(
   const kept = made.filter(({ name }) => !BLIND.has(name));
   if (kept.length < made.length) repairs.push('removed Bcc');
   const has = (wanted: string): boolean => kept.some(({ name }) => name === wanted);
-  const carried = mail.header.filter(({ name }) => CARRIED.has(name) && !has(name));
+  const carried = mail.header.filter(({ name }) => CARRIED.has(name) && !has(name)).map(anew);
   const { messageId: own } = await parseHeader(kept.filter(({ name }) => name === 'message-id'));
   const messageId = own ?? usable(mail.messageId) ?? `<${spoolId}@${hostname}>`;
   const added = [
@@ -63,6 +63,14 @@ export async function pickupHeader(
   const trace = headerField('Received', `${from}by ${hostname} with ${protocol} id ${spoolId}; ${rfc5322Date(now)}`);
   const fields = own === undefined ? kept.filter(({ name }) => name !== 'message-id') : kept;
   return { fields: [trace, hopField(hostname), ...carried, ...fields, ...added], messageId, repairs };
+}
+
+/** A server may keep a field with other line ends than CRLF, or none: as it is, it could spoil what follows. */
+function anew(field: HeaderField): HeaderField {
+  const [written = ''] = field.raw.toString('latin1').split(':', 1);
+  // oxlint-disable-next-line no-control-regex -- those are the ones
+  const value = fieldValue(field).replace(/[\x00-\x08\x0a-\x1f\x7f]+/g, ' ');
+  return headerField(written.toLowerCase() === field.name ? written : field.name, value);
 }
 
 function usable(messageId: string | undefined): string | undefined {

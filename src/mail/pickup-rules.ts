@@ -65,12 +65,13 @@ export function pickupJudge(rules: PickupRules): (mail: ReceivedMail) => Verdict
   const judgeAttachments = attachmentJudge(rules.attachments);
 
   const judgeSender = ({ from = '', header }: ReceivedMail): Verdict | undefined => {
-    if (isDenied(from)) return refused('sender', `${from} is in from.deny`);
-    if (!isAllowed(from) && !(from === '' && rules.allow.includes('*')))
-      return refused('sender', `${from || 'a mail without a sender'} is not in from.allow`);
+    // First: the address of such a mail is whatever its sender has written, and nobody is to be told.
     if (rules.insideOnly && !isFromInside(header))
       return refused('outside', `Exchange does not say that ${from || 'its sender'} is inside the organisation`);
-    return undefined;
+    if (isDenied(from)) return refused('sender', `${from} is in from.deny`);
+    return isAllowed(from) || (from === '' && rules.allow.includes('*'))
+      ? undefined
+      : refused('sender', `${from || 'a mail without a sender'} is not in from.allow`);
   };
 
   return (mail) => {
@@ -158,8 +159,9 @@ function attachmentJudge({
   return (mail) => {
     // What holds the text of signed or encrypted mail is no attachment of its sender's.
     if (kindsOf(mail).some((kind) => kind === 'signed' || kind === 'encrypted')) return undefined;
-    // Pictures inside the text come with every signature; anything else that calls itself inline is an attachment.
-    const own = mail.attachments.filter(({ isInline, type = '' }) => !isInline || !type.startsWith('image/'));
+    // Pictures inside the text come with every signature; anything else that calls itself inline is an attachment, and so
+    // is a TIFF, which no program shows inside the text: a page of a fax machine.
+    const own = mail.attachments.filter(({ isInline, type = '' }) => !isInline || !/^image\/(?!tif)/.test(type));
     if (required && own.length === 0) return refused('attachment', 'It has no attachment');
     if (own.length > maxCount) return refused('attachment', `It has ${own.length} attachments, more than ${maxCount}`);
     for (const one of own) {

@@ -142,8 +142,10 @@ export function certificateExpiring(listener: string, subject: string, expiresAt
     severity: expiresAt > now ? 'warning' : 'critical',
     title: `The certificate of listener ${listener} ${ends(expiresAt, now)}`,
     text: [
-      `It is for ${subject}. Clients that check certificates cannot hand in mail after that; many devices do not check.`,
-      'Renew the files of listeners[].certificate. The gateway takes them within seconds, without a restart; a log line certificate.failed says if it cannot.',
+      listener === 'console'
+        ? `It is for ${subject}. Browsers and Prometheus refuse the console after that; mail is not concerned.`
+        : `It is for ${subject}. Clients that check certificates cannot hand in mail after that; many devices do not check.`,
+      `Renew the files of ${listener === 'console' ? 'console' : 'listeners[]'}.certificate. The gateway takes them within seconds, without a restart; a log line certificate.failed says if it cannot.`,
     ],
   };
 }

@@ -12,6 +12,9 @@ import { LONG, SHORT, line, list, optional } from './line-form.ts';
 import { pickupLine } from './line-pickup.ts';
 import type { Redactor } from './redact.ts';
 
+/** Logins of operators are told; those of programs that send mail come with every message. */
+const CONSOLE = 'console';
+
 type Delivery = Extract<Event, { readonly messageId: string; readonly attempt: number }>;
 
 const FRAMES = 10;
@@ -97,7 +100,9 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'auth.succeeded':
     case 'auth.failed': {
       const [level, verb] =
-        event.event === 'auth.failed' ? (['warn', 'failed to log in'] as const) : (['debug', 'logged in'] as const);
+        event.event === 'auth.failed'
+          ? (['warn', 'failed to log in'] as const)
+          : ([event.listener === CONSOLE ? 'info' : 'debug', 'logged in'] as const);
       return line(level, `${id(event.peer)} ${verb} as ${address(event.user)}`, {
         listener: id(event.listener),
         peer: id(event.peer),
@@ -242,6 +247,8 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       );
     case 'item.exported':
       return line('info', `Its message was read out by ${address(event.by)}`, operated(event, redact));
+    case 'item.viewed':
+      return line('info', `Its content was looked at by ${address(event.by)}`, operated(event, redact));
     case 'item.split':
       return line(
         'warn',

@@ -52,6 +52,7 @@ describe('a pickup', () => {
     expect(fax).toStrictEqual({
       name: 'pickup',
       setting: 'pickup[0]',
+      examples: 0,
       mailbox: 'fax@contoso.com',
       folder: 'Inbox',
       route: 'exchange',

@@ -264,6 +264,6 @@ export function mappingHolds(given: readonly Mapping[], from: string, reversePat
 
 export const RULE_TARGETS: readonly Target[] = [
   target('addresses against the policy', 0.2, 'policyHolds', [rules, claimed, shown, shown], policyHolds),
-  target('addresses against patterns', 0.05, 'patternHolds', [anyPattern, text], patternHolds),
+  target('addresses against patterns', 0.03, 'patternHolds', [anyPattern, text], patternHolds),
   target('sender mapping', 0.04, 'mappingHolds', [fc.array(mapping, { maxLength: 4 }), shown, claimed], mappingHolds),
 ];

@@ -2,6 +2,7 @@
 import { ANSWER_TARGETS } from './answers.ts';
 import { CONFIG_TARGET } from './configuration.ts';
 import { COST_TARGET } from './cost.ts';
+import { DESTINATION_TARGET } from './destinations.ts';
 import { DIALOG_TARGET } from './dialog.ts';
 import { HEADER_TARGETS } from './header.ts';
 import { POP3_TARGET } from './pop3.ts';
@@ -16,4 +17,5 @@ export const TARGETS: readonly Target[] = [
   ...RULE_TARGETS,
   ...ANSWER_TARGETS,
   CONFIG_TARGET,
+  DESTINATION_TARGET,
 ];

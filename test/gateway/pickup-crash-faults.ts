@@ -66,12 +66,12 @@ export function* faultsOf(transport: 'ews' | 'graph', random: () => number): Gen
       ['MoveItem', CONFLICT],
       ['moveMessage', GRAPH_CONFLICT],
     ]).get(operation);
-    if (special !== undefined && random() < 0.2) return special;
+    if (special !== undefined && random() < 0.4) return special;
     const kinds = Object.values(isEws ? EWS : GRAPH);
     return kinds[Math.floor(random() * kinds.length)] ?? {};
   };
   for (const operation of OPERATIONS[transport]) {
-    const part = /^(?:SyncF|listC|Get?F|getF|FindF|listF)/.test(operation) ? LOOKING_PART : PART;
+    const part = /^(?:SyncFolderItems|listChanges|.*Folders?)$/.test(operation) ? LOOKING_PART : PART;
     let after = 0;
     for (let n = 0; n < READY; n++) {
       if (random() >= part) after++;

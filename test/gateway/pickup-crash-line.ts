@@ -4,6 +4,7 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { EventName } from '../../src/mail/event.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { configText } from './config-text.ts';
@@ -24,6 +25,9 @@ const MAILS = 7;
 /** Milliseconds after the last round for what still waits. */
 const PATIENCE = 120_000;
 
+/** Close to what has to hold together: the receipt, the filing, the hand-over. */
+const TURNS = ['message.accepted', 'pickup.filed', 'delivery.started', 'delivery.relayed', 'pickup.refused'] as const;
+
 /** `both`: another way in each round, which the receipts must not notice. */
 export type Way = 'ews' | 'graph' | 'both';
 
@@ -33,6 +37,8 @@ export class Line {
   readonly bugs: LogLine[] = [];
   readonly counts = new Map<string, number>();
   rounds = 0;
+  /** Items that a person moved. */
+  moves = 0;
   /** Log lines of the last look at what is done: nothing is to be done then. */
   readonly afterwards: string[] = [];
   readonly consumer: Consumer;
@@ -42,7 +48,6 @@ export class Line {
   readonly #sandbox: Sandbox;
   readonly #caFile: string;
   readonly #fed: (Fed & { copies: number; readonly searchKey: string; readonly mailbox: string })[] = [];
-  #isFeeding = Promise.resolve();
 
   private constructor(name: Way, random: () => number, place: Folder, parts: { sandbox: Sandbox; hook: Hook }) {
     this.name = name;
@@ -65,7 +70,7 @@ export class Line {
   #config(transport: 'ews' | 'graph'): string {
     const { graphUrl } = this.#sandbox;
     const pickup = (name: string, mailbox: string, deliver: string): string =>
-      `  - { name: ${name}, mailbox: ${mailbox}, transport: ${transport}, interval: 1s, deliver: ${deliver}, from: { deny: ["*@${BLOCKED}"], tell: "Only colleagues may send faxes." } }`;
+      `  - { name: ${name}, mailbox: ${mailbox}, transport: ${transport}, interval: 1s, deliver: ${deliver}, from: { deny: ["*@${BLOCKED}"] }, answer: { refusal: "Only colleagues may send faxes." } }`;
     const text = configText({
       sandbox: this.#sandbox,
       caFile: this.#caFile,
@@ -87,16 +92,18 @@ ${pickup('hook', HOOK, `{ webhook: { url: ${this.hook.url}, secret: ${Hook.secre
     const transport = this.name === 'both' ? (this.#random() < 0.5 ? 'ews' : 'graph') : this.name;
     this.#sandbox.clearFaults();
     for (const fault of faultsOf(transport, this.#random)) this.#sandbox.fault(fault);
-    const isObstructed = this.#random() < 0.05;
+    const isObstructed = this.#random() < 0.1;
     if (isObstructed) this.consumer.obstruct();
     await this.#feed();
     const gateway = this.#spawn(transport);
-    this.#isFeeding = pause(this.#random() * 1_500).then(() => this.#feed());
+    const isOver = new AbortController();
+    const feeding = this.#feedLater(isOver.signal);
     if (this.#random() < 0.05) this.#sandbox.identity.revokeAll();
     if (this.#random() < 0.05) this.#sandbox.loseSubscriptions();
     await this.#moment(gateway);
     await this.#kill(gateway);
-    await this.#isFeeding;
+    isOver.abort();
+    await feeding;
     if (isObstructed) this.consumer.clear();
     if (this.#random() < 0.5) this.consumer.take();
     this.rounds++;
@@ -110,15 +117,13 @@ ${pickup('hook', HOOK, `{ webhook: { url: ${this.hook.url}, secret: ${Hook.secre
   async #moment(gateway: GatewayProcess): Promise<void> {
     const chance = this.#random();
     if (chance < 0.1) return void (await pause(5 + this.#random() * 800));
-    const after = (event: string): Promise<unknown> =>
-      Promise.race([gateway.line((line) => line.event === event, 3).catch(() => undefined), gateway.exited]);
-    await after('gateway.ready');
+    const after = async (event: EventName, seconds: number): Promise<void> => {
+      const told = gateway.line((line) => line.event === event, seconds);
+      await told.catch(() => undefined);
+    };
+    await after('gateway.ready', 20);
     if (chance < 0.45) return void (await pause(this.#random() * 1_000));
-    // Close to what has to hold together: the receipt, the filing, the hand-over.
-    const event = ['message.accepted', 'pickup.filed', 'message.relayed', 'pickup.refused'][
-      Math.floor(this.#random() * 4)
-    ];
-    await after(event ?? '');
+    await after(TURNS[Math.floor(this.#random() * TURNS.length)] ?? 'pickup.filed', 1.5);
     await pause(this.#random() * 60);
   }
 
@@ -137,6 +142,25 @@ ${pickup('hook', HOOK, `{ webhook: { url: ${this.hook.url}, secret: ${Hook.secre
       const { searchKey } = await this.#sandbox.receive(mailbox, made.mail);
       this.#fed.push({ ...made, mailbox, searchKey, copies: 0 });
     }
+  }
+
+  /** While the gateway lives, or when it is dead if that comes first. */
+  async #feedLater(signal: AbortSignal): Promise<void> {
+    await pause(this.#random() * 1_500, undefined, { signal }).catch(() => undefined);
+    await this.#feed();
+    if (this.#random() < 0.5) this.#meddle();
+  }
+
+  /** A person moves items back to where they were, or away and back again, while they are on their way. */
+  #meddle(): void {
+    const mailbox = this.#sandbox.mailbox(this.#random() < 0.5 ? FILES : HOOK);
+    const path = ['Processed', 'Refused', 'Quarantine', 'Inbox'][Math.floor(this.#random() * 4)] ?? '';
+    const { items = [] } = mailbox.folder(path) ?? {};
+    const item = items[Math.floor(this.#random() * items.length)];
+    if (item === undefined) return;
+    const moved = path === 'Inbox' ? mailbox.move(item.id, 'archive') : item;
+    if (moved !== undefined) mailbox.move(moved.id, 'inbox');
+    this.moves++;
   }
 
   #spawn(transport: 'ews' | 'graph'): GatewayProcess {

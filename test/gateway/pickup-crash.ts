@@ -53,6 +53,7 @@ print(`seed ${seed}`, [...WAYS, 'all']);
 row('rounds of kill -9', (line) => line.rounds);
 for (const what of Object.keys(books[0]?.rows ?? {})) row(what, (_, n) => books[n]?.rows[what] ?? 0);
 row('rounds with the folder in the way', ({ consumer }) => consumer.swaps);
+row('items moved by a person', ({ moves }) => moves);
 const repeats = row('posted again with the same key', (line) => line.repeats());
 const repeated = row('found again, only filed', ({ counts }) => counts.get('pickup.repeated') ?? 0);
 row('cursors lost', ({ counts }) => counts.get('pickup.resynced') ?? 0);

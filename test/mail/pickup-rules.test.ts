@@ -1,175 +1,195 @@
-/** What becomes of a mail that was found in a mailbox. */
 import { describe, expect, it } from 'vitest';
-import { splitHeader } from '../../src/mail/header.ts';
-import { HOP_FIELD } from '../../src/mail/hop.ts';
+import { headerField } from '../../src/mail/header.ts';
+import type { HeaderField } from '../../src/mail/header.ts';
 import type { Kind, PickupRules } from '../../src/mail/pickup-rules.ts';
-import { kindsOf, pickupJudge } from '../../src/mail/pickup-rules.ts';
+import { KINDS, kindsOf, pickupJudge } from '../../src/mail/pickup-rules.ts';
 import type { ReceivedAttachment, ReceivedMail } from '../../src/mail/received.ts';
 
-const RULES: PickupRules = {
-  mailbox: 'fax@contoso.com',
-  allow: ['*'],
-  deny: [],
-  insideOnly: false,
-  maxSize: 1_000,
-  attachments: { required: false, allow: ['*'], maxCount: 3, maxSize: 100 },
-  kinds: {
-    signed: 'deliver',
-    encrypted: 'quarantine',
-    meeting: 'skip',
-    report: 'skip',
-    automatic: 'skip',
-    noSender: 'deliver',
-    other: 'quarantine',
-  },
-  destinations: [{ in: 'plus', to: '$0@fax.local', digits: false }],
-};
-const TO = 'To: "Fax" <fax+4930@contoso.com>\r\n';
-const ALICE = 'alice@contoso.com';
+const header = (...lines: string[]): HeaderField[] =>
+  lines.map((line) => headerField(line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)));
+const mail = (more: Partial<ReceivedMail> = {}): ReceivedMail => ({
+  id: 'a',
+  itemClass: 'IPM.Note',
+  size: 1_000,
+  receivedAt: 0,
+  isRead: false,
+  from: 'alice@contoso.com',
+  header: [],
+  attachments: [],
+  ...more,
+});
+const deliverAll = Object.fromEntries(KINDS.map((kind) => [kind, 'deliver'])) as PickupRules['kinds'];
+const judge = (more: Partial<PickupRules> = {}) =>
+  pickupJudge({
+    mailbox: 'fax@contoso.com',
+    allow: ['*'],
+    deny: [],
+    insideOnly: false,
+    maxSize: 10_000,
+    attachments: { required: false, allow: ['*'], maxCount: 10, maxSize: 5_000 },
+    kinds: deliverAll,
+    destinations: [{ in: 'always', to: 'fax@pbx.local', digits: false }],
+    ...more,
+  });
+const DELIVER = { verdict: 'deliver', recipients: ['fax@pbx.local'] };
+const refused = (cause: string) => expect.objectContaining({ verdict: 'refuse', cause });
 
-function mail({
-  header = '',
-  ...facts
-}: Partial<Omit<ReceivedMail, 'header'>> & { readonly header?: string } = {}): ReceivedMail {
-  const usual = {
-    id: 'a',
-    itemClass: 'IPM.Note',
-    size: 10,
-    receivedAt: 0,
-    isRead: false,
-    attachments: [],
-    from: ALICE,
+describe('kinds', () => {
+  it.each<[Partial<ReceivedMail>, Kind[]]>([
+    [{}, []],
+    [{ itemClass: '' }, []],
+    [{ itemClass: 'IPM.Note.Custom' }, []],
+    [{ itemClass: 'ipm.note.smime.multipartsigned' }, ['signed']],
+    [{ itemClass: 'IPM.Note.SMIME' }, ['encrypted']],
+    [{ itemClass: 'IPM.Schedule.Meeting.Request' }, ['meeting']],
+    [{ itemClass: 'IPM.Appointment' }, ['meeting']],
+    [{ itemClass: 'REPORT.IPM.Note.NDR' }, ['report']],
+    [{ itemClass: 'Report.IPM.Note.IPNRN' }, ['report']],
+    [{ itemClass: 'IPM.Post' }, ['other']],
+    [{ itemClass: 'IPM.Notes' }, ['other']],
+    [{ itemClass: 'IPM.Note.Rules.OofTemplate.Microsoft' }, ['automatic']],
+    [{ header: header('Auto-Submitted: auto-replied; owner=x') }, ['automatic']],
+    [{ header: header('Auto-Submitted: no') }, []],
+    [{ header: header('Auto-Submitted: auto-generated') }, []],
+    [{ header: header('Precedence: AUTO_REPLY') }, ['automatic']],
+    [{ header: header('Precedence: bulk') }, []],
+    [{ header: header('X-Autoreply: yes') }, ['automatic']],
+    [{ header: header('X-Autorespond: no') }, []],
+    [{ from: '' }, ['noSender']],
+    [{ itemClass: 'REPORT.IPM.Note.DR', from: '' }, ['report', 'noSender']],
+  ])('of %j', (given, kinds) => {
+    expect(kindsOf(mail(given))).toEqual(kinds);
+  });
+
+  const { from: _, ...nobody } = mail();
+  const examples: Record<Kind, ReceivedMail> = {
+    signed: mail({ itemClass: 'IPM.Note.SMIME.MultipartSigned' }),
+    encrypted: mail({ itemClass: 'IPM.Note.SMIME' }),
+    meeting: mail({ itemClass: 'IPM.Schedule.Meeting.Canceled' }),
+    report: mail({ itemClass: 'REPORT.IPM.Note.NDR' }),
+    automatic: mail({ header: header('Auto-Submitted: auto-replied') }),
+    noSender: nobody,
+    other: mail({ itemClass: 'IPM.StickyNote' }),
   };
-  return { ...usual, header: splitHeader(Buffer.from(`${TO}${header}\r\n`)), ...facts };
-}
+  it.each(KINDS)('%s: delivered, skipped or put aside, and no other kind is', (kind) => {
+    expect(judge()(examples[kind])).toEqual(DELIVER);
+    const skip = judge({ kinds: { ...deliverAll, [kind]: 'skip' } });
+    expect(skip(examples[kind])).toEqual({ verdict: 'skip', cause: kind });
+    const quarantine = judge({ kinds: { ...deliverAll, [kind]: 'quarantine' } });
+    expect(quarantine(examples[kind])).toMatchObject({ verdict: 'quarantine', cause: kind });
+    for (const other of KINDS.filter((one) => one !== kind)) expect(skip(examples[other])).toEqual(DELIVER);
+  });
+});
 
-function nobody({ from: _from, ...rest }: ReceivedMail): ReceivedMail {
-  return rest;
-}
-
-function verdict(rules: Partial<PickupRules>, one: ReceivedMail): string {
-  const judged = pickupJudge({ ...RULES, ...rules })(one);
-  return judged.verdict === 'deliver' ? `deliver ${judged.recipients.join(' ')}` : `${judged.verdict} ${judged.cause}`;
-}
-
-const DELIVERED = 'deliver 4930@fax.local';
-
-describe('a mail', () => {
-  it.each<[string, readonly Kind[], ReceivedMail]>([
-    ['ordinary', [], mail()],
-    ['ordinary in capitals', [], mail({ itemClass: 'IPM.NOTE' })],
-    ['of a form', [], mail({ itemClass: 'IPM.Note.Custom' })],
-    ['of no class', [], mail({ itemClass: '' })],
-    ['signed', ['signed'], mail({ itemClass: 'IPM.Note.SMIME.MultipartSigned' })],
-    ['encrypted', ['encrypted'], mail({ itemClass: 'IPM.Note.SMIME' })],
-    ['a request', ['meeting'], mail({ itemClass: 'IPM.Schedule.Meeting.Request' })],
-    ['an NDR', ['report'], mail({ itemClass: 'REPORT.IPM.Note.NDR' })],
-    ['a receipt without sender', ['report', 'noSender'], nobody(mail({ itemClass: 'REPORT.IPM.Note.IPNRN' }))],
-    ['a post', ['other'], mail({ itemClass: 'IPM.Post' })],
-    ['what only begins alike', ['other'], mail({ itemClass: 'IPM.Notebook' })],
-    ['out of office', ['automatic'], mail({ itemClass: 'IPM.Note.Rules.OofTemplate.Microsoft' })],
-    ['an answer', ['automatic'], mail({ header: 'Auto-Submitted: auto-replied (vacation)\r\n' })],
-    ['of a program', [], mail({ header: 'Auto-Submitted: auto-generated\r\n' })],
-    ['of a person', [], mail({ header: 'Auto-Submitted: no\r\n' })],
-    ['of old programs', ['automatic'], mail({ header: 'X-Autoreply: yes\r\nPrecedence: auto_reply\r\n' })],
-    ['of nobody', ['noSender'], mail({ from: '' })],
-  ])('that is %s is of the kinds %o', (_, kinds, one) => {
-    expect(kindsOf(one)).toEqual(kinds);
+describe('whose mail is taken', () => {
+  it.each<[Partial<PickupRules>, Partial<ReceivedMail>, unknown]>([
+    [{ allow: ['*@contoso.com'] }, {}, DELIVER],
+    [{ allow: ['*@contoso.com'] }, { from: 'Alice@CONTOSO.com' }, DELIVER],
+    [{ allow: ['*@contoso.com'] }, { from: 'alice@contoso.com.evil.test' }, refused('sender')],
+    [{ allow: ['*@contoso.com'] }, { from: '' }, refused('sender')],
+    [{ allow: ['*'] }, { from: '' }, DELIVER],
+    [{ deny: ['alice@contoso.com'] }, {}, refused('sender')],
+    [{ deny: ['alice@contoso.com'] }, { from: '"alice"@contoso.com' }, refused('sender')],
+    [{ deny: ['*'] }, { from: '' }, refused('sender')],
+  ])('%j: %j', (rules, given, expected) => {
+    expect(judge(rules)(mail(given))).toEqual(expected);
   });
 
-  it.each<[string, Partial<PickupRules>, ReceivedMail, string]>([
-    ['any', {}, mail(), DELIVERED],
-    ['round and round', {}, mail({ header: `${HOP_FIELD}: a,b,c,d,e\r\n` }), 'quarantine loop'],
-    ['round a few times', {}, mail({ header: `${HOP_FIELD}: a,b,c,d\r\n` }), DELIVERED],
-    ['encrypted', {}, mail({ itemClass: 'IPM.Note.SMIME' }), 'quarantine encrypted'],
-    ['automatic', {}, mail({ header: 'Auto-Submitted: auto-replied\r\n' }), 'skip automatic'],
-    [
-      'automatic, as any other',
-      { kinds: { ...RULES.kinds, automatic: 'deliver' } },
-      mail({ header: 'Auto-Submitted: auto-replied\r\n' }),
-      DELIVERED,
-    ],
-    [
-      'of two kinds',
-      { kinds: { ...RULES.kinds, report: 'deliver', noSender: 'quarantine' } },
-      nobody(mail({ itemClass: 'REPORT.IPM.Note.NDR' })),
-      'quarantine noSender',
-    ],
-    ['allowed', { allow: ['@contoso.com'] }, mail(), DELIVERED],
-    ['not allowed', { allow: ['@contoso.com'] }, mail({ from: 'a@evil.example' }), 'refuse sender'],
-    ['denied', { deny: [ALICE] }, mail(), 'refuse sender'],
-    ['of nobody, all allowed', {}, nobody(mail()), DELIVERED],
-    ['of nobody, some allowed', { allow: ['@contoso.com'] }, nobody(mail()), 'refuse sender'],
-    [
-      'from inside',
-      { insideOnly: true },
-      mail({ header: 'X-MS-Exchange-Organization-AuthAs: Internal\r\n' }),
-      DELIVERED,
-    ],
-    [
-      'from outside',
-      { insideOnly: true },
-      mail({ header: 'X-MS-Exchange-Organization-AuthAs: Anonymous\r\n' }),
-      'refuse outside',
-    ],
-    ['from wherever', { insideOnly: true }, mail(), 'refuse outside'],
-    [
-      'that says both',
-      { insideOnly: true },
-      mail({
-        header: 'X-MS-Exchange-Organization-AuthAs: Internal\r\nX-MS-Exchange-Organization-AuthAs: Anonymous\r\n',
-      }),
-      'refuse outside',
-    ],
-    ['as large as may be', {}, mail({ size: 1_000 }), DELIVERED],
-    ['too large', {}, mail({ size: 1_001 }), 'refuse size'],
-    ['to nobody', { destinations: [{ in: 'fax', to: '$0@fax.local', digits: false }] }, mail(), 'refuse recipient'],
-    [
-      'to 101',
-      { destinations: [{ in: 'subject', pattern: '[0-9]+', to: '$0@fax.local', digits: false }] },
-      mail({ subject: Array.from({ length: 101 }, (_, index) => index).join(' ') }),
-      'refuse recipient',
-    ],
-  ])('%s', (_, rules, one, expected) => {
-    expect(verdict(rules, one)).toBe(expected);
+  const AS = 'X-MS-Exchange-Organization-AuthAs';
+  it('asks first whether a sender is inside: what it wrote into From says nothing otherwise', () => {
+    const rules = { insideOnly: true, allow: ['@elsewhere.test'] };
+    expect(judge(rules)(mail({}))).toMatchObject({ verdict: 'refuse', cause: 'outside' });
   });
 
-  const pdf = { name: 'Scan.PDF', type: 'application/pdf', size: 100, isInline: false };
-  const logo = { name: 'logo.png', type: 'image/png', size: 5_000, isInline: true };
-  const limits = (more: Partial<PickupRules['attachments']>): Partial<PickupRules> => ({
-    attachments: { ...RULES.attachments, ...more },
+  it.each([
+    [[`${AS}: Internal`], true],
+    [[`${AS.toLowerCase()}: INTERNAL`], true],
+    [[`${AS}: Internal`, `${AS}: internal`], true],
+    [[], false],
+    [[`${AS}: Anonymous`], false],
+    [[`${AS}: Internal`, `${AS}: Anonymous`], false],
+    [[`${AS}: Anonymous`, `${AS}: Internal`], false],
+    [[`${AS}: Internal, Anonymous`], false],
+    [[`${AS}: Internal (really)`], false],
+    [[`X-${AS}: Internal`], false],
+    [['X-MS-Exchange-CrossTenant-AuthAs: Internal'], false],
+  ])('only from inside: %j is so: %s', (lines, isInside) => {
+    const verdict = judge({ insideOnly: true })(mail({ header: header(...lines) }));
+    expect(verdict).toEqual(isInside ? DELIVER : refused('outside'));
   });
-  it.each<[string, Partial<PickupRules>, readonly ReceivedAttachment[], string]>([
-    ['by its name', limits({ allow: ['.pdf'] }), [pdf], DELIVERED],
-    ['by its type', limits({ allow: ['application/pdf'] }), [pdf], DELIVERED],
-    ['by half of its type', limits({ allow: ['application/*'] }), [pdf], DELIVERED],
-    ['of another kind', limits({ allow: ['.tif', 'image/*'] }), [pdf], 'refuse attachment'],
-    [
-      'one of another kind beside it',
-      limits({ allow: ['.pdf'] }),
-      [pdf, { ...pdf, name: 'a.exe' }],
-      'refuse attachment',
-    ],
-    [
-      'without name and type',
-      limits({ allow: ['.pdf', 'image/*'] }),
-      [{ size: 1, isInline: false }],
-      'refuse attachment',
-    ],
-    ['a picture in the text', limits({ allow: ['.pdf'] }), [pdf, logo], DELIVERED],
-    ['a page that calls itself inline', limits({ allow: ['.tif'] }), [{ ...pdf, isInline: true }], 'refuse attachment'],
-    ['none', {}, [], DELIVERED],
-    ['none where one must be', limits({ required: true }), [], 'refuse attachment'],
-    ['a picture where one must be', limits({ required: true }), [logo], 'refuse attachment'],
-    ['three', {}, [pdf, pdf, pdf], DELIVERED],
-    ['four', {}, [pdf, pdf, pdf, pdf], 'refuse attachment'],
-    ['too large', {}, [{ ...pdf, size: 101 }], 'refuse attachment'],
-  ])('with an attachment: %s', (_, rules, attachments, expected) => {
-    expect(verdict(rules, mail({ attachments }))).toBe(expected);
+});
+
+describe('attachments', () => {
+  const pdf: ReceivedAttachment = { name: 'Page.PDF', type: 'application/pdf', size: 10, isInline: false };
+  const tiff: ReceivedAttachment = { name: 'page.tif', type: 'image/tiff', size: 10, isInline: false };
+  const logo: ReceivedAttachment = { name: 'logo.png', type: 'image/png', size: 10, isInline: true };
+  const rules = { required: false, allow: ['*'], maxCount: 2, maxSize: 100 };
+  it.each<[Partial<typeof rules>, ReceivedAttachment[], unknown]>([
+    [{}, [], DELIVER],
+    [{ required: true }, [], refused('attachment')],
+    [{ required: true }, [pdf], DELIVER],
+    [{ required: true }, [logo], refused('attachment')],
+    [{ required: true }, [{ ...tiff, isInline: true }], DELIVER],
+    [{ allow: ['.pdf'] }, [pdf], DELIVER],
+    [{ allow: ['.PDF'] }, [pdf], DELIVER],
+    [{ allow: ['.pdf'] }, [tiff], refused('attachment')],
+    [{ allow: ['.pdf'] }, [pdf, tiff], refused('attachment')],
+    [{ allow: ['.pdf'] }, [{ ...pdf, name: 'a.pdf.exe' }], refused('attachment')],
+    [{ allow: ['.pdf'] }, [{ type: 'application/pdf', size: 1, isInline: false }], refused('attachment')],
+    [{ allow: ['image/*'] }, [tiff], DELIVER],
+    [{ allow: ['image/*'] }, [{ ...tiff, type: 'imagery/x' }], refused('attachment')],
+    [{ allow: ['image/tiff', 'application/pdf'] }, [tiff, pdf], DELIVER],
+    [{ allow: ['image/tiff'] }, [{ name: 'x', size: 1, isInline: false }], refused('attachment')],
+    [{ allow: [] }, [pdf], refused('attachment')],
+    [{ allow: ['.pdf'] }, [logo], DELIVER],
+    [{ allow: ['.pdf'] }, [{ ...logo, type: 'application/x-msdownload' }], refused('attachment')],
+    [{}, [pdf, pdf, pdf], refused('attachment')],
+    [{}, [pdf, pdf, logo, logo], DELIVER],
+    [{}, [{ ...pdf, size: 101 }], refused('attachment')],
+    [{}, [{ ...pdf, size: 100 }], DELIVER],
+  ])('%j: %j', (some, attachments, expected) => {
+    expect(judge({ attachments: { ...rules, ...some } })(mail({ attachments }))).toEqual(expected);
   });
 
-  it('that is signed is not looked into', () => {
-    const one = mail({ itemClass: 'IPM.Note.SMIME.MultipartSigned', attachments: [{ ...pdf, name: 'smime.p7m' }] });
-    expect(verdict(limits({ allow: ['.tif'], required: true }), one)).toBe(DELIVERED);
+  it('of signed and encrypted mail are the mail itself', () => {
+    const smime: ReceivedAttachment = { name: 'smime.p7m', type: 'multipart/signed', size: 1_000, isInline: false };
+    for (const itemClass of ['IPM.Note.SMIME', 'IPM.Note.SMIME.MultipartSigned'])
+      expect(judge({ attachments: { ...rules, allow: ['.pdf'] } })(mail({ itemClass, attachments: [smime] }))).toEqual(
+        DELIVER,
+      );
+  });
+});
+
+describe('the rest', () => {
+  it('is the size', () => {
+    expect(judge()(mail({ size: 10_000 }))).toEqual(DELIVER);
+    expect(judge()(mail({ size: 10_001 }))).toEqual(refused('size'));
+  });
+
+  it('is a circle', () => {
+    const hops = (count: number) => header(...Array.from({ length: count }, () => 'X-SMTP2Exchange-Hop: a.test'));
+    expect(judge()(mail({ header: hops(4) }))).toEqual(DELIVER);
+    expect(judge()(mail({ header: hops(5) }))).toMatchObject({ verdict: 'quarantine', cause: 'loop' });
+    expect(judge()(mail({ header: header('X-SMTP2Exchange-Hop: a, b, c, d, e') }))).toMatchObject({ cause: 'loop' });
+  });
+
+  it('is whom it is for: To and Cc, and no field that a sender can hide', () => {
+    const destinations = [
+      { in: 'recipient', pattern: '^([0-9]+)@fax.contoso.com$', to: '$1@pbx.local', digits: false } as const,
+    ];
+    const given = header(
+      'To: "x, 9@fax.contoso.com" <1@fax.contoso.com>, group: 2@fax.contoso.com;',
+      'Cc: 3@fax.contoso.com',
+      'Bcc: 4@fax.contoso.com',
+      'X-To: 5@fax.contoso.com',
+    );
+    expect(judge({ destinations })(mail({ header: given }))).toEqual({
+      verdict: 'deliver',
+      recipients: ['1@pbx.local', '2@pbx.local', '3@pbx.local'],
+    });
+    expect(judge({ destinations })(mail())).toEqual(refused('recipient'));
+    const many = header(...Array.from({ length: 101 }, (_, at) => `To: ${at}@fax.contoso.com`));
+    expect(judge({ destinations })(mail({ header: many.slice(1) }))).toMatchObject({ verdict: 'deliver' });
+    expect(judge({ destinations })(mail({ header: many }))).toEqual(refused('recipient'));
   });
 });

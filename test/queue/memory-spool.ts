@@ -244,9 +244,13 @@ export class MemorySpool implements Spool {
     return this.items.get(id);
   }
 
-  async list({ states, limit = 100 }: ListFilter): Promise<readonly QueueItem[]> {
+  /** Knows no filters but these. */
+  async list({ states, route, mailbox, after = '', limit = 100 }: ListFilter): Promise<readonly QueueItem[]> {
+    await this.#disk();
     return [...this.items.values()]
       .filter((item) => states === undefined || states.includes(item.state))
+      .filter((item) => (route ?? item.route) === item.route && (mailbox ?? item.mailbox) === item.mailbox)
+      .filter((item) => item.id > after)
       .slice(0, limit);
   }
 

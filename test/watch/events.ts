@@ -89,7 +89,10 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       detail: 'declared by pbx@contoso.com',
     },
   ],
-  'auth.succeeded': [{ event: 'auth.succeeded', listener: 'lan', peer: '10.0.0.7', user: 'pbx', mechanism: 'PLAIN' }],
+  'auth.succeeded': [
+    { event: 'auth.succeeded', listener: 'lan', peer: '10.0.0.7', user: 'pbx', mechanism: 'PLAIN' },
+    { event: 'auth.succeeded', listener: 'console', peer: '127.0.0.1', user: 'alex', mechanism: 'password' },
+  ],
   'auth.failed': [
     { event: 'auth.failed', listener: 'lan', peer: '10.0.0.7', user: 'pbx@contoso.com', mechanism: 'LOGIN' },
   ],
@@ -320,6 +323,7 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
   'item.held': [{ event: 'item.held', ...operated }],
   'item.moved': [{ event: 'item.moved', ...operated, from: { route: 'exchange', mailbox: 'scanner@contoso.com' } }],
   'item.exported': [{ event: 'item.exported', ...operated }],
+  'item.viewed': [{ event: 'item.viewed', ...operated }],
   'route.held': [
     {
       event: 'route.held',
