@@ -5,7 +5,7 @@
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { endOfCredential } from '../assembly/credential.ts';
-import type { Config, RouteConfig } from '../config/config.ts';
+import type { Config, ListenerConfig, RouteConfig } from '../config/config.ts';
 import type { Walk } from './check-walk.ts';
 import type { Finding, Judged } from './finding.ts';
 
@@ -16,9 +16,13 @@ const SOON = 14;
 const CREDENTIAL_SOON = 30;
 
 export function* checkCertificates({ config, accounts, now }: Walk): Generator<Finding> {
-  const { listeners, pop3 } = config;
-  for (const door of [...listeners, ...(pop3 === undefined ? [] : [{ ...pop3, name: 'pop3' }])]) {
-    if (door.tls === 'none') continue;
+  const { listeners, pop3, console: pages } = config;
+  const doors: readonly Pick<ListenerConfig, 'name' | 'certificate'>[] = [
+    ...listeners.filter(({ tls }) => tls !== 'none'),
+    ...(pop3 === undefined || pop3.tls === 'none' ? [] : [{ ...pop3, name: 'pop3' }]),
+    ...(pages.certificate === undefined ? [] : [{ name: 'console', certificate: pages.certificate }]),
+  ];
+  for (const door of doors) {
     const about = { what: 'certificate' as const, at: door.name };
     if (door.certificate === undefined)
       yield { ...about, mark: 'ok', says: 'none is set: one of our own making, which clients that check refuse' };
