@@ -96,7 +96,7 @@ const secret: Story = {
 const ending: Story = {
   site: { name: 'ending', exchange: `  expires: ${inDays(90)}` },
   // It is started anew.
-  also: ['Down'],
+  also: ['Down', 'PickupLate'],
   async tell({ site, fires, clear }) {
     site.options = { ...site.options, exchange: `  expires: ${inDays(5)}` };
     await site.down();
