@@ -1,6 +1,6 @@
 /** Which alerts fire where, as seen by asking Prometheus twice a second; and waiting for one to fire or to clear. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Prometheus } from './prometheus.ts';
+import type { Alert, Prometheus } from './prometheus.ts';
 
 export interface Seen {
   readonly name: string;
@@ -36,7 +36,7 @@ export class AlertWatch {
     return [...this.#now].toSorted();
   }
 
-  /** Resolves when it fires, or has since this was called; rejects after so many seconds. */
+  /** Resolves when it fires; rejects after so many seconds. */
   async fires(name: string, instance: string, seconds: number): Promise<void> {
     const begun = Date.now();
     await this.#until(name, instance, true, seconds);
@@ -66,10 +66,15 @@ export class AlertWatch {
 
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      const alerts = await this.#prometheus.firing();
-      this.#now = new Set(alerts.map(({ name, instance }) => `${name} ${instance}`));
-      for (const key of this.#now) this.#ever.add(key);
+      // One question that is not answered is no news.
+      const alerts = await this.#prometheus.firing().catch(() => undefined);
+      if (alerts !== undefined) this.#note(alerts);
       await pause(EVERY, undefined, { signal: this.#stop.signal }).catch(() => undefined);
     }
+  }
+
+  #note(alerts: readonly Alert[]): void {
+    this.#now = new Set(alerts.map(({ name, instance }) => `${name} ${instance}`));
+    for (const key of this.#now) this.#ever.add(key);
   }
 }

@@ -73,6 +73,9 @@ const expressions = [
 
 const METRIC = /\b((?:smtp2exchange|process|nodejs)_\w+|up)\b/g;
 
+/** The value of a counter whose series begins with its first event, which increase() does not see. */
+const FIRST = /\((smtp2exchange_\w+\{[^}]*\}) unless \1 offset \$__rate_interval\) or /g;
+
 function definitionOf(metric: string): MetricDefinition | undefined {
   return Object.values(CATALOGUE).find(
     ({ name, type }) =>
@@ -140,14 +143,27 @@ describe('every expression', () => {
 
   it('counts counters by rate, increase or changes only, and never a gauge so', () => {
     const wrong = expressions.flatMap(([title, expr]) =>
-      [...expr.matchAll(METRIC)].flatMap((match) => {
+      [...expr.replace(FIRST, '').matchAll(METRIC)].flatMap((match) => {
         const definition = definitionOf(match[0]);
         if (definition === undefined) return [];
-        const counted = /\b(?:rate|increase)\($/.test(expr.slice(0, match.index));
+        const counted = /\b(?:rate|increase)\($/.test(expr.replace(FIRST, '').slice(0, match.index));
         return counted === (definition.type !== 'gauge') ? [] : [`${title}: ${match[0]}`];
       }),
     );
     expect(wrong).toEqual([]);
+  });
+
+  it('sees the first of what is counted by cause, whose series begins with it', () => {
+    const blind = dashboards.flatMap(([, { panels }]) =>
+      panels.flatMap(({ title, targets = [] }) =>
+        targets
+          .filter(
+            ({ expr }) => /by \([^)]*\bcause\b[^)]*\) \(increase/.test(expr) && !expr.includes('pickup_refused_total'),
+          )
+          .map(() => title),
+      ),
+    );
+    expect(blind).toEqual([]);
   });
 
   it('leaves no metric of ours without a panel', () => {

@@ -1,9 +1,7 @@
 /**
  * What goes wrong with a gateway, and is mended again: for every alert the state it is for. Each story has a gateway of its
- * own, which is well when the story begins. Linux; a story about disks needs root.
+ * own, which is well when the story begins.
  */
-import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import { once } from 'node:events';
@@ -11,39 +9,14 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { FAX, mail } from '../gateway/pickup-site.ts';
-import { folder, root } from '../gateway/process.ts';
-import type { AlertWatch } from './alert-watch.ts';
+import { root } from '../gateway/process.ts';
 import { LegacyServer } from './legacy-server.ts';
+import { Disk, SlowDisk } from './live-disk-stories.ts';
 import { login, PBX } from './live-site.ts';
 import type { Site, SiteOptions } from './live-site.ts';
+import type { Story, Told } from './story.ts';
+import { run } from './story.ts';
 
-export interface Told {
-  readonly site: Site;
-  /** Rejects if it does not fire in that time. Names without Smtp2Exchange. */
-  fires(seconds: number, ...alerts: readonly string[]): Promise<void>;
-  clear(seconds: number, ...alerts: readonly string[]): Promise<void>;
-}
-
-export interface Story {
-  readonly site: SiteOptions;
-  /** What fires besides because the one trouble brings the other. Without Smtp2Exchange. */
-  readonly also: readonly string[];
-  tell(told: Told): Promise<void>;
-  /** Whatever became of it. */
-  end?(): Promise<void>;
-}
-
-export function toldBy(site: Site, watch: AlertWatch): Told {
-  const all = async (alerts: readonly string[], one: (alert: string) => Promise<void>): Promise<void> =>
-    void (await Promise.all(alerts.map(one)));
-  return {
-    site,
-    fires: (seconds, ...alerts) => all(alerts, (alert) => watch.fires(`Smtp2Exchange${alert}`, site.name, seconds)),
-    clear: (seconds, ...alerts) => all(alerts, (alert) => watch.clears(`Smtp2Exchange${alert}`, site.name, seconds)),
-  };
-}
-
-const run = (command: string, ...words: string[]): void => void execFileSync(command, words, { stdio: 'pipe' });
 const inDays = (days: number): string => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
 
 /** Exchange and Entra ID cannot be reached. What waits in the mailbox meanwhile is handed over late. */
@@ -96,7 +69,7 @@ const secret: Story = {
 const ending: Story = {
   site: { name: 'ending', exchange: `  expires: ${inDays(90)}` },
   // It is started anew.
-  also: ['Down'],
+  also: ['Down', 'PickupLate'],
   async tell({ site, fires, clear }) {
     site.options = { ...site.options, exchange: `  expires: ${inDays(5)}` };
     await site.down();
@@ -219,79 +192,6 @@ const given: Story = {
     await clear(60, 'AlarmStands');
   },
 };
-
-/** The disk of the spool fills, a quota is reached; on another one nothing is written for a while. */
-class Disk implements Story {
-  readonly also = ['PickupDown', 'PickupLate', 'AlarmStands', 'QueueOld', 'StatsLate'];
-  readonly #place = folder();
-  readonly site: SiteOptions;
-  readonly #disk: string;
-
-  constructor() {
-    this.#disk = join(this.#place.path, 'disk');
-    mkdirSync(this.#disk);
-    run('mount', '-t', 'tmpfs', '-o', 'size=3g', 'spool', this.#disk);
-    this.site = { name: 'disk', more: `spool: { sqlite: ${this.#disk}/spool.db, minFree: 500MB }` };
-  }
-
-  async tell({ site, fires, clear }: Told): Promise<void> {
-    const size = (words: string): void => run('mount', '-o', `remount,size=${words}`, this.#disk);
-    size('900m');
-    await fires(40, 'DiskLow');
-    size('300m');
-    await fires(40, 'RefusingMail');
-    size('3g');
-    site.hangUp();
-    await clear(60, 'DiskLow', 'RefusingMail', 'PickupDown');
-    const limit = (octets: string): void =>
-      run('prlimit', '--pid', String(site.gateway.child.pid), `--fsize=${octets}`);
-    limit('4096:unlimited');
-    await fires(40, 'SpoolTrouble', 'RefusingMail');
-    limit('unlimited:unlimited');
-    site.hangUp();
-    await clear(60, 'SpoolTrouble', 'RefusingMail');
-  }
-
-  async end(): Promise<void> {
-    run('sh', '-c', `! mountpoint -q ${this.#disk} || umount -l ${this.#disk}`);
-    this.#place.remove();
-  }
-}
-
-/** Nothing can be written for a while; less than the half minute after which the gateway gives the disk up. */
-class SlowDisk implements Story {
-  readonly also = ['SpoolTrouble', 'PickupLate'];
-  readonly #place = folder();
-  readonly site: SiteOptions;
-  readonly #disk: string;
-
-  constructor() {
-    this.#disk = join(this.#place.path, 'disk');
-    const image = join(this.#place.path, 'image');
-    mkdirSync(this.#disk);
-    run('truncate', '-s', '2G', image);
-    run('mkfs.ext4', '-q', '-m', '0', image);
-    run('mount', '-o', 'loop', image, this.#disk);
-    // A scrape waits two seconds for the figures, and is to get an answer nevertheless.
-    this.site = { name: 'slow-disk', interval: 3, more: `spool: { sqlite: ${this.#disk}/spool.db }` };
-  }
-
-  async tell({ fires, clear }: Told): Promise<void> {
-    run('fsfreeze', '-f', this.#disk);
-    const thaw = (): void => run('sh', '-c', `fsfreeze -u ${this.#disk} 2>/dev/null || true`);
-    const late = setTimeout(thaw, 20_000);
-    await fires(40, 'StatsLate');
-    clearTimeout(late);
-    thaw();
-    await clear(60, 'StatsLate');
-  }
-
-  async end(): Promise<void> {
-    run('sh', '-c', `fsfreeze -u ${this.#disk} 2>/dev/null || true`);
-    run('sh', '-c', `! mountpoint -q ${this.#disk} || umount -l ${this.#disk}`);
-    this.#place.remove();
-  }
-}
 
 /** The legacy system is down; then mail comes that nobody can hand over. */
 class HandOver implements Story {

@@ -10,10 +10,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { folder, root } from '../gateway/process.ts';
 import { AlertWatch } from './alert-watch.ts';
 import { Site } from './live-site.ts';
-import type { Story } from './live-stories.ts';
-import { stories, toldBy } from './live-stories.ts';
+import { stories } from './live-stories.ts';
 import { Prometheus } from './prometheus.ts';
 import { FACTOR, shortened } from './shortened-rules.ts';
+import type { Story } from './story.ts';
+import { toldBy } from './story.ts';
 
 /** Seconds of traffic before anything goes wrong: longer than the windows of most rules. */
 const CALM = 25;
@@ -151,6 +152,16 @@ const chosen = all.filter(({ site }) => wanted.length === 0 || wanted.includes(s
 const sites: Site[] = [];
 let prometheus: Prometheus | undefined;
 let watch: AlertWatch | undefined;
+/** Leaves neither process nor mount behind. */
+async function end(): Promise<void> {
+  await watch?.stop();
+  await prometheus?.stop();
+  await Promise.all(all.map(async (story) => await story.end?.()));
+  await Promise.all(sites.map(async (site) => await site.stop()));
+  place.remove();
+}
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => void end().finally(() => process.exit(1)));
 try {
   const healthy = {
     name: HEALTHY,
@@ -179,11 +190,7 @@ try {
   if (wanted.length === 0) await dashboardsMoved(prometheus, ran);
   summary(wanted.length === 0 ? names : [], watch);
 } finally {
-  await watch?.stop();
-  await prometheus?.stop();
-  await Promise.all(all.map(async (story) => await story.end?.()));
-  await Promise.all(sites.map(async (site) => await site.stop()));
-  place.remove();
+  await end();
 }
 for (const fault of faults) print(`FAULT ${fault}`);
 print(`\n${faults.length} faults, ${Math.round((Date.now() - begun) / 1000)} s`);
