@@ -52,7 +52,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'session.refused': [['refusals_total{listener="lan",refusal="size"} +1']],
   'auth.succeeded': [
     ['auth_attempts_total{listener="lan",result="succeeded"} +1'],
-    ['auth_attempts_total{listener="console",result="succeeded"} +1'],
+    ['auth_attempts_total{listener="console",result="succeeded"} = 1'],
   ],
   'auth.failed': [['auth_attempts_total{listener="lan",result="failed"} +1']],
   'auth.banned': [['auth_bans_total{listener="lan"} +1']],
