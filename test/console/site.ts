@@ -80,6 +80,7 @@ export async function openSite({ sessions = {}, guard, hosts = [] }: SiteOptions
     hosts,
     gateway: 'gateway.test',
     version: '0.1.0',
+    startedAt: Date.now(),
   });
   const web = createConsole({
     address: '127.0.0.1',
