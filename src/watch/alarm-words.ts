@@ -15,6 +15,7 @@ export interface Words {
 }
 
 const KEPT = 'Mail is accepted and kept, none is returned for this.';
+const PICKED_UP = 'Mail is picked up and kept, none is returned for this.';
 
 export interface HeldRoute {
   readonly route: string;
@@ -33,6 +34,29 @@ export function routeHeld({ route, cause, reason, since }: HeldRoute): Words {
       reason,
       "Look at Microsoft's service health, your proxy, DNS and firewall. The gateway tries on, and goes on by itself; watch the disk while it lasts.",
     ],
+  };
+}
+
+/** Of a pickup: what is out of order is the legacy system. */
+export function handOverHeld({ route, cause, reason, since }: HeldRoute): Words {
+  return {
+    reason: 'routeHeld',
+    severity: 'critical',
+    title: `Nothing can be handed over by pickup ${route} (${cause})`,
+    text: [
+      `The system that it hands mail to, or the way to it, has been out of order since ${moment(since)}. ${PICKED_UP}`,
+      reason,
+      'Look at that system, and at the network between. The gateway tries on, and goes on by itself; watch the disk while it lasts.',
+    ],
+  };
+}
+
+export function handOverMisconfigured({ route, cause, reason, since }: HeldRoute): Words {
+  return {
+    reason: 'misconfigured',
+    severity: 'critical',
+    title: `Pickup ${route} cannot hand over (${cause}): a person has to mend it`,
+    text: [`Nothing is handed over by it since ${moment(since)}. ${PICKED_UP}`, reason, TRIES],
   };
 }
 
