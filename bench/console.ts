@@ -120,6 +120,7 @@ function pagesOf(spool: OperatedSpool): (path: string) => Promise<string> {
     hosts: [],
     gateway: 'gateway.test',
     version: 'bench',
+    startedAt: Date.now(),
   });
   return async (path) => {
     const [before = '', query = ''] = path.split('?');

@@ -99,6 +99,7 @@ export async function consoleOf(
         hosts,
         gateway: config.hostname,
         version,
+        startedAt: board.state().startedAt,
       })
     : undefined;
   const web = createConsole({

@@ -112,11 +112,11 @@ th, td { text-align: left; vertical-align: top; padding: 0.5rem 0.75rem; border-
 thead th { font-size: 0.8125rem; font-weight: 550; color: var(--quiet); white-space: nowrap; }
 tbody th { font-weight: 550; }
 tbody tr:last-child > * { border-bottom: 0; }
-.messages time { white-space: nowrap; }
+.messages { font-size: 0.875rem; }
 @media (min-width: 48.0625rem) {
   .messages { table-layout: fixed; }
   .messages th:nth-child(2) { width: 6.25rem; }
-  .messages th:nth-child(3) { width: 8.5rem; }
+  .messages th:nth-child(3) { width: 6.75rem; }
   .messages th:nth-child(7) { width: 5.5rem; }
   .messages th:nth-child(8) { width: 16%; }
 }
@@ -134,7 +134,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 .stale { opacity: 0.6; }
 
 .search { display: flex; flex-wrap: wrap; gap: 0.5rem; }
-.search > input { flex: 1 1 20rem; min-width: 0; }
+.search > input { flex: 1 1 12rem; min-width: 0; }
 .filters { flex: 1 0 100%; }
 .filters summary { cursor: pointer; color: var(--link); width: max-content; padding: 0.25rem 0; }
 .filter-fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); gap: 0.5rem 1rem; margin: 0.5rem 0; }

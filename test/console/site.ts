@@ -46,17 +46,36 @@ export interface Site {
   close(): Promise<void>;
 }
 
+export interface Store {
+  readonly spool: OperatedSpool;
+  close(): Promise<void>;
+}
+
+export async function openStore(): Promise<Store> {
+  const folder = mkdtempSync(join(tmpdir(), 's2x-console-'));
+  const spool = await openSqliteSpool({ path: join(folder, 'spool.db'), report: () => undefined, minFree: 0 });
+  return {
+    spool,
+    async close() {
+      await spool.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
 export interface SiteOptions {
+  /** Stays open; absent: one of its own. */
+  readonly store?: Store;
   readonly sessions?: Partial<SessionRules>;
   readonly guard?: Guard;
   readonly hosts?: readonly string[];
 }
 
-export async function openSite({ sessions = {}, guard, hosts = [] }: SiteOptions = {}): Promise<Site> {
-  const folder = mkdtempSync(join(tmpdir(), 's2x-console-'));
+export async function openSite({ store, sessions = {}, guard, hosts = [] }: SiteOptions = {}): Promise<Site> {
+  const used = store ?? (await openStore());
+  const { spool } = used;
   const events: Event[] = [];
   const report = (event: Event): void => void events.push(event);
-  const spool = await openSqliteSpool({ path: join(folder, 'spool.db'), report, minFree: 0 });
   const board = firstBoard({ routes: ['exchange'], pickups: ['fax'], credentials: new Map() }, Date.now());
   const meter = new Meter(Date.now());
   const pauses: number[] = [];
@@ -80,6 +99,7 @@ export async function openSite({ sessions = {}, guard, hosts = [] }: SiteOptions
     hosts,
     gateway: 'gateway.test',
     version: '0.1.0',
+    startedAt: Date.now(),
   });
   const web = createConsole({
     address: '127.0.0.1',
@@ -136,8 +156,7 @@ export async function openSite({ sessions = {}, guard, hosts = [] }: SiteOptions
     told: (name) => events.filter(({ event }) => event === name),
     async close() {
       await web.stop();
-      await spool.close();
-      rmSync(folder, { recursive: true, force: true });
+      if (store === undefined) await used.close();
     },
   };
 }

@@ -1,16 +1,23 @@
 /** Attempts to get into the console: guessed logins, stolen and old sessions, pages of others, names of others. */
 import { request } from 'node:http';
 import { connect } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createLogin } from '../../src/console/login.ts';
 import { createSessions } from '../../src/console/sessions.ts';
-import type { Site, SiteOptions } from './site.ts';
-import { Client, TOKEN, USER, openSite, operator } from './site.ts';
+import type { Site, SiteOptions, Store } from './site.ts';
+import { Client, TOKEN, USER, openSite, openStore, operator } from './site.ts';
 
 let site: Site;
+let store: Store;
+beforeAll(async () => {
+  store = await openStore();
+});
+afterAll(async () => {
+  await store.close();
+});
 const opened: Site[] = [];
 async function open(options: SiteOptions = {}): Promise<Site> {
-  const one = await openSite(options);
+  const one = await openSite({ store, ...options });
   opened.push(one);
   return one;
 }
