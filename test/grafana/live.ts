@@ -162,6 +162,10 @@ async function end(): Promise<void> {
 }
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void end().finally(() => process.exit(1)));
+process.once('uncaughtException', (error) => {
+  process.stderr.write(`${String(error.stack)}\n`);
+  void end().finally(() => process.exit(1));
+});
 try {
   const healthy = {
     name: HEALTHY,
