@@ -28,7 +28,9 @@ export class LegacyServer {
     const state = { inData: false };
     const say = (reply: string): void => void socket.write(`${reply}\r\n`);
     say('220 legacy.test ESMTP');
-    createInterface({ input: socket }).on('line', (line) => {
+    // It tells the errors of its input, too.
+    const lines = createInterface({ input: socket }).on('error', () => undefined);
+    lines.on('line', (line) => {
       if (state.inData) {
         if (line !== '.') return;
         state.inData = false;

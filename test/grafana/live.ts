@@ -160,8 +160,13 @@ async function end(): Promise<void> {
   await Promise.all(sites.map(async (site) => await site.stop()));
   place.remove();
 }
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => void end().finally(() => process.exit(1)));
+async function giveUp(why: string): Promise<void> {
+  process.stderr.write(`${why}\n`);
+  await end();
+  process.exit(1);
+}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void giveUp(signal));
+process.once('uncaughtException', (error) => void giveUp(String(error.stack)));
 try {
   const healthy = {
     name: HEALTHY,
