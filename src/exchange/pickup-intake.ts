@@ -6,6 +6,7 @@
 import type { Origin } from '../mail/envelope.ts';
 import { isSendable } from '../mail/address.ts';
 import { HeaderPeeler, joinHeader, splitHeader } from '../mail/header.ts';
+import { sweepAfter } from '../mail/leftovers.ts';
 import { LineEnds } from '../mail/lines.ts';
 import { pickupHeader } from '../mail/pickup-header.ts';
 import type { PickupHeader, PickupHeaderContext } from '../mail/pickup-header.ts';
@@ -119,7 +120,9 @@ class PickedUp {
   }
 
   async write(piece: Uint8Array): Promise<void> {
-    await this.#take(this.#lines.push(Buffer.from(piece.buffer, piece.byteOffset, piece.length)));
+    const octets = Buffer.from(piece.buffer, piece.byteOffset, piece.length);
+    sweepAfter(octets);
+    await this.#take(this.#lines.push(octets));
   }
 
   async end(): Promise<Pick<Arrival, 'messageId' | 'headerSize' | 'repairs'>> {
