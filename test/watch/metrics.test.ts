@@ -42,6 +42,8 @@ const first = <Name extends EventName>(name: Name): Extract<Event, { event: Name
 const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (readonly string[])[]>> = {
   'gateway.starting': [[]],
   'gateway.ready': [[]],
+  'config.reloaded': [[], []],
+  'config.refused': [['config_last_reload_successful -1']],
   'gateway.stopping': [[]],
   'gateway.stopped': [[], []],
   'console.open': [[]],
