@@ -167,16 +167,27 @@ function asWritten({ exchange, routes, pickups, ...rest }: Config): Fields {
 function accountAsWritten({ credential, connectTimeout, requestTimeout, ca, ...rest }: ExchangeConfig): Fields {
   return {
     ...rest,
-    [CREDENTIALS[credential.kind]]: { ...named(credential) },
+    ...credentialAsWritten(credential),
     timeouts: { connect: connectTimeout, request: requestTimeout },
     ...(ca === undefined ? {} : { caFile: ca }),
   };
 }
 
-const CREDENTIALS = {
-  secret: 'clientSecret',
-  certificate: 'certificate',
-  managedIdentity: 'managedIdentity',
-  workloadIdentity: 'workloadIdentity',
-  account: 'account',
-} as const satisfies Record<CredentialConfig['kind'], string>;
+function credentialAsWritten(credential: CredentialConfig): Fields {
+  switch (credential.kind) {
+    case 'secret':
+      return credential.file === undefined
+        ? { clientSecret: credential.secret }
+        : { clientSecretFile: credential.file };
+    case 'certificate':
+      return { certificate: credential.files };
+    case 'managedIdentity':
+      return { managedIdentity: credential.clientId ?? 'system' };
+    case 'workloadIdentity':
+      return { workloadIdentity: { tokenFile: credential.tokenFile } };
+    case 'account': {
+      const { kind: _kind, password, file, ...account } = credential;
+      return { ...account, ...(file === undefined ? { password } : { passwordFile: file }) };
+    }
+  }
+}
