@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { hashPassword } from '../../src/smtp/password.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
@@ -287,6 +287,82 @@ describe('a pickup', () => {
     expect(sandbox.mailbox(FAX).inbox).toHaveLength(1);
   });
 });
+
+describe('the POP3 door', () => {
+  it('is opened, changed at its port, kept where that cannot be, and closed', async () => {
+    await start();
+    const hash = await hashPassword('right');
+    const door = (port: number, more = '') =>
+      added(`pickup:
+  - { name: fax, mailbox: ${FAX}, transport: ews, deliver: { pop3: { user: fax, passwordHash: '${hash}' } } }
+pop3: { address: 127.0.0.1, port: ${port}, tls: none, plainFrom: [127.0.0.0/8]${more} }`);
+    expect(await gateway.reload(door(0))).toMatchObject({ ok: true, changed: ['pickup[fax]', 'pop3'] });
+    const port = Number((await gateway.line('listener.open', { listener: 'pop3' }))['port']);
+    expect(await greeting(port)).toMatch(/^\+OK/);
+    expect(await gateway.reload(door(port, ', maxConnections: 1'))).toMatchObject({ ok: true });
+    expect(await greeting(port)).toMatch(/^\+OK/);
+    const taken = gateway.port('lan');
+    expect(await gateway.reload(door(taken))).toMatchObject({ ok: false });
+    expect(await greeting(port)).toMatch(/^\+OK/);
+    expect(await gateway.reload((text) => text)).toMatchObject({ ok: true });
+    await expect(greeting(port)).rejects.toThrow('ECONNREFUSED');
+  });
+});
+
+async function greeting(port: number): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  const [line] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  return String(line);
+}
+
+it('a ban outlives it, and its limits are the new ones', async () => {
+  const hash = await hashPassword('right');
+  const auth = listeners(`[${lan(0, ', auth: optional, allowInsecureAuth: true')}]`);
+  const logins = (failures: number) => (text: string) =>
+    added(`logins: { failures: ${failures}, delay: 0ms }\nusers: [{ name: one, passwordHash: '${hash}' }]`)(auth(text));
+  await start();
+  await gateway.reload(logins(10));
+  const session = await RawSmtp.open(gateway.port('lan'));
+  const wrong = `AUTH PLAIN ${Buffer.from('\0one\0wrong').toString('base64')}\r\n`;
+  await session.say(wrong, '535');
+  await gateway.reload(logins(2));
+  await session.say(wrong, '535');
+  await gateway.line('auth.banned');
+  expect(await gateway.reload(logins(3))).toMatchObject({ changed: ['logins.failures'] });
+  await session.say(wrong, '421');
+});
+
+it('under load, again and again: nothing is refused, and what got a 250 arrives', async () => {
+  await start('pacing: { perMailbox: { perMinute: unlimited } }');
+  const port = gateway.port('lan');
+  let isOver = false;
+  let sent = 0;
+  const client = async (session: RawSmtp): Promise<void> => {
+    while (!isOver) {
+      await send(session);
+      sent++;
+    }
+    session.end();
+  };
+  await gateway.reload(listeners(`[${lan(port, ', maxMessages: 1000')}]`));
+  const sessions = await Promise.all([1, 2, 3].map(() => RawSmtp.open(port)));
+  const clients = Promise.all(sessions.map(client));
+  for (let round = 0; round < 10; round++) {
+    const change = (text: string): string =>
+      text.replace('exchange:\n', `exchange:\n  timeouts: { request: ${30 + round}s }\n`);
+    const list = listeners(`[${lan(port, `, maxMessages: 1000, maxRecipients: ${100 + round}`)}]`);
+    expect(await gateway.reload((text) => list(change(text)))).toMatchObject({ ok: true });
+    const session = await RawSmtp.open(port);
+    await send(session);
+    sent++;
+    session.end();
+  }
+  isOver = true;
+  await clients;
+  await vi.waitFor(() => expect(arrived()).toBe(sent), 20_000);
+  expect(gateway.lines.filter(({ event }) => event === 'session.refused' || event === 'bug')).toEqual([]);
+}, 40_000);
 
 describe('two at a time', () => {
   it('take turns; the file as it is last is in use', async () => {
