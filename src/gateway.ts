@@ -8,16 +8,14 @@ import { credentialsOf, openAlerting } from './assembly/alerting.ts';
 import type { Alerting } from './assembly/alerting.ts';
 import { injectInto } from './assembly/inject.ts';
 import { openListeners } from './assembly/listeners.ts';
-import { readingAccountsOf } from './assembly/mailboxes.ts';
 import { openOutlets } from './assembly/outlets.ts';
 import { openPickups } from './assembly/pickup.ts';
 import { openPop3Door } from './assembly/pop3-door.ts';
 import type { Reloaded } from './assembly/reload.ts';
-import { reloader } from './assembly/reload.ts';
+import { accountsIn, reloader } from './assembly/reload.ts';
 import { bouncerOf, queueSettingsOf } from './assembly/sending.ts';
 import { asStartError } from './assembly/start-error.ts';
 import { live } from './assembly/step.ts';
-import { accountsOf } from './assembly/way-out.ts';
 import type { Config } from './config/config.ts';
 import type { Loaded } from './config/load.ts';
 import { openControl } from './console/control.ts';
@@ -81,7 +79,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       stats: async () => spool?.stats(),
       routes: routesOf(config),
       pickups: config.pickups.map(({ name }) => name),
-      accounts: config.routes.flatMap((route) => [...accountsOf(route), ...readingAccountsOf(route, config.pickups)]),
+      accounts: accountsIn(config),
       credentials: new Map([...credentialsOf(config)].map(([account, { expiresAt }]) => [account, expiresAt])),
     });
     const alerting: Alerting = await openAlerting(config, {

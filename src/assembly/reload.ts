@@ -7,8 +7,10 @@ import type { Config } from '../config/config.ts';
 import type { Loaded } from '../config/load.ts';
 import { renderFault } from '../config/load.ts';
 import type { Report } from '../mail/event.ts';
+import { readingAccountsOf } from './mailboxes.ts';
 import type { Follow } from './step.ts';
 import { goOver } from './step.ts';
+import { accountsOf } from './way-out.ts';
 
 /** Paths of settings, never values. */
 export type Reloaded =
@@ -52,8 +54,9 @@ async function reload({ file: config, reread, inUse, parts, ending, report }: Re
   const before = inUse();
   const next = appliedNow(before, loaded.config);
   try {
-    await goOver(parts, next, before);
+    await goOver(parts, next, before, ending);
   } catch (error) {
+    if (ending.aborted) return STOPPING;
     return refuse([error instanceof Error ? error.message : String(error)]);
   }
   const changes = changesBetween(before, loaded.config);
@@ -61,10 +64,17 @@ async function reload({ file: config, reread, inUse, parts, ending, report }: Re
   return { ok: true, ...changes };
 }
 
+/** What asks for tokens, by the names of events and metrics. */
+export function accountsIn({ routes, pickups }: Config): readonly string[] {
+  return routes.flatMap((route) => [...accountsOf(route), ...readingAccountsOf(route, pickups)]);
+}
+
 function removedBetween(before: Config, after: Config) {
   const gone = (list: 'listeners' | 'routes' | 'pickups'): readonly string[] => {
     const names = new Set(after[list].map(({ name }) => name));
     return before[list].map(({ name }) => name).filter((name) => !names.has(name));
   };
-  return { listeners: gone('listeners'), routes: gone('routes'), pickups: gone('pickups') };
+  const kept = new Set(accountsIn(after));
+  const accounts = accountsIn(before).filter((account) => !kept.has(account));
+  return { listeners: gone('listeners'), routes: gone('routes'), pickups: gone('pickups'), accounts };
 }

@@ -21,14 +21,20 @@ export interface Step {
  */
 export type Follow = (next: Config, before: Config) => Promise<Step | undefined>;
 
-/** In the order given; back in the opposite one. Rejects with what could not be done. */
-export async function goOver(parts: readonly Follow[], next: Config, before: Config): Promise<void> {
+/** In the order given; back in the opposite one. Rejects with what could not be done, or when `ending` has aborted. */
+export async function goOver(
+  parts: readonly Follow[],
+  next: Config,
+  before: Config,
+  ending: AbortSignal,
+): Promise<void> {
   const steps: Step[] = [];
   try {
     for (const follow of parts) {
       const step = await follow(next, before);
       if (step !== undefined) steps.push(step);
     }
+    ending.throwIfAborted();
     for (const step of steps) await step.take?.();
   } catch (error) {
     for (const step of steps.toReversed()) await step.back?.();

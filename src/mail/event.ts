@@ -81,7 +81,7 @@ export type Event =
       readonly config: string;
       readonly changed: readonly string[];
       readonly needsRestart: readonly string[];
-      readonly removed: Readonly<Record<'listeners' | 'routes' | 'pickups', readonly string[]>>;
+      readonly removed: Readonly<Record<'listeners' | 'routes' | 'pickups' | 'accounts', readonly string[]>>;
     }
   /** It cannot be used as it is now: the configuration before stays in use. faults: a line each, without values. */
   | { readonly event: 'config.refused'; readonly config: string; readonly faults: readonly string[] }

@@ -304,18 +304,12 @@ export class Conditions {
       for (const name of removed.routes) this.#changed.delete(name);
       for (const name of [...removed.routes, ...removed.pickups])
         for (const [key, { route }] of this.#mailboxes) if (route === name) this.#mailboxes.delete(key);
-      for (const map of [this.#accounts, this.#credentials])
-        for (const account of map.keys()) if (isOfRoute(account, removed.routes)) map.delete(account);
+      for (const name of removed.accounts) for (const map of [this.#accounts, this.#credentials]) map.delete(name);
     },
     'spool.trouble': ({ trouble, detail }, at) =>
       void (this.#trouble = { trouble, detail, since: this.#trouble?.since ?? at.wall }),
     'spool.recovered': () => void (this.#trouble = undefined),
   };
-}
-
-/** An account that asks for tokens has the name of its route, perhaps with a suffix: `exchange.graph`. */
-function isOfRoute(account: string, routes: readonly string[]): boolean {
-  return routes.includes(account.split('.', 1)[0] ?? '');
 }
 
 function condition(said: Words, since: number, about?: string): Condition {

@@ -325,15 +325,14 @@ class GatewayMetrics implements Metrics {
   }
 
   /** What would go on as if it were still there: dates, and whether it is up. Counters stay. */
-  #forget({ listeners, routes, pickups }: Extract<Event, { event: 'config.reloaded' }>['removed']): void {
+  #forget({ listeners, pickups, accounts }: Extract<Event, { event: 'config.reloaded' }>['removed']): void {
     const m = this.#meters;
     for (const listener of listeners) {
       this.#certificates.delete(listener);
       for (const gauge of [m.certificateExpiry, m.certificateRemaining]) gauge.remove({ listener });
     }
     for (const pickup of pickups) this.#pickups.forget(pickup);
-    const isGone = (account: string): boolean => routes.includes(account.split('.', 1)[0] ?? '');
-    for (const account of [...this.#expiry.keys(), ...this.#credentials.keys()].filter(isGone)) {
+    for (const account of accounts) {
       this.#expiry.delete(account);
       this.#credentials.delete(account);
       for (const gauge of [m.tokenExpiry, m.tokenRemaining, m.credentialRemaining]) gauge.remove({ account });

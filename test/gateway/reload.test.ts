@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { hashPassword } from '../../src/smtp/password.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
@@ -21,16 +21,22 @@ const MESSAGE = `From: ${MAILBOX}\r\nTo: ${READER}\r\nSubject: x\r\n\r\nthe body
 let place: Folder;
 let sandbox: Sandbox;
 let gateway: InsideGateway;
+let earlier: number;
 const undo: (() => unknown)[] = [];
 
-beforeEach(async () => {
-  place = folder();
+beforeAll(async () => {
   sandbox = await startSandbox({ mailboxes: [MAILBOX, READER, FAX].map((address) => ({ address })) });
+});
+
+afterAll(() => sandbox.close());
+
+beforeEach(() => {
+  place = folder();
+  earlier = sandbox.mailbox(READER).inbox.length;
 });
 
 afterEach(async () => {
   for (const step of undo.splice(0)) await step();
-  await sandbox.close();
   place.remove();
 });
 
@@ -42,7 +48,7 @@ async function start(more = '', exchange = `  graphUrl: ${sandbox.graphUrl}`): P
 
 const added = (lines: string) => (text: string) => `${text}\n${lines}\n`;
 const listeners = (list: string) => (text: string) => text.replace(/^listeners: .*$/m, `listeners: ${list}`);
-const arrived = (): number => sandbox.mailbox(READER).inbox.length;
+const arrived = (): number => sandbox.mailbox(READER).inbox.length - earlier;
 const send = (session = gateway.smtp): Promise<string> => session.send(MAILBOX, [READER], MESSAGE);
 const idOf = (reply: string): string => reply.split(' ').at(-1) ?? '';
 const lan = (port: number, more = ''): string =>

@@ -281,7 +281,7 @@ describe('other settings', () => {
     await bench.look(MINUTE);
     const standing = bench.told.length;
     expect(standing).toBe(2);
-    const removed = { listeners: ['old'], routes: ['exchange'], pickups: [] };
+    const removed = { listeners: ['old'], routes: [], pickups: [], accounts: ['exchange'] };
     bench.report({ event: 'config.reloaded', config: 'x', changed: [], needsRestart: [], removed });
     await bench.look(0);
     await bench.look(MINUTE);

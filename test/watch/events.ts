@@ -70,14 +70,14 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       config: '/etc/config.yaml',
       changed: ['listeners[lan].port', 'spool.sqlite'],
       needsRestart: ['spool.sqlite'],
-      removed: { listeners: ['old'], routes: [], pickups: [] },
+      removed: { listeners: ['old'], routes: [], pickups: [], accounts: [] },
     },
     {
       event: 'config.reloaded',
       config: '/etc/config.yaml',
       changed: [],
       needsRestart: [],
-      removed: { listeners: [], routes: [], pickups: [] },
+      removed: { listeners: [], routes: [], pickups: [], accounts: [] },
     },
   ],
   'config.refused': [
