@@ -342,10 +342,10 @@ it('a ban outlives it, and its limits are the new ones', async () => {
 it('under load, again and again: nothing is refused, and what got a 250 arrives', async () => {
   await start('pacing: { perMailbox: { perMinute: unlimited } }');
   const port = gateway.port('lan');
-  let isOver = false;
+  const over = new AbortController();
   let sent = 0;
   const client = async (session: RawSmtp): Promise<void> => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await send(session);
       sent++;
     }
@@ -364,7 +364,7 @@ it('under load, again and again: nothing is refused, and what got a 250 arrives'
     sent++;
     session.end();
   }
-  isOver = true;
+  over.abort();
   await clients;
   await vi.waitFor(() => expect(arrived()).toBe(sent), 20_000);
   expect(gateway.lines.filter(({ event }) => event === 'session.refused' || event === 'bug')).toEqual([]);
