@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: what the gateway costs, each figure as a ratio to a control of the same run, because machines differ
  * and are noisy. Loopback only, bounded in count; ends by itself. With names (`npm run bench -- queued cpu`), only those:
- * accepts, deliveries, queued, cpu, standing.
+ * accepts, deliveries, pickup, queued, cpu, standing, console.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -10,8 +10,11 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { createHttp } from '../src/exchange/http.ts';
 import { startSandbox } from '../src/sandbox/sandbox.ts';
+import { consoleFigures } from './console.ts';
 import { openSqliteSpool } from '../src/spool/sqlite.ts';
+import { tokenOf } from '../test/exchange/sandbox-token.ts';
 
 const root = resolve(import.meta.dirname, '..');
 // As it runs in production: compiled.
@@ -21,7 +24,17 @@ execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '
 const [COMPILED, SOURCE] = ['dist/main.js', 'bin/smtp2exchange.js'];
 const folder = mkdtempSync(join(tmpdir(), 'smtp2exchange-bench-'));
 const children = new Set<ChildProcess>();
-const sandbox = await startSandbox({ mailboxes: [{ address: 'notifications@contoso.com' }] });
+/** Mails, milliseconds that the server takes for each answer, requests at a time. */
+const PICKUPS = [
+  [10_000, 0, 4],
+  [2_000, 50, 4],
+  [4_000, 50, 16],
+] as const;
+/** Two to be emptied for each. */
+const FAXES = Array.from({ length: 2 * PICKUPS.length }, (_, n) => `fax-${n}@contoso.com`);
+const sandbox = await startSandbox({
+  mailboxes: ['notifications@contoso.com', ...FAXES].map((address) => ({ address })),
+});
 const caFile = join(folder, 'ca.pem');
 writeFileSync(caFile, sandbox.ca);
 
@@ -54,7 +67,12 @@ interface Gateway {
 }
 
 let spools = 0;
-async function gateway(ewsUrl: string, concurrency: number, entry = COMPILED, queued?: string): Promise<Gateway> {
+async function gateway(
+  ewsUrl: string,
+  concurrency: number,
+  entry = COMPILED,
+  { queued, more = '' }: { readonly queued?: string; readonly more?: string } = {},
+): Promise<Gateway> {
   const config = join(folder, `config-${++spools}.yaml`);
   writeFileSync(
     config,
@@ -72,7 +90,7 @@ pacing: { perMailbox: { concurrency: ${concurrency}, perMinute: unlimited } }
 spool: { sqlite: ${join(folder, `spool-${spools}.db`)} }
 console: { address: 127.0.0.1, port: 0 }
 log: { level: info }
-`,
+${more}`,
   );
   if (queued !== undefined) copyFileSync(queued, join(folder, `spool-${spools}.db`));
   const begunAt = Date.now();
@@ -111,12 +129,12 @@ async function metric(url: string, name: string): Promise<number> {
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
 }
 
-async function until(what: string, reached: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 6_000; tries++) {
+async function until(what: string, reached: () => Promise<boolean>, minutes = 2): Promise<void> {
+  for (let tries = 0; tries < 3_000 * minutes; tries++) {
     if (await reached()) return;
     await new Promise((wake) => setTimeout(wake, 20));
   }
-  throw new Error(`${what} did not happen within two minutes`);
+  throw new Error(`${what} did not happen within ${minutes} minutes`);
 }
 
 function row(...cells: readonly (string | number)[]): void {
@@ -198,6 +216,51 @@ async function deliveries(): Promise<void> {
     await ours.stop();
     await end(stub);
     row(`  the stub answers after ${wait} ms, concurrency ${concurrency}`, rate, bare, rate / bare);
+  }
+}
+
+/** Full mailboxes that are emptied into an SMTP server, against a client that makes the same requests and no more. */
+async function pickup(): Promise<void> {
+  row('mails of 5 kB picked up and handed over', 'gateway /s', 'bare /s', 'ratio', 'into spool /s', 'CPU ms');
+  const http = createHttp({ ca: sandbox.ca });
+  const token = tokenOf(sandbox, http, 'exchange');
+  const got = await token.get();
+  if (!got.ok) throw new Error('no token');
+  const legacy = start(['bench/discard.ts']);
+  const legacyPort = await firstLine(legacy);
+  for (const [index, [count, wait, concurrency]] of PICKUPS.entries()) {
+    const [ours = '', bare = ''] = FAXES.slice(2 * index);
+    for (const address of [ours, bare]) await fillMailbox(address, count);
+    if (wait > 0) sandbox.fault({ does: { slow: { beforeActing: wait } } });
+    const { inbox } = sandbox.mailbox(ours);
+    const more = `pickup: [{ mailbox: ${ours}, transport: ews, concurrency: ${concurrency}, deliver: { smtp: { host: 127.0.0.1, port: ${legacyPort}, to: fax@legacy.test } } }]`;
+    const one = await gateway(sandbox.ewsUrl, 4, COMPILED, { more });
+    const begun = performance.now();
+    const perSecond = (): number => count / ((performance.now() - begun) / 1000);
+    await until('picking up', async () => inbox.length === 0, 10);
+    const picked = perSecond();
+    await until('the hand-over', async () => (await metric(one.console, HANDED)) >= count, 10);
+    const rate = perSecond();
+    const spent = await metric(one.console, 'process_cpu_seconds_total');
+    await one.stop();
+    const words = ['bench/pick.ts', sandbox.ewsUrl, caFile, got.token, bare, String(concurrency)];
+    const control = (JSON.parse(await firstLine(start(words))) as { rate: number }).rate;
+    sandbox.clearFaults();
+    const name = `  ${count}, answers after ${wait} ms, ${concurrency} at a time`;
+    row(name, rate, control, rate / control, picked, (spent * 1000) / count);
+  }
+  await end(legacy);
+  await token.close();
+  await http.close();
+}
+
+const HANDED = 'smtp2exchange_delivered_messages_total';
+
+async function fillMailbox(address: string, count: number): Promise<void> {
+  const body = `${'x'.repeat(76)}\r\n`.repeat(60);
+  for (let n = 0; n < count; n++) {
+    const header = `From: alice@contoso.com\r\nTo: ${address}\r\nSubject: fax ${n}\r\nMessage-ID: <${n}@bench>\r\nDate: Thu, 26 Nov 2026 08:00:00 +0000\r\n`;
+    await sandbox.receive(address, { mime: Buffer.from(`${header}\r\n${body}`) });
   }
 }
 
@@ -301,7 +364,7 @@ async function queued(): Promise<void> {
     for (const [index, path] of paths.entries()) {
       const stub = start(['bench/stub.ts', '0']);
       const url = `http://127.0.0.1:${await firstLine(stub)}/EWS/Exchange.asmx`;
-      const ours = await gateway(url, 8, COMPILED, path);
+      const ours = await gateway(url, 8, COMPILED, { queued: path });
       const state = async () =>
         (await fetch(url)).json() as Promise<{ taken: number; first: number; hundredth: number }>;
       await until('delivery', async () => (await state()).taken >= 100);
@@ -331,7 +394,13 @@ async function queued(): Promise<void> {
   compare('listing a page of 100 from the middle, ms', listing);
 }
 
-const all = { accepts, deliveries, queued, cpu, standing };
+/** Pages of the console over a long queue, the slowest of some. */
+async function pages(): Promise<void> {
+  row('console, 100000 messages', 'slowest ms', 'found');
+  for (const { what, slowest, found } of await consoleFigures()) row(`  ${what}`, slowest, found);
+}
+
+const all = { accepts, deliveries, pickup, queued, cpu, standing, console: pages };
 try {
   for (const [name, measure] of Object.entries(all))
     if (process.argv.length === 2 || process.argv.includes(name, 2)) await measure();

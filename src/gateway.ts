@@ -6,6 +6,7 @@
 import { once } from 'node:events';
 import { credentialsOf, openAlerting } from './assembly/alerting.ts';
 import type { Alerting } from './assembly/alerting.ts';
+import { consoleBoard, consoleOf } from './assembly/console.ts';
 import { injectInto } from './assembly/inject.ts';
 import { openListeners } from './assembly/listeners.ts';
 import { openOutlets } from './assembly/outlets.ts';
@@ -20,7 +21,6 @@ import type { Config } from './config/config.ts';
 import type { Loaded } from './config/load.ts';
 import { openControl } from './console/control.ts';
 import { operations } from './console/operations.ts';
-import { createConsole } from './console/server.ts';
 import type { Report } from './mail/event.ts';
 import { createQueue } from './queue/queue.ts';
 import { forgetOld } from './spool/forget.ts';
@@ -74,13 +74,14 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     undo.push(() => log.flush());
     let spool: LimitedSpool | undefined;
+    const credentials = new Map([...credentialsOf(config)].map(([account, { expiresAt }]) => [account, expiresAt]));
     const metrics = createMetrics({
       version: options.version,
       stats: async () => spool?.stats(),
       routes: routesOf(config),
       pickups: config.pickups.map(({ name }) => name),
       accounts: accountsIn(config),
-      credentials: new Map([...credentialsOf(config)].map(([account, { expiresAt }]) => [account, expiresAt])),
+      credentials,
     });
     const alerting: Alerting = await openAlerting(config, {
       stats: async () => spool?.stats(),
@@ -88,10 +89,18 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       report: (event) => report(event),
     });
     undo.push(() => alerting.stop());
+    const board = consoleBoard(config, credentials, (event) => report(event));
+    /** Where the gateway itself listens, by name. */
+    const listening = new Map<string, { address: string; port: number }>();
     const report: Report = (event) => {
       log.report(event);
       metrics.report(event);
       alerting.report(event);
+      board.report(event);
+      if (event.event === 'listener.open') listening.set(event.listener, event);
+      if (event.event === 'console.open')
+        listening.set('', { address: config.console.address, port: Number(new URL(event.url).port) });
+      if (event.event === 'config.reloaded') for (const name of event.removed.listeners) listening.delete(name);
     };
     const { version, configFile } = options;
     report({ event: 'gateway.starting', version, node: process.versions.node, config: configFile });
@@ -120,14 +129,16 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     queue.start();
     undo.push(() => queue.stop(AbortSignal.abort()));
     const arrived = queue.arrived.bind(queue);
+    const orders = operations({ spool: opened, report, arrived });
     const control = await openControl({
       spool: config.spool.sqlite,
-      operations: operations({ spool: opened, report, arrived }),
+      operations: orders,
       get routes() {
         return routesOf(inUse);
       },
       report,
       version,
+      listening: () => [...listening.values()],
     });
     undo.push(() => control.stop());
     const purge = setInterval(() => void forgetOld(opened, inUse.spool, report, Date.now()), PURGE_INTERVAL);
@@ -154,14 +165,18 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       ];
       return { ready: reasons.length === 0, reasons };
     };
-    const web = createConsole({
-      address: config.console.address,
-      port: config.console.port,
+    const { web, certificate: ofConsole } = await consoleOf(config, {
       metrics: () => metrics.render(),
       ready,
       report,
       version: options.version,
+      board,
+      operations: orders,
+      stats: () => opened.stats(),
+      routes: routesOf(config),
+      lookInto: (name) => pickups.look(name),
     });
+    undo.push(async () => ofConsole?.close());
     await web.start();
     undo.push(() => web.stop());
 
@@ -191,7 +206,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     const renew = async (): Promise<void> => {
       if (ending.signal.aborted) return;
-      await Promise.all([listeners, door, outlets, pickups].map((part) => part.renew()));
+      await Promise.all([ofConsole?.reload(), ...[listeners, door, outlets, pickups].map((part) => part.renew())]);
       queue.mended();
     };
 

@@ -19,6 +19,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   demo: async () => (await import('./commands/demo.ts')).demoCommand,
   sandbox: async () => (await import('./commands/sandbox.ts')).sandboxCommand,
   check: async () => (await import('./commands/check.ts')).checkCommand,
+  setup: async () => (await import('./commands/setup.ts')).setupCommand,
+  send: async () => (await import('./commands/send.ts')).sendCommand,
   queue: async () => (await import('./commands/queue.ts')).queueCommand,
   'hash-password': async () => (await import('./commands/hash-password.ts')).hashPasswordCommand,
 };

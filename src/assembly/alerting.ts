@@ -51,6 +51,7 @@ export async function openAlerting(config: Config, { stats, room, report }: Aler
     ...config.alarms,
     gateway: config.hostname,
     credentials: credentialsOf(config),
+    pickups: namesOf(config),
     channels: [...channels.values()],
     stats,
     room,
@@ -71,7 +72,13 @@ export async function openAlerting(config: Config, { stats, room, report }: Aler
       async settle() {
         channels = after;
         const { repeat, oldestAfter, expiresWithin } = next.alarms;
-        alarms.use({ repeat, oldestAfter, expiresWithin, channels: [...after.values()] });
+        alarms.use({
+          repeat,
+          oldestAfter,
+          expiresWithin,
+          channels: [...after.values()],
+          pickups: namesOf(next),
+        });
         if (!isSame(httpOptions(before.exchange), httpOptions(next.exchange))) {
           // What is on its way by the old one ends with it; its channel tries again.
           await undo.pop()?.();
@@ -96,6 +103,8 @@ export async function openAlerting(config: Config, { stats, room, report }: Aler
     },
   };
 }
+
+const namesOf = ({ pickups }: Config): readonly string[] => pickups.map(({ name }) => name);
 
 type Channels = ReadonlyMap<AlarmChannelConfig, Channel>;
 

@@ -32,6 +32,8 @@ export interface Pickups {
   stop(signal: AbortSignal): Promise<void>;
   /** Credentials are read anew, and every mailbox is looked into at once. */
   renew(): Promise<void>;
+  /** That mailbox is looked into at once. @returns false: there is no such pickup */
+  look(name: string): boolean;
   /** What changed is stopped and started anew: receipts see to it that nothing is handed over twice, or left out. */
   readonly follow: Follow;
   close(): Promise<void>;
@@ -65,6 +67,11 @@ export async function openPickups(config: Config, parts: PickupParts): Promise<P
     async renew() {
       await Promise.all([...made.accounts.values()].map(({ mailboxes }) => mailboxes.renew()));
       for (const { source } of made.pickups.values()) source.mended();
+    },
+    look(name) {
+      const source = made.pickups.get(name)?.source;
+      source?.mended();
+      return source !== undefined;
     },
     async follow(next) {
       const [before, after] = [made, await makePickups(next, parts, made)];

@@ -95,9 +95,7 @@ function basisOf({ pop3, pickups, hostname }: Config): unknown {
 }
 
 function usersOf(pickups: Config['pickups']) {
-  return pickups.flatMap(({ name, mailbox, deliver }) =>
-    deliver.kind === 'pop3' ? [{ ...deliver, lane: { route: name, mailbox: mailbox.toLowerCase() } }] : [],
-  );
+  return pickups.flatMap(({ name, deliver }) => (deliver.kind === 'pop3' ? [{ ...deliver, route: name }] : []));
 }
 
 /** Undefined: no pickup delivers so. @throws StartError for a certificate that cannot be used */
@@ -121,7 +119,7 @@ async function pop3DoorOf(
     },
     {
       maildrops: new Map(
-        users.map(({ user, lane }) => [user, itemDrop({ spool, lane, door: DOOR, report, bouncer, arrived })]),
+        users.map(({ user, route }) => [user, itemDrop({ spool, route, door: DOOR, report, bouncer, arrived })]),
       ),
       isPassword: passwordCheck(
         new Map(users.map(({ user, passwordHash }) => [user, passwordHash.reveal()])),

@@ -23,7 +23,7 @@ export interface Reached {
   close(): Promise<void>;
 }
 
-type SpoolSettings = Exclude<LoadedSpool, { readonly faults: unknown }>;
+export type SpoolSettings = Exclude<LoadedSpool, { readonly faults: unknown }>;
 
 /** @param warn told of what happens to the spool while it is open here */
 export async function reach(configFile: string, warn: (line: string) => void): Promise<Reached> {
@@ -32,7 +32,8 @@ export async function reach(configFile: string, warn: (line: string) => void): P
   return (await throughGateway(settings)) ?? (await throughSpool(settings, configFile, warn));
 }
 
-async function throughGateway({ spool, routes }: SpoolSettings): Promise<Reached | undefined> {
+/** Undefined: none runs, or it works on another spool. */
+export async function throughGateway({ spool, routes }: SpoolSettings): Promise<Reached | undefined> {
   const where = controlPath(spool.sqlite);
   const client = controlClient(where);
   try {

@@ -8,6 +8,7 @@ import type { Command } from './command.ts';
 import { port } from './numbers.ts';
 import type { Terminal } from './outcome.ts';
 import { CommandFault, EXIT } from './outcome.ts';
+import { settingsOf, writeSandboxSettings } from './sandbox-settings.ts';
 
 /** Who has a mailbox in the sandbox. */
 export const PEOPLE = {
@@ -22,15 +23,24 @@ export const FAX = 'fax@contoso.com';
 
 export const sandboxCommand: Command = {
   name: 'sandbox',
-  usage: 'sandbox [--port N] [--ca-file FILE]',
+  usage: 'sandbox [--port N] [--ca-file FILE] [--write-settings FILE]',
   summary: 'the sandbox alone: a small Entra ID and Exchange on loopback',
-  options: { port: { type: 'string', default: '8443' }, 'ca-file': { type: 'string', default: 'sandbox-ca.pem' } },
+  options: {
+    port: { type: 'string', default: '8443' },
+    'ca-file': { type: 'string', default: 'sandbox-ca.pem' },
+    'write-settings': { type: 'string' },
+  },
   async run(values, terminal) {
     const sandbox = await openSandbox(port(values['port']));
     try {
       const caFile = resolve(String(values['ca-file']));
       await saveCertificate(caFile, sandbox.ca);
       describe(sandbox, caFile, terminal);
+      const settingsFile = values['write-settings'];
+      if (typeof settingsFile === 'string') {
+        await writeSandboxSettings(settingsFile, settingsOf(sandbox, caFile, PEOPLE.sender));
+        terminal.print(`Its settings, for setup --sandbox: ${settingsFile}`);
+      }
       if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
     } finally {
       await sandbox.close();

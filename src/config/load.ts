@@ -61,6 +61,8 @@ export type LoadedSpool =
       readonly first: Config['pacing']['first'];
       /** Names of the ways out, pickups' among them, as far as they can be read. At least one. */
       readonly routes: readonly string[];
+      /** All settings, as far as they can be read without secrets; nothing has been checked together. */
+      readonly sound: SoundSettings;
     }
   | { readonly faults: readonly ConfigFault[] };
 
@@ -88,8 +90,10 @@ export async function loadSpool(file: string, environment: Environment = process
   });
   if (faults.length > 0) return { faults: inOrder(faults) };
   const { spool, retry, pacing } = value as Settings;
-  const { routes = [], pickup = [] } = value as SoundSettings;
+  const sound = value as SoundSettings;
+  const { routes = [], pickup = [] } = sound;
   return {
+    sound,
     spool: { ...spool, sqlite: resolve(dirname(resolve(file)), spool.sqlite) },
     verifyAfter: retry.verifyAfter,
     first: pacing.first,

@@ -4,6 +4,7 @@
  */
 import { splitHeader } from '../mail/header.ts';
 import type { ReceivedAttachment, ReceivedMail } from '../mail/received.ts';
+import { FOLDER_MARK } from './mailbox.ts';
 import type { Changes } from './mailbox.ts';
 import { SEARCH_KEY, TRANSPORT_HEADERS } from './mailbox-calls.ts';
 import { child } from './soap.ts';
@@ -119,4 +120,14 @@ export function foldersIn(message: XmlElement | undefined): {
     return id === '' ? [] : [{ id, name: child(folder, 'DisplayName')?.text ?? '' }];
   });
   return { folders, isLast: root?.attributes['IncludesLastItemInRange'] !== 'false' || folders.length === 0 };
+}
+
+/** @param message of an answer to GetFolder */
+export function markIn(message: XmlElement): string | undefined {
+  const properties = child(message, 'Folders')?.children[0]?.children ?? [];
+  const property = properties.find(
+    (one) =>
+      one.name === 'ExtendedProperty' && child(one, 'ExtendedFieldURI')?.attributes['PropertyName'] === FOLDER_MARK,
+  );
+  return child(property, 'Value')?.text;
 }

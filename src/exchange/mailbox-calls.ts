@@ -6,7 +6,8 @@
 import { open } from './call.ts';
 import type { CallOptions, CallResult, Opened, SoapCall, Trouble } from './call.ts';
 import { documentOf } from './ews-library.ts';
-import type { ExchangeService, Library } from './ews-library.ts';
+import type { ExchangeService, ExtendedPropertyDefinition, Library } from './ews-library.ts';
+import { FOLDER_MARK } from './mailbox.ts';
 import { meaningInMailbox } from './mailbox-codes.ts';
 import { escapeXml } from './soap.ts';
 import { unusableMailbox, unusableText } from './unusable.ts';
@@ -67,6 +68,24 @@ export class MailboxCalls {
         new library.PropertySet(library.BasePropertySet.IdOnly),
       ),
     );
+  }
+
+  /** With its mark. */
+  readMark(mailbox: string, folder: string, signal: AbortSignal): Called {
+    return this.#call(mailbox, [folder], { operation: 'GetFolder' }, signal, (service, library, [id = '']) => {
+      const wanted = new library.PropertySet(library.BasePropertySet.IdOnly, [markOf(library)]);
+      return library.Folder.Bind(service, new library.FolderId(id), wanted);
+    });
+  }
+
+  writeMark(mailbox: string, folder: string, mark: string, signal: AbortSignal): Called {
+    const more = { operation: 'UpdateFolder' };
+    return this.#call(mailbox, [folder, mark], more, signal, (service, library, [id = '', escaped = '']) => {
+      const one = new library.Folder(service);
+      fillIn(one, library.FolderSchema.Id, new library.FolderId(id));
+      one.SetExtendedProperty(markOf(library), escaped);
+      return one.Update();
+    });
   }
 
   /** A page of the folders directly inside. @param offset folders to skip */
@@ -165,11 +184,7 @@ export class MailboxCalls {
   markRead(mailbox: string, id: string, signal: AbortSignal): Called {
     return this.#call(mailbox, [id], { operation: 'UpdateItem' }, signal, (service, library, escaped) => {
       const item = new library.EmailMessage(service);
-      // It updates only what it has loaded: the id is put in as its reader would do it.
-      const { PropertyBag: bag } = item as unknown as { PropertyBag: Bag };
-      bag.loading = true;
-      for (const one of itemsIn(library, escaped)) bag._setItem(library.ItemSchema.Id, one);
-      bag.loading = false;
+      for (const one of itemsIn(library, escaped)) fillIn(item, library.ItemSchema.Id, one);
       item.IsRead = true;
       const { AlwaysOverwrite } = library.ConflictResolutionMode;
       const { SendToNone } = library.SendInvitationsOrCancellationsMode;
@@ -246,6 +261,19 @@ interface Bag {
 
 function refused(status: Trouble): { readonly ok: false; readonly status: Trouble } {
   return { ok: false, status };
+}
+
+/** The library updates only what it has loaded: the id is put in as its reader would do it. */
+function fillIn(object: object, key: unknown, id: unknown): void {
+  const { PropertyBag: bag } = object as { readonly PropertyBag: Bag };
+  bag.loading = true;
+  bag._setItem(key, id);
+  bag.loading = false;
+}
+
+function markOf(library: Library): ExtendedPropertyDefinition {
+  const { PublicStrings } = library.DefaultExtendedPropertySet;
+  return new library.ExtendedPropertyDefinition(PublicStrings, FOLDER_MARK, library.MapiPropertyType.String);
 }
 
 function itemsIn(library: Library, escaped: readonly string[]): InstanceType<Library['ItemId']>[] {

@@ -9,7 +9,7 @@ import { unreachable } from '../mail/status.ts';
 import { harmless, withoutAnswer } from './call.ts';
 import type { CallResult, Opened, Trouble } from './call.ts';
 import { findFolders } from './ews-folders.ts';
-import { changesIn, mailIn } from './ews-item.ts';
+import { changesIn, foldersIn, mailIn, markIn } from './ews-item.ts';
 import type { EwsClient } from './ews.ts';
 import { HttpFailure } from './http.ts';
 import type { Changes, Filing, Got, PickupMailbox } from './mailbox.ts';
@@ -48,6 +48,13 @@ export function ewsMailbox({ ews, mailbox, silence = SILENCE, now = Date.now }: 
     },
     file: async (id, filing, signal) => filed(await fileBy(filing, { calls, mailbox, id, signal })),
     listen: (folder, news, signal) => listen({ calls, mailbox, folder, news, silence, signal }),
+    claim: {
+      read: async (folder, signal) => markOf(await calls.readMark(mailbox, folder, signal)),
+      write: async (folder, mark, signal) => {
+        const answer = await calls.writeMark(mailbox, folder, mark, signal);
+        return answer.ok ? answer : { ok: false, status: harmless(answer.status) };
+      },
+    },
   };
 }
 
@@ -62,6 +69,14 @@ function changesOf(
   const [message] = answer.messages;
   const changes = message && changesIn(message.element);
   return changes ? { ok: true, ...changes } : { ok: false, status: unreadableAnswer() };
+}
+
+function markOf(answer: CallResult): Got<{ readonly mark: string | undefined }> {
+  if (!answer.ok) return { ok: false, status: harmless(answer.status) };
+  const [message] = answer.messages;
+  // Without the folder, that no mark stands there means nothing.
+  if (foldersIn(message?.element).folders.length === 0) return { ok: false, status: unreadableAnswer() };
+  return { ok: true, mark: message && markIn(message.element) };
 }
 
 // --- what items are -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
  * notifications that it sends to a public address of ours, which a gateway inside a company does not have; changes() is
  * asked at intervals instead.
  */
+import type { MailFolder } from '@microsoft/microsoft-graph-types';
 import { harmless, withoutAnswer } from './call.ts';
 import { isOfGraph } from './graph-call.ts';
 import { STALE } from './graph-codes.ts';
@@ -23,6 +24,7 @@ import type { GraphMailboxOptions, Page, Question, Trouble } from './graph-picku
 import { describeAll, timeOf } from './graph-received.ts';
 import { HttpFailure } from './http.ts';
 import type { HttpResponse } from './http.ts';
+import { FOLDER_MARK } from './mailbox.ts';
 import type { Changes, Filing, Got, PickupMailbox } from './mailbox.ts';
 
 export type { GraphMailboxOptions } from './graph-pickup.ts';
@@ -40,6 +42,10 @@ export function graphMailbox(source: GraphMailboxOptions): PickupMailbox {
     describe: async (ids, signal) => await describeAll(source, ids, signal),
     fetch: async (id, write, signal) => await fetchMime(source, id, write, signal),
     file: async (id, filing, signal) => await file(source, id, filing, signal),
+    claim: {
+      read: async (folder, signal) => await readMark(source, folder, signal),
+      write: async (folder, mark, signal) => await writeMark(source, folder, mark, signal),
+    },
   };
 }
 
@@ -173,3 +179,41 @@ async function eitherGone(
 
 const TARGET_GONE =
   'The folder that items are moved to after the pickup is not in the mailbox any more; make it again, or name another one';
+
+// --- the mark of a folder -------------------------------------------------------------------------------------------
+
+/** PS_PUBLIC_STRINGS (MS-OXPROPS section 1.3.2), as learn.microsoft.com/graph/api/resources/extended-properties-overview writes it. */
+const MARK_ID = `String {00020329-0000-0000-C000-000000000046} Name ${FOLDER_MARK}`;
+
+async function readMark(
+  source: GraphMailboxOptions,
+  folder: string,
+  signal: AbortSignal,
+): Promise<Got<{ readonly mark: string | undefined }>> {
+  const expand = encodeURIComponent(`singleValueExtendedProperties($filter=id eq '${MARK_ID}')`);
+  const path = `/mailFolders/${encodeURIComponent(folder)}?$select=id&$expand=${expand}`;
+  const asked = await askMailbox(source, { method: 'GET', path, success: 200, signal });
+  if (!asked.ok) return { ok: false, status: isGone(asked) ? folderNotFound(FOLDER_GONE) : asked.status };
+  const { id, singleValueExtendedProperties: properties } = asked.json as MailFolder;
+  if (typeof id !== 'string') return { ok: false, status: unreadable('a folder') };
+  // Asked for one, Graph gives no other; it may write the id in another case.
+  return { ok: true, mark: properties?.[0]?.value ?? undefined };
+}
+
+async function writeMark(
+  source: GraphMailboxOptions,
+  folder: string,
+  mark: string,
+  signal: AbortSignal,
+): Promise<Got<object>> {
+  const asked = await askMailbox(source, {
+    method: 'PATCH',
+    path: `/mailFolders/${encodeURIComponent(folder)}`,
+    body: graphJson('folder', { singleValueExtendedProperties: [{ id: MARK_ID, value: mark }] }),
+    success: 200,
+    ignoresBody: true,
+    signal,
+  });
+  if (asked.ok) return asked;
+  return { ok: false, status: isGone(asked) ? folderNotFound(FOLDER_GONE) : asked.status };
+}

@@ -85,4 +85,20 @@ export interface PickupMailbox {
    * finds. Absent: the transport has no such thing.
    */
   readonly listen?: (folder: string, news: () => void, signal: AbortSignal) => Promise<Got<object>>;
+  /** Absent: a folder cannot be marked over this transport. */
+  readonly claim?: FolderMark;
 }
+
+/**
+ * One short text that a folder keeps for gateways to see each other by (pickup-claim.ts): a named property (MS-OXPROPS, set
+ * PublicStrings, type String) that no mail program shows, the same one over every transport.
+ */
+export interface FolderMark {
+  /** @returns undefined as mark: it has none */
+  read(folder: string, signal: AbortSignal): Promise<Got<{ readonly mark: string | undefined }>>;
+  /** The last one who writes wins: no server compares before it writes. @param mark at most 255 characters */
+  write(folder: string, mark: string, signal: AbortSignal): Promise<Got<object>>;
+}
+
+/** Name of the property. */
+export const FOLDER_MARK = 'smtp2exchange-pickup';

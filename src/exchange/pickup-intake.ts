@@ -36,12 +36,20 @@ export type TakenIn =
   | { readonly outcome: 'gone' }
   | { readonly outcome: 'trouble'; readonly status: Delayed | Failed };
 
-/** @param turn resolves when those before it are on their way to the disk; `passed` lets the next one go there */
+export interface Order {
+  /** Resolves when those before it are on their way to the disk. */
+  readonly turn: Promise<void>;
+  /** Lets the next one go there. */
+  passed(): void;
+  /** The server is not needed for it any more. */
+  fetched(): void;
+}
+
 export async function takeIn(
   { mail, receipt, recipients }: Intake,
   box: PickupMailbox,
   options: IntakeOptions,
-  order: { readonly turn: Promise<void>; passed(): void },
+  order: Order,
   signal: AbortSignal,
 ): Promise<TakenIn> {
   const incoming = options.inject.begin();
@@ -52,6 +60,7 @@ export async function takeIn(
     if (!got.ok) return { outcome: 'trouble', status: got.status };
     if (got.gone) return { outcome: 'gone' };
     const arrival = await message.end();
+    order.fetched();
     await order.turn;
     const { name } = options;
     const origin: Origin = { source: 'pickup', name, peer: '', receivedAt: mail.receivedAt };

@@ -13,11 +13,16 @@ import { SpoolError } from '../mail/spool.ts';
 import type { Delayed, Failed } from '../mail/status.ts';
 import type { Filing, FolderIds, PickupMailbox } from './mailbox.ts';
 import { takeIn } from './pickup-intake.ts';
+import type { Order } from './pickup-intake.ts';
 import type { After, PickupOptions } from './pickup-options.ts';
 import { sourceOf } from './pickup-options.ts';
 import type { Pending, Waiting } from './pickup-pending.ts';
+import { Slots } from './pickup-slots.ts';
+import type { Slot } from './pickup-slots.ts';
 import { BUG, need, noRoom, RoundTrouble, waitOf } from './pickup-trouble.ts';
 
+/** Items that are asked about together, and that are under way. */
+const DESCRIBED = 20;
 /** Of trouble with one item, milliseconds. */
 const ITEM_WAITS = [30_000, 60_000, 300_000, 900_000, 3_600_000];
 /** Tries of an item that the server cannot hand out, and of one whose trouble may be the network's. */
@@ -35,6 +40,8 @@ export interface ItemsOptions extends Omit<PickupOptions, 'steady'> {
   readonly ending: AbortSignal;
   /** What is under way ends. */
   readonly cut: AbortSignal;
+  /** Mail goes through. */
+  readonly well: () => void;
 }
 
 /** Where it lies. */
@@ -49,12 +56,11 @@ interface Where {
 interface Item extends Where {
   readonly mail: ReceivedMail;
   readonly key: string;
+  /** The right to ask the server. */
+  readonly request: Slot;
 }
 
-interface Order {
-  readonly turn: Promise<void>;
-  passed(): void;
-}
+type Work = (request: Slot) => Promise<void>;
 
 export class PickupItems {
   readonly #options: ItemsOptions;
@@ -64,8 +70,49 @@ export class PickupItems {
     this.#options = options;
   }
 
-  /** @param batch at most 20, oldest first: the order in which they become durable */
+  /**
+   * The server is never asked for more than `concurrency` things at a time, and asked for the next while what it gave is
+   * being made durable. The first that throws ends it, after those under way have ended.
+   * @param batch oldest first: the order in which they become durable
+   */
   async takeAll(batch: readonly Waiting[], box: PickupMailbox, folders: FolderIds): Promise<void> {
+    const { concurrency, ending } = this.#options;
+    const requests = new Slots(concurrency);
+    const underWay = new Slots(DESCRIBED);
+    const running: Promise<void>[] = [];
+    const line = { turn: Promise.resolve() };
+    const failures: unknown[] = [];
+    const isOver = (): boolean => failures.length > 0 || ending.aborted;
+    const run = async (work: Work): Promise<void> => {
+      const request = await requests.take();
+      try {
+        if (!isOver()) await work(request);
+      } catch (error) {
+        failures.push(error);
+      } finally {
+        request.give();
+      }
+    };
+    for (let at = 0; at < batch.length && !isOver(); at += DESCRIBED) {
+      let works: readonly Work[] = [];
+      await run(async () => {
+        works = await this.#describe(batch.slice(at, at + DESCRIBED), line, box, folders);
+      });
+      for (const work of works) {
+        const item = await underWay.take();
+        running.push(run(work).finally(() => item.give()));
+      }
+    }
+    await Promise.all(running);
+    if (failures.length > 0) throw failures[0];
+  }
+
+  async #describe(
+    batch: readonly Waiting[],
+    line: { turn: Promise<void> },
+    box: PickupMailbox,
+    folders: FolderIds,
+  ): Promise<readonly Work[]> {
     const { ledger, pending, ending } = this.#options;
     const described = await box.describe(
       batch.map(({ id }) => id),
@@ -79,40 +126,26 @@ export class PickupItems {
       ...unreadable.map(({ id }) => leftKey(keyOf({ id }))),
     ];
     const known = await ledger.received(sourceOf(this.#options), keys);
-    const work: (() => Promise<void>)[] = [];
-    let turn = Promise.resolve();
+    const works: Work[] = [];
     for (const waiting of batch) {
       const where = { waiting, box, folders, known };
       const mail = byId.get(waiting.id);
       const status = wrong.get(waiting.id);
       if (mail !== undefined) {
         const { promise, resolve } = Promise.withResolvers<void>();
-        const order = { turn, passed: resolve };
-        turn = promise;
-        work.push(() => this.#guarded({ ...where, mail, key: keyOf(mail) }, order));
+        const { turn } = line;
+        line.turn = promise;
+        works.push((request) =>
+          this.#guarded(
+            { ...where, mail, key: keyOf(mail), request },
+            { turn, passed: resolve, fetched: () => request.give() },
+          ),
+        );
       } else if (status !== undefined && !known.has(leftKey(keyOf(waiting)))) {
-        work.push(() => this.#setBack(where, undefined, status));
+        works.push(() => this.#setBack(where, undefined, status));
       } else pending.remove(waiting.id);
     }
-    await this.#inParallel(work);
-  }
-
-  /** In their order, some at a time. The first that throws ends it, after those under way have ended. */
-  async #inParallel(work: readonly (() => Promise<void>)[]): Promise<void> {
-    const queue = work.values();
-    let failure: { readonly error: unknown } | undefined;
-    const worker = async (): Promise<void> => {
-      for (const one of queue) {
-        if (failure !== undefined || this.#options.ending.aborted) return;
-        try {
-          await one();
-        } catch (error) {
-          failure ??= { error };
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: this.#options.concurrency }, worker));
-    if (failure !== undefined) throw failure.error;
+    return works;
   }
 
   /** What throws for one item would throw at every look: it holds up nothing either. */
@@ -179,9 +212,11 @@ export class PickupItems {
     }
     const intake = { mail, receipt: this.#receipt(key), recipients };
     const taken = await takeIn(intake, box, this.#options, order, cut);
+    await item.request.again();
     if (taken.outcome === 'gone') return pending.remove(waiting.id);
     if (taken.outcome === 'trouble') return this.#setBack(item, mail, taken.status);
     this.#inARow = 0;
+    this.#options.well();
     if (taken.repeated) await this.#repeated(item);
     else pending.taken(waiting.id);
     return this.#file(item, after, key);
@@ -200,6 +235,7 @@ export class PickupItems {
   async #file(item: Item, after: After, key: string): Promise<void> {
     if (after.kind === 'keep') return this.#options.pending.remove(item.waiting.id);
     const filed = await this.#move(item, after);
+    item.request.give();
     if (filed !== undefined && (after.kind !== 'read' || filed.gone)) {
       await this.#options.ledger.settle(this.#receipt(key));
     }

@@ -39,6 +39,10 @@ export interface PickupOptions extends IntakeOptions {
   /** Milliseconds since any moment, never set back. */
   readonly steady?: () => number;
   readonly setTimer?: SetTimer;
+  /** Name of this machine, for another gateway at the same folder; default the system's. */
+  readonly machine?: string;
+  /** Letters and digits that are never made twice; default 64 bits of chance. */
+  readonly random?: () => string;
 }
 
 /** Of receipts and cursors: the same over every way. */

@@ -36,12 +36,14 @@ export function waitOf(status: Delayed | Failed, own: number): number {
   return told === undefined ? own : Math.min(Math.max(told, MIN_WAIT), MAX_WAIT);
 }
 
+type TroubleOptions = Pick<PickupOptions, 'report' | 'name' | 'mailbox' | 'folder' | 'now'>;
+
 export class PickupTrouble {
-  readonly #options: Pick<PickupOptions, 'report' | 'name' | 'mailbox' | 'now'>;
+  readonly #options: TroubleOptions;
   readonly #steady: () => number;
   #present: { readonly since: number; readonly cause: string; readonly times: number } | undefined;
 
-  constructor(options: Pick<PickupOptions, 'report' | 'name' | 'mailbox' | 'now'>, steady: () => number) {
+  constructor(options: TroubleOptions, steady: () => number) {
     this.#options = options;
     this.#steady = steady;
   }
@@ -64,6 +66,13 @@ export class PickupTrouble {
     }
     this.#present = { since: this.#present?.since ?? this.#steady(), cause, times };
     return wait;
+  }
+
+  /** Another gateway picks up from the folder: told when that begins. @param other name of its machine */
+  wait(other: string, cause: string): void {
+    const { report, name, mailbox, folder } = this.#options;
+    if (this.#present?.cause !== cause) report({ event: 'pickup.waiting', pickup: name, mailbox, folder, other });
+    this.#present = { since: this.#present?.since ?? this.#steady(), cause, times: 0 };
   }
 
   end(): void {

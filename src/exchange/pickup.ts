@@ -12,6 +12,8 @@ import type { Source } from '../mail/source.ts';
 import type { Delayed, Failed } from '../mail/status.ts';
 import type { SetTimer } from '../mail/timer.ts';
 import type { FolderIds, PickupMailbox } from './mailbox.ts';
+import { Claim, ClaimedElsewhere, LOOK } from './pickup-claim.ts';
+import { guardedBy } from './pickup-guard.ts';
 import { listen } from './pickup-ear.ts';
 import { PickupItems } from './pickup-items.ts';
 import { Listing } from './pickup-listing.ts';
@@ -24,7 +26,8 @@ export type { After, PickupOptions } from './pickup-options.ts';
 
 type Why = 'start' | 'interval' | 'news' | 'retry';
 
-const BATCH = 20;
+/** Items of which the next ones are begun before all of them are done. */
+const BATCH = 200;
 /** Milliseconds from the first refusal of a way to the one that decides. */
 const SECOND_LOOK = 15_000;
 const LONGEST_TIMER = 2_000_000_000;
@@ -47,6 +50,7 @@ class Pickup implements Source {
   readonly #listing: Listing;
   readonly #items: PickupItems;
   readonly #trouble: PickupTrouble;
+  readonly #claim: Claim;
   /** Nothing new begins. */
   readonly #ending = new AbortController();
   /** What is under way ends. */
@@ -71,8 +75,16 @@ class Pickup implements Source {
     this.#setTimer = options.setTimer ?? setTimer;
     this.#listing = new Listing(options, this.#pending);
     this.#trouble = new PickupTrouble(options, this.#steady);
-    const signals = { ending: this.#ending.signal, cut: this.#cut.signal };
-    this.#items = new PickupItems({ ...options, ...signals, pending: this.#pending, steady: this.#steady });
+    this.#claim = new Claim({ ...options, steady: this.#steady, setTimer: this.#setTimer });
+    this.#items = new PickupItems({
+      ...guardedBy(this.#claim, options, this.#cut.signal),
+      ending: this.#ending.signal,
+      cut: this.#cut.signal,
+      pending: this.#pending,
+      steady: this.#steady,
+      // A long list may take hours, in which all is well.
+      well: () => this.#recovered(),
+    });
   }
 
   async start(): Promise<void> {
@@ -86,6 +98,7 @@ class Pickup implements Source {
     if (signal.aborted) cut();
     else signal.addEventListener('abort', cut, { once: true });
     await this.#running;
+    await this.#claim.release(this.#cut.signal);
     signal.removeEventListener('abort', cut);
   }
 
@@ -117,11 +130,17 @@ class Pickup implements Source {
       report({ event: 'pickup.polled', pickup: name, why, found, seconds: (this.#steady() - begun) / 1000 });
       return this.#listing.goesOn ? 0 : Math.min(interval, this.#pending.nextDue() - this.#steady());
     } catch (error) {
+      if (error instanceof ClaimedElsewhere && !this.#ending.signal.aborted) {
+        this.#trouble.wait(error.other, error.status.cause);
+        return Math.min(interval, LOOK);
+      }
       const status = troubleOf(error);
       if (status === undefined) {
         report({ event: 'bug', where: 'pickup', error: error instanceof Error ? error : new Error(String(error)) });
       }
       return this.#ending.signal.aborted ? 0 : this.#failed(status ?? BUG);
+    } finally {
+      this.#claim.rest();
     }
   }
 
@@ -132,11 +151,12 @@ class Pickup implements Source {
     const folders = (this.#folders ??= await this.#open());
     const folder = folders.get(this.#options.folder);
     if (folder === undefined) throw new Error(`the folder ${this.#options.folder} was not opened`);
+    await this.#claim.hold(this.#box, folder, this.#ending.signal);
+    this.#opened();
     const found = await this.#listing.read(this.#box, folder, this.#ending.signal);
     for (let ready = this.#ready(); ready.length > 0; ready = this.#ready()) {
       if (this.#ending.signal.aborted) return found;
       await this.#items.takeAll(ready, this.#box, folders);
-      // A long list may take hours, in which all is well.
       this.#recovered();
     }
     if (this.#pending.size === 0) await this.#listing.keep();
@@ -148,16 +168,19 @@ class Pickup implements Source {
   }
 
   async #open(): Promise<FolderIds> {
-    const { folder, refused, quarantine, after, name, mailbox, notifications, report } = this.#options;
+    const { folder, refused, quarantine, after } = this.#options;
     const make = [refused, quarantine, ...(after.kind === 'move' ? [after.folder] : [])];
     const { ids } = need(await this.#box.folders([folder, ...make], make, this.#ending.signal));
-    const { transport } = this.#box;
-    if (!this.#isOpened) {
-      const listens = notifications && this.#box.listen !== undefined;
-      report({ event: 'pickup.opened', pickup: name, mailbox, folder, transport, listens });
-    }
-    this.#isOpened = true;
     return ids;
+  }
+
+  #opened(): void {
+    if (this.#isOpened) return;
+    const { folder, name, mailbox, notifications, report } = this.#options;
+    const { transport } = this.#box;
+    const listens = notifications && this.#box.listen !== undefined;
+    report({ event: 'pickup.opened', pickup: name, mailbox, folder, transport, listens });
+    this.#isOpened = true;
   }
 
   // --- trouble -----------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ interface Attempt extends LaneKey {
 interface ByOperator extends LaneKey {
   readonly id: SpoolId;
   readonly messageId: string;
-  /** The operator's user name on the machine, as the command told it. */
+  /** The operator's user name: on the machine, as the command told it, or in the console. */
   readonly by: string;
 }
 
@@ -208,6 +208,8 @@ export type Event =
   | ({ readonly event: 'item.moved'; readonly from: LaneKey } & ByOperator)
   /** Its message was read out. */
   | ({ readonly event: 'item.exported' } & ByOperator)
+  /** Its content was looked at in the console. */
+  | ({ readonly event: 'item.viewed' } & ByOperator)
   /** Recipients for whom an attempt ended otherwise than for the rest of `from` are an item of their own, this one. */
   | ({
       readonly event: 'item.split';
@@ -387,7 +389,7 @@ export type Event =
       readonly seconds: number;
     }
   | { readonly event: 'token.warning'; readonly account: string; readonly warning: string }
-  /** What the way out cannot do as configured; said at the start. */
+  /** What the way out cannot do as configured, or what a pickup has to do without; said at the start. */
   | { readonly event: 'transport.warning'; readonly transport: string; readonly warning: string }
   /** Its files were read anew. `expiresAt`: its end, epoch milliseconds; absent: not known, whatever was known before. */
   | {

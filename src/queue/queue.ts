@@ -350,7 +350,7 @@ class DeliveryQueue implements Queue {
     for (const route of withWork) {
       if (this.#holds.has(route) || this.#missing.has(route)) continue;
       this.#missing.set(route, this.#steady());
-      const reason = `The configuration has no route ${route}, but mail waits for it: put it back into routes (SIGHUP or a start takes it into use), or give the mail to another (queue list --route ${route}, then queue move with the ids and --route)`;
+      const reason = `The configuration has no route ${route}, but mail waits for it: put it back into routes or pickup (SIGHUP or a start takes it into use), or give the mail to another (queue list --route ${route}, then queue move with the ids and --route)`;
       const until = this.#now() + LONGEST_SLEEP;
       report({ event: 'route.held', route, cause: NO_ROUTE, reason, misconfigured: true, until });
     }

@@ -1,18 +1,19 @@
-/** The EWS operations on folders: GetFolder, FindFolder, CreateFolder. Trouble is an EwsFault, thrown. */
+/** The EWS operations on folders: GetFolder, FindFolder, CreateFolder, UpdateFolder. Trouble is an EwsFault, thrown. */
 import { folderXml } from './item-xml.ts';
 import type { OperationContext } from './reach.ts';
 import { folderOf } from './reach.ts';
 import { successMessage } from './soap.ts';
 import type { FolderView, MailboxStore } from './store.ts';
-import { EwsFault } from './submission.ts';
+import { EwsFault, isSameProperty } from './submission.ts';
 import type { XmlElement } from './xml.ts';
 import { child, textAt } from './xml.ts';
 
 const MAX_PAGE = 1000;
 
-export function getFolder(id: XmlElement, context: OperationContext): string {
+export function getFolder(request: XmlElement, id: XmlElement, context: OperationContext): string {
   const { mailbox, folder } = folderOf(id, context);
-  return successMessage('GetFolder', `<m:Folders>${folderXml(mailbox, folder)}</m:Folders>`);
+  const properties = child(child(request, 'FolderShape'), 'AdditionalProperties')?.children;
+  return successMessage('GetFolder', `<m:Folders>${folderXml(mailbox, folder, properties)}</m:Folders>`);
 }
 
 export function findFolder(request: XmlElement, id: XmlElement, context: OperationContext): string {
@@ -45,6 +46,23 @@ export function createFolder(request: XmlElement, wish: XmlElement, context: Ope
   const made = mailbox.makeFolder(folder.id, name);
   if (!made) throw new EwsFault('ErrorFolderExists', 'A folder with the specified name already exists.');
   return successMessage('CreateFolder', `<m:Folders>${folderXml(mailbox, made)}</m:Folders>`);
+}
+
+/** Sets and removes extended properties only. */
+export function updateFolder(change: XmlElement, context: OperationContext): string {
+  const [id, updates] = change.children;
+  const { mailbox, folder } = folderOf(id, context);
+  for (const { name, children } of updates?.children ?? []) {
+    const [path, element] = children;
+    const isRemoved = name === 'DeleteFolderField';
+    if (path?.name !== 'ExtendedFieldURI' || (name !== 'SetFolderField' && !isRemoved))
+      throw new EwsFault('ErrorInvalidPropertySet', 'The sandbox sets extended properties of a folder only.');
+    const property = child(element, 'ExtendedProperty');
+    if (!isRemoved && !isSameProperty(child(property, 'ExtendedFieldURI')?.attributes ?? {}, path.attributes))
+      throw new EwsFault('ErrorUpdatePropertyMismatch', 'The property is not that of the path.');
+    mailbox.setProperty(folder.id, { path: path.attributes, values: isRemoved ? [] : [textAt(property, 'Value')] });
+  }
+  return successMessage('UpdateFolder', `<m:Folders>${folderXml(mailbox, folder)}</m:Folders>`);
 }
 
 function below(mailbox: MailboxStore, id: string): readonly FolderView[] {

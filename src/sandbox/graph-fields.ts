@@ -84,6 +84,7 @@ const attachment = resource<FileAttachment>(
   },
   ['name', 'contentBytes'],
 );
+const properties = listOf(resource<SingleValueLegacyExtendedProperty>({ id: text, value: text }, ['id', 'value']));
 const message = resource<Message>({
   '@odata.type': oneOf('#microsoft.graph.message'),
   subject: upTo(255),
@@ -100,9 +101,7 @@ const message = resource<Message>({
   isRead: flag,
   internetMessageId: text,
   internetMessageHeaders: listOf(header),
-  singleValueExtendedProperties: listOf(
-    resource<SingleValueLegacyExtendedProperty>({ id: text, value: text }, ['id', 'value']),
-  ),
+  singleValueExtendedProperties: properties,
   attachments: listOf(attachment, MAX_ATTACHMENTS),
 });
 
@@ -111,6 +110,7 @@ const SHAPES = {
   attachment,
   move: resource<{ destinationId: string }>({ destinationId: text }, ['destinationId']),
   folder: resource<MailFolder>({ displayName: upTo(255), isHidden: flag }, ['displayName']),
+  folderChange: resource<MailFolder>({ singleValueExtendedProperties: properties }, ['singleValueExtendedProperties']),
   sendMail: resource<{ message: Message; saveToSentItems: boolean }>({ message, saveToSentItems: flag }, ['message']),
   uploadSession: resource<{ AttachmentItem: AttachmentItem }>(
     {

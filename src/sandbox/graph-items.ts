@@ -69,20 +69,29 @@ export function wishOf(query: URLSearchParams): Wish | Answer {
   // Commas inside parentheses do not part expansions.
   for (const one of (query.get('$expand') ?? '').split(/,(?![^(]*\))/)) {
     if (one === '') continue;
-    const [, filter] =
-      /^singleValueExtendedProperties\(\$filter=(id eq '[^']+'(?: or id eq '[^']+')*)\)$/.exec(one) ?? [];
+    const properties = expandedProperties(one);
     const [isFiles, , names] = /^attachments(\(\$select=([\w,]+)\))?$/.exec(one) ?? [];
-    if (filter !== undefined) wish.properties = [...filter.matchAll(/'([^']+)'/g)].map(([, id = '']) => id);
+    if (properties) wish.properties = properties;
     else if (isFiles !== undefined) {
       const wanted = attachmentFields(names);
       if ('status' in wanted) return wanted;
       wish.attachments = wanted;
     } else return failure(400, 'BadRequest', `The sandbox cannot expand ${one}.`);
   }
-  const wrong = wish.properties.find((id) => propertyPath(id) === undefined);
-  if (wrong !== undefined)
-    return failure(400, 'ErrorInvalidProperty', `The extended property id ${wrong} is not valid.`);
-  return wish;
+  return wrongProperty(wish.properties) ?? wish;
+}
+
+/** Ids of extended properties that an expansion asks for; undefined: it is another one. */
+export function expandedProperties(expansion: string): readonly string[] | undefined {
+  const [, filter] =
+    /^singleValueExtendedProperties\(\$filter=(id eq '[^']+'(?: or id eq '[^']+')*)\)$/.exec(expansion) ?? [];
+  return filter === undefined ? undefined : [...filter.matchAll(/'([^']+)'/g)].map(([, id = '']) => id);
+}
+
+export function wrongProperty(ids: readonly string[]): Answer | undefined {
+  const wrong = ids.find((id) => propertyPath(id) === undefined);
+  if (wrong === undefined) return undefined;
+  return failure(400, 'ErrorInvalidProperty', `The extended property id ${wrong} is not valid.`);
 }
 
 /** @param select absent: all that the sandbox has, which is not the content */

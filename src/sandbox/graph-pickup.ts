@@ -3,9 +3,22 @@ import type { MailFolder, Message } from '@microsoft/microsoft-graph-types';
 import { changePage } from './cursor.ts';
 import type { Answer } from './exchange.ts';
 import { failure, json, jsonOf, notFound } from './graph-answers.ts';
-import { EVERYTHING, folderByGraphId, list, messageId, noProperty, shown, shownFolder, wishOf } from './graph-items.ts';
+import { propertyPath } from './graph-content.ts';
+import {
+  EVERYTHING,
+  expandedProperties,
+  folderByGraphId,
+  list,
+  messageId,
+  noProperty,
+  shown,
+  shownFolder,
+  wishOf,
+  wrongProperty,
+} from './graph-items.ts';
 import type { Call } from './graph-request.ts';
 import type { FolderView, Item } from './store.ts';
+import { isSameProperty } from './submission.ts';
 
 /** Rows of a page that nobody asked another size of. */
 const PAGE = 10;
@@ -21,7 +34,29 @@ const FOLDER_FIELDS: readonly (keyof MailFolder)[] = [
 
 export function getFolder({ mailbox, folder = mailbox.at('inbox'), query }: Call): Answer {
   const fields = folderFields(query);
-  return 'status' in fields ? fields : json(200, only(shownFolder(folder, mailbox), fields));
+  if ('status' in fields) return fields;
+  const expansion = query.get('$expand');
+  const wanted = expansion === null ? [] : expandedProperties(expansion);
+  if (!wanted) return failure(400, 'BadRequest', `The sandbox cannot expand ${expansion}.`);
+  const properties = wanted.flatMap((id) => {
+    const path = propertyPath(id);
+    const value = path && folder.extended.find((one) => isSameProperty(one.path, path))?.values[0];
+    return value === undefined ? [] : [{ id, value }];
+  });
+  const more = properties.length === 0 ? {} : { singleValueExtendedProperties: properties };
+  return wrongProperty(wanted) ?? json(200, { ...only(shownFolder(folder, mailbox), fields), ...more });
+}
+
+/** Sets extended properties only. */
+export function updateFolder({ mailbox, folder = mailbox.at('inbox') }: Call, body: Buffer): Answer {
+  const wish = jsonOf<MailFolder>(body, 'folderChange');
+  if ('status' in wish) return wish;
+  const properties = wish.singleValueExtendedProperties ?? [];
+  const wrong = wrongProperty(properties.map(({ id = '' }) => id));
+  if (wrong) return wrong;
+  for (const { id = '', value } of properties)
+    mailbox.setProperty(folder.id, { path: propertyPath(id) ?? {}, values: [value ?? ''] });
+  return json(200, shownFolder(folder, mailbox));
 }
 
 /** Filter: displayName eq '...'. */

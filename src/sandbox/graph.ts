@@ -3,7 +3,7 @@
  * order: token, mailbox, permission, size, content. What is not documented (a field, a parameter, a path) is an error.
  * Misbehaves on command (fault.ts) under these operations: sendMail, createMessage, updateMessage, addAttachment,
  * createUploadSession, uploadSlice, uploadState, send, findMessages, getMessage, getMime, listAttachments, deleteMessage,
- * moveMessage, listChanges, getFolder, listFolders, createFolder.
+ * moveMessage, listChanges, getFolder, listFolders, createFolder, updateFolder.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AttachmentItem, FileAttachment, Message } from '@microsoft/microsoft-graph-types';
@@ -16,7 +16,15 @@ import { propertyPath, submissionOfBase64, submissionOfJson } from './graph-cont
 import { Drafts, sliceOf } from './graph-drafts.ts';
 import { MAX_ATTACHMENTS, MAX_RECIPIENTS } from './graph-fields.ts';
 import { attachmentFields, itemOf, shown, shownAttachments, wishOf } from './graph-items.ts';
-import { createFolder, getFolder, listChanges, listFolders, markMessage, moveMessage } from './graph-pickup.ts';
+import {
+  createFolder,
+  getFolder,
+  listChanges,
+  listFolders,
+  markMessage,
+  moveMessage,
+  updateFolder,
+} from './graph-pickup.ts';
 import type { Call } from './graph-request.ts';
 import { callOf } from './graph-request.ts';
 import type { Claims, Identity } from './identity.ts';
@@ -161,6 +169,8 @@ async function act(call: Call, body: Buffer, drafts: Drafts, options: GraphHandl
       return listFolders(call);
     case 'createFolder':
       return createFolder(call, body);
+    case 'updateFolder':
+      return updateFolder(call, body);
     default:
   }
   const found = itemOf(call.id, call);

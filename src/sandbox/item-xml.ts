@@ -7,7 +7,7 @@ import type { Piece } from './pieces.ts';
 import type { FoundItem } from './reach.ts';
 import { UNSENT } from './mailboxes.ts';
 import type { FolderView, Item, MailboxStore } from './store.ts';
-import { EwsFault } from './submission.ts';
+import { EwsFault, isSameProperty } from './submission.ts';
 import type { XmlElement } from './xml.ts';
 import { child, isTrue, textAt, xmlText } from './xml.ts';
 
@@ -27,12 +27,19 @@ export function isDraft({ submission, flags }: Item): boolean {
   return submission !== undefined && (flags === undefined || (flags & UNSENT) !== 0);
 }
 
-export function folderXml(mailbox: MailboxStore, { id, parent, displayName, items }: FolderView): string {
+/** @param properties that were asked for besides */
+export function folderXml(
+  mailbox: MailboxStore,
+  { id, parent, displayName, items, extended }: FolderView,
+  properties: readonly XmlElement[] = [],
+): string {
+  const wanted = extended.filter(({ path }) => properties.some(({ attributes }) => isSameProperty(attributes, path)));
   return (
     `<t:Folder><t:FolderId Id="${xmlText(id)}" ChangeKey="AQAAAA=="/>` +
     (parent === '' ? '' : `<t:ParentFolderId Id="${xmlText(parent)}" ChangeKey="AQAAAA=="/>`) +
     `<t:DisplayName>${xmlText(displayName)}</t:DisplayName>` +
     `<t:TotalCount>${items.length}</t:TotalCount><t:ChildFolderCount>${mailbox.children(id).length}</t:ChildFolderCount>` +
+    wanted.map(propertyXml).join('') +
     `<t:UnreadCount>${items.filter(({ isRead }) => !isRead).length}</t:UnreadCount></t:Folder>`
   );
 }

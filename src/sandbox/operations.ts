@@ -1,11 +1,11 @@
 /**
  * The EWS operations of the sandbox. For sending: CreateItem, SendItem, FindItem. For picking up: SyncFolderItems, GetItem,
- * MoveItem, UpdateItem, DeleteItem, GetFolder, FindFolder, CreateFolder, Subscribe, GetStreamingEvents (streaming.ts),
- * Unsubscribe. Each takes its element and gives its response messages, one per item or folder. Trouble with one item is its
+ * MoveItem, UpdateItem, DeleteItem, GetFolder, FindFolder, CreateFolder, UpdateFolder, Subscribe, GetStreamingEvents
+ * (streaming.ts), Unsubscribe. Each takes its element and gives its response messages, one per item or folder. Trouble with one item is its
  * own message; the request as a whole goes on, as in Exchange.
  */
 import { changePage } from './cursor.ts';
-import { createFolder, findFolder, getFolder } from './folder-operations.ts';
+import { createFolder, findFolder, getFolder, updateFolder } from './folder-operations.ts';
 import { elementOf, elementXml, idXml, isDraft, rowXml, wholeXml } from './item-xml.ts';
 import type { Piece } from './pieces.ts';
 import type { OperationContext } from './reach.ts';
@@ -34,6 +34,7 @@ export const OPERATIONS = [
   'GetFolder',
   'FindFolder',
   'CreateFolder',
+  'UpdateFolder',
   'Subscribe',
   'Unsubscribe',
   'GetStreamingEvents',
@@ -75,11 +76,13 @@ export async function operate(
     case 'SyncFolderItems':
       return await each(name, child(request, 'SyncFolderId')?.children, (id) => syncFolderItems(request, id, context));
     case 'GetFolder':
-      return await each(name, child(request, 'FolderIds')?.children, (id) => getFolder(id, context));
+      return await each(name, child(request, 'FolderIds')?.children, (id) => getFolder(request, id, context));
     case 'FindFolder':
       return await each(name, child(request, 'ParentFolderIds')?.children, (id) => findFolder(request, id, context));
     case 'CreateFolder':
       return await each(name, child(request, 'Folders')?.children, (wish) => createFolder(request, wish, context));
+    case 'UpdateFolder':
+      return await each(name, child(request, 'FolderChanges')?.children, (change) => updateFolder(change, context));
     case 'Subscribe':
       return await each(name, [request], () => context.subscriptions.subscribe(request, context));
     case 'Unsubscribe':

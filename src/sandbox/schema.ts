@@ -29,6 +29,7 @@ const PROPERTY_TYPE =
 const PROPERTY_SET =
   /^(Meeting|Appointment|Common|PublicStrings|Address|InternetHeaders|CalendarAssistant|UnifiedMessaging|Task|Sharing)$/;
 const FOLDER = 'FolderId|DistinguishedFolderId';
+const FOLDERS = 'Folder|CalendarFolder|ContactsFolder|SearchFolder|TasksFolder';
 const TARGET = `${FOLDER}|AddressListId`;
 const ITEMS =
   'Message|Item|SharingMessage|CalendarItem|Contact|DistributionList|MeetingMessage|MeetingRequest|MeetingResponse|MeetingCancellation|Task|PostItem';
@@ -76,6 +77,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     attributes: { Traversal: /^(Shallow|Deep|SoftDeleted)$/ },
   },
   CreateFolder: { children: ['ParentFolderId', 'Folders'], attributes: {} },
+  UpdateFolder: { children: ['FolderChanges'], attributes: {} },
   MoveItem: { children: ['ToFolderId', 'ItemIds', 'ReturnNewItemIds?'], attributes: {} },
   UpdateItem: {
     children: ['SavedItemFolderId?', 'ItemChanges'],
@@ -112,10 +114,18 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   ReturnNewItemIds: TRUTH,
   ItemChanges: { children: ['ItemChange+'], attributes: {} },
   ItemChange: { children: ['ItemId|OccurrenceItemId|RecurringMasterItemId', 'Updates'], attributes: {} },
-  Updates: { children: ['AppendToItemField|SetItemField|DeleteItemField+'], attributes: {} },
+  FolderChanges: { children: ['FolderChange+'], attributes: {} },
+  FolderChange: { children: [FOLDER, 'Updates'], attributes: {} },
+  // Of items or of folders.
+  Updates: {
+    children: ['AppendToItemField|SetItemField|DeleteItemField|AppendToFolderField|SetFolderField|DeleteFolderField+'],
+    attributes: {},
+  },
+  SetFolderField: { children: [PATH, FOLDERS], attributes: {} },
+  DeleteFolderField: { children: [PATH], attributes: {} },
   SetItemField: { children: [PATH, ITEMS], attributes: {} },
   DeleteItemField: { children: [PATH], attributes: {} },
-  Folders: { children: ['Folder|CalendarFolder|ContactsFolder|SearchFolder|TasksFolder+'], attributes: {} },
+  Folders: { children: [`${FOLDERS}+`], attributes: {} },
   Folder: {
     children: ['FolderId?', 'ParentFolderId?', 'FolderClass?', 'DisplayName?', 'ExtendedProperty*', 'UnreadCount?'],
     attributes: {},

@@ -13,6 +13,7 @@ const EMPTY: Readonly<Record<string, string>> = {
   UpdateItem: '<m:Items/>',
   GetFolder: '<m:Folders/>',
   CreateFolder: '<m:Folders/>',
+  UpdateFolder: '<m:Folders/>',
 };
 
 /** @param content after the code; absent: what the schema wants */

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { ExtendedProperty, Submission } from './submission.ts';
+import { isSameProperty } from './submission.ts';
 
 /** By the names that EWS and Graph know them by, whatever the mailbox's language calls them. */
 export const FOLDERS = ['inbox', 'drafts', 'outbox', 'sentitems', 'deleteditems', 'archive', 'junkemail'] as const;
@@ -71,6 +72,7 @@ export interface FolderView {
   readonly parent: string;
   readonly displayName: string;
   readonly wellKnown?: Folder | typeof ROOT;
+  readonly extended: readonly ExtendedProperty[];
   /** Oldest first. */
   readonly items: readonly Item[];
 }
@@ -118,6 +120,7 @@ interface Tombstone {
 }
 
 interface FolderRecord extends FolderView {
+  extended: readonly ExtendedProperty[];
   readonly items: Item[];
   readonly entries: Map<string, Entry>;
   readonly tombstones: Tombstone[];
@@ -280,6 +283,14 @@ export class MailboxStore implements MailboxView {
     return item;
   }
 
+  /** Of a folder. @param values none: it has the property no more */
+  setProperty(folder: string, { path, values }: ExtendedProperty): void {
+    const record = this.#record(folder);
+    if (!record) throw new Error(`the mailbox has no folder ${folder}`);
+    const others = record.extended.filter((one) => !isSameProperty(one.path, path));
+    record.extended = values.length === 0 ? others : [...others, { path, values }];
+  }
+
   /** What has become of the folder's items after change `since` and up to change `until`, newest first. */
   changes(folder: string, since: number, until: number): Change[] {
     const record = this.#record(folder);
@@ -318,6 +329,7 @@ export class MailboxStore implements MailboxView {
       parent,
       displayName,
       ...(wellKnown === undefined ? {} : { wellKnown }),
+      extended: [],
       items: [],
       entries: new Map(),
       tombstones: [],

@@ -23,9 +23,11 @@ export interface SmtpServer {
   readonly port: number;
   /**
    * never (the default), or offered: STARTTLS where the server offers it, whatever its certificate (RFC 7435): there is
-   * no login to protect.
+   * no login to protect. required: STARTTLS or nothing; implicit: TLS from the first octet; whatever the certificate too.
    */
-  readonly tls?: 'never' | 'offered';
+  readonly tls?: 'never' | 'offered' | 'required' | 'implicit';
+  /** Only for servers whose certificate needs no check, such as one on this machine. */
+  readonly login?: { readonly user: string; readonly password: string };
   /** What the client calls itself in EHLO. */
   readonly name?: string;
   /** Milliseconds without any progress, default 60,000. */
@@ -53,14 +55,38 @@ export interface Mail {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** @returns the server's reply to the message, for example `250 2.0.0 queued as ...` */
+/** sendMail failed. */
+export class MailRefused extends Error {
+  override readonly name = 'MailRefused';
+  /** The code of the server's reply (RFC 5321 section 4.2); undefined: it gave none. */
+  readonly replyCode: number | undefined;
+  constructor(message: string, cause: unknown) {
+    super(message, { cause });
+    const code = cause instanceof Error && 'responseCode' in cause ? cause.responseCode : undefined;
+    this.replyCode = typeof code === 'number' ? code : undefined;
+  }
+}
+
+export interface Handed {
+  /** The server's reply to the message, for example `250 2.0.0 queued as ...` */
+  readonly reply: string;
+  /** Recipients that it did not take, and what it said of each. */
+  readonly refused: readonly { readonly address: string; readonly reply: string }[];
+}
+
+/** @returns the server's reply to the message, which may be for some of the recipients only */
 export async function sendMail(server: SmtpServer, mail: Mail): Promise<string> {
-  const { host, port, tls = 'never', name, timeout = 60_000 } = server;
+  return (await handMail(server, mail)).reply;
+}
+
+/** Fails if no recipient is taken. */
+export async function handMail(server: SmtpServer, mail: Mail): Promise<Handed> {
+  const { host, port, tls = 'never', name, login, timeout = 60_000 } = server;
   const transport = createTransport({
     host,
     port,
-    secure: false,
-    ...(tls === 'never' ? { ignoreTLS: true } : { opportunisticTLS: true, tls: { rejectUnauthorized: false } }),
+    ...TLS[tls],
+    ...(login === undefined ? {} : { auth: { user: login.user, pass: login.password } }),
     ...(name === undefined ? {} : { name }),
     connectionTimeout: Math.min(10_000, timeout),
     greetingTimeout: timeout,
@@ -68,16 +94,27 @@ export async function sendMail(server: SmtpServer, mail: Mail): Promise<string> 
   });
   try {
     const sent = await transport.sendMail(packageMail(mail));
-    return sent.response;
+    const refused = (sent.rejectedErrors ?? []).map((error) => ({
+      address: 'recipient' in error ? String(error.recipient) : '',
+      reply: 'response' in error ? String(error.response) : error.message,
+    }));
+    return { reply: sent.response, refused };
   } catch (error) {
-    throw new Error(
+    throw new MailRefused(
       `${server.host}:${server.port} did not take the mail "${mail.subject}": ${error instanceof Error ? error.message : String(error)}`,
-      { cause: error },
+      error,
     );
   } finally {
     transport.close();
   }
 }
+
+const TLS = {
+  never: { secure: false, ignoreTLS: true },
+  offered: { secure: false, opportunisticTLS: true, tls: { rejectUnauthorized: false } },
+  required: { secure: false, requireTLS: true, tls: { rejectUnauthorized: false } },
+  implicit: { secure: true, tls: { rejectUnauthorized: false } },
+} as const;
 
 /** @returns the message as it would be sent */
 export async function composeMail(mail: Mail): Promise<Buffer> {

@@ -1,6 +1,7 @@
 /**
- * Makes certificates: the sandbox's and the one a listener shows if none is configured. The only file that knows the
- * package `selfsigned`, which is loaded with the first certificate that is made: most gateways never need it.
+ * Makes certificates: the sandbox's, the one a listener shows if none is configured, and the one an app registration is
+ * given by `setup`. The only file that knows the package `selfsigned`, which is loaded with the first certificate that is
+ * made: most gateways never need it.
  */
 import { isIP } from 'node:net';
 
@@ -14,12 +15,14 @@ export interface KeyPair {
 export interface CertificateRequest {
   /** At most 64 characters (RFC 5280 appendix A.1, ub-common-name). */
   readonly commonName: string;
-  /** ec: P-256. rsa: 2048 bits, which every old device can do. */
+  /** ec: P-256. rsa: 2048 bits, which every old device can do, unless keySize says otherwise. */
   readonly keyType: 'ec' | 'rsa';
+  /** Bits of an RSA key. */
+  readonly keySize?: number;
   readonly notBefore: Date;
   readonly notAfter: Date;
-  /** authority: signs others; server: is shown to clients. */
-  readonly use: 'authority' | 'server';
+  /** authority: signs others; server: is shown to clients; client: proves who one is, by signing. */
+  readonly use: 'authority' | 'server' | 'client';
   /** DNS names and IP addresses of a server. */
   readonly names?: readonly string[];
   /** Default: signs itself. */
@@ -28,13 +31,14 @@ export interface CertificateRequest {
 
 export async function makeCertificate(request: CertificateRequest): Promise<KeyPair> {
   const { generate } = await import('selfsigned');
-  const { commonName, keyType, notBefore, notAfter, issuer } = request;
+  const { commonName, keyType, keySize, notBefore, notAfter, issuer } = request;
   const made = await generate([{ name: 'commonName', value: commonName }], {
     keyType,
+    ...(keySize === undefined ? {} : { keySize }),
     algorithm: 'sha256',
     notBeforeDate: notBefore,
     notAfterDate: notAfter,
-    extensions: request.use === 'authority' ? AUTHORITY : server(request),
+    extensions: { authority: AUTHORITY, client: CLIENT, server: server(request) }[request.use],
     ...(issuer === undefined ? {} : { ca: { key: issuer.key, cert: issuer.cert } }),
   });
   return { cert: withEnd(made.cert), key: withEnd(made.private) };
@@ -50,6 +54,12 @@ type Extensions = NonNullable<NonNullable<Parameters<typeof import('selfsigned')
 const AUTHORITY: Extensions = [
   { name: 'basicConstraints', cA: true, critical: true },
   { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
+];
+
+const CLIENT: Extensions = [
+  { name: 'basicConstraints', cA: false, critical: true },
+  { name: 'keyUsage', digitalSignature: true, critical: true },
+  { name: 'extKeyUsage', clientAuth: true },
 ];
 
 function server({ keyType, names = [] }: CertificateRequest): Extensions {

@@ -34,7 +34,7 @@ export interface AlarmOptions extends ConditionOptions, Omit<OutletOptions, 'rep
   readonly steady?: () => number;
 }
 
-export type AlarmSettings = Pick<AlarmOptions, 'channels' | 'repeat' | 'oldestAfter' | 'expiresWithin'>;
+export type AlarmSettings = Pick<AlarmOptions, 'channels' | 'repeat' | 'oldestAfter' | 'expiresWithin' | 'pickups'>;
 
 export interface Alarms {
   readonly report: Report;

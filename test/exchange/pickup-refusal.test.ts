@@ -55,7 +55,7 @@ describe('the sender of a refused mail', () => {
   });
 
   it("is told nothing where only those inside may send and this one is not: the address may be anybody else's", async () => {
-    const told = vi.fn(async () => true);
+    const told = vi.fn<() => Promise<boolean>>(async () => true);
     const outside = (): Verdict => ({ verdict: 'refuse', cause: 'outside', reason: 'forged' });
     const one = new Site().again({ judge: outside, tell: told });
     one.box.put('a');

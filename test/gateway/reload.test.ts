@@ -91,7 +91,7 @@ describe('a session that is open', () => {
     const change = (names: string) => (text: string) =>
       listeners(`[${lan(0, auth)}]`)(text).replace(/^users: .*$/m, names);
     await gateway.reload(change(users('one', 'two')));
-    const sessions = await Promise.all([1, 2].map(() => RawSmtp.open(gateway.port('lan'))));
+    const sessions = await Promise.all([1, 2].map(() => RawSmtp.open(gateway.portOf('lan'))));
     for (const [index, name] of ['one', 'two'].entries()) {
       const login = Buffer.from(`\0${name}\0right`).toString('base64');
       await sessions[index]?.say(`AUTH PLAIN ${login}\r\n`, '235');
@@ -141,14 +141,14 @@ describe('a file that cannot be used', () => {
 describe('a listener', () => {
   it('is changed at its port while a client is in the middle of DATA, and stays there for it', async () => {
     await start();
-    const port = gateway.port('lan');
+    const port = gateway.portOf('lan');
     await gateway.smtp.say(`MAIL FROM:<${MAILBOX}>\r\n`, '250');
     await gateway.smtp.say(`RCPT TO:<${READER}>\r\n`, '250');
     await gateway.smtp.say('DATA\r\n', '354');
     await gateway.smtp.write(MESSAGE);
     const changed = listeners(`[${lan(port, ', maxMessageSize: 2KB')}]`);
     expect(await gateway.reload(changed)).toMatchObject({ ok: true });
-    expect(gateway.port('lan')).toBe(port);
+    expect(gateway.portOf('lan')).toBe(port);
     const session = await RawSmtp.open(port);
     await session.say(`MAIL FROM:<${MAILBOX}> SIZE=3000\r\n`, '552');
     await gateway.smtp.say('.\r\n', '250');
@@ -161,7 +161,7 @@ describe('a listener', () => {
     await start();
     const other = '{ name: other, address: 127.0.0.1, port: 0, tls: none }';
     expect(await gateway.reload(listeners(`[${lan(0)}, ${other}]`))).toMatchObject({ changed: ['listeners[other]'] });
-    const port = gateway.port('other');
+    const port = gateway.portOf('other');
     const session = await RawSmtp.open(port);
     await send(session);
     expect(await gateway.reload((text) => text)).toMatchObject({ changed: ['listeners[other]'] });
@@ -180,7 +180,7 @@ describe('a listener', () => {
     await once(taken, 'listening');
     undo.push(() => taken.close());
     const { port } = taken.address() as AddressInfo;
-    const before = gateway.port('lan');
+    const before = gateway.portOf('lan');
     const list = `[${lan(before, ', maxRecipients: 5')}, { name: other, address: 127.0.0.1, port: ${port}, tls: none }]`;
     const reloaded = await gateway.reload((text) =>
       added(`recipients: { deny: ['${READER}'] }`)(listeners(list)(text)),
@@ -307,7 +307,7 @@ pop3: { address: 127.0.0.1, port: ${port}, tls: none, plainFrom: [127.0.0.0/8]${
     expect(await greeting(port)).toMatch(/^\+OK/);
     expect(await gateway.reload(door(port, ', maxConnections: 1'))).toMatchObject({ ok: true });
     expect(await greeting(port)).toMatch(/^\+OK/);
-    const taken = gateway.port('lan');
+    const taken = gateway.portOf('lan');
     expect(await gateway.reload(door(taken))).toMatchObject({ ok: false });
     expect(await greeting(port)).toMatch(/^\+OK/);
     expect(await gateway.reload((text) => text)).toMatchObject({ ok: true });
@@ -329,7 +329,7 @@ it('a ban outlives it, and its limits are the new ones', async () => {
     added(`logins: { failures: ${failures}, delay: 0ms }\nusers: [{ name: one, passwordHash: '${hash}' }]`)(auth(text));
   await start();
   await gateway.reload(logins(10));
-  const session = await RawSmtp.open(gateway.port('lan'));
+  const session = await RawSmtp.open(gateway.portOf('lan'));
   const wrong = `AUTH PLAIN ${Buffer.from('\0one\0wrong').toString('base64')}\r\n`;
   await session.say(wrong, '535');
   await gateway.reload(logins(2));
@@ -341,7 +341,7 @@ it('a ban outlives it, and its limits are the new ones', async () => {
 
 it('under load, again and again: nothing is refused, and what got a 250 arrives', async () => {
   await start('pacing: { perMailbox: { perMinute: unlimited } }');
-  const port = gateway.port('lan');
+  const port = gateway.portOf('lan');
   const over = new AbortController();
   let sent = 0;
   const client = async (session: RawSmtp): Promise<void> => {
@@ -384,7 +384,7 @@ describe('two at a time', () => {
 
   it('beside the end: the end wins, and nothing is open after it', async () => {
     await start();
-    const port = gateway.port('lan');
+    const port = gateway.portOf('lan');
     const reloading = gateway.reload(listeners(`[${lan(port, ', maxRecipients: 5')}]`));
     const stopped = gateway.running.stop('enough');
     await reloading;
