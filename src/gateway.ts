@@ -173,7 +173,9 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       board,
       operations: orders,
       stats: () => opened.stats(),
-      routes: routesOf(config),
+      routes: () => routesOf(inUse),
+      pickups: () => inUse.pickups.map(({ name }) => name),
+      logins: () => inUse.logins,
       lookInto: (name) => pickups.look(name),
     });
     undo.push(async () => ofConsole?.close());
