@@ -3,57 +3,58 @@
  * bottom. A failing Exchange or identity server does not prevent the start: the gateway is a buffer. What does prevent
  * it is a StartError, one sentence for the person who must act.
  */
-import { askWeb, channelOf } from './assembly/alarm-channels.ts';
+import { once } from 'node:events';
+import { credentialsOf, openAlerting } from './assembly/alerting.ts';
+import type { Alerting } from './assembly/alerting.ts';
 import { consoleBoard, consoleOf } from './assembly/console.ts';
-import { endOfCredential } from './assembly/credential.ts';
-import { certificateOf, listenerOptions, rulesOf } from './assembly/front-door.ts';
+import { injectInto } from './assembly/inject.ts';
+import { openListeners } from './assembly/listeners.ts';
+import { openOutlets } from './assembly/outlets.ts';
+import { openPickups } from './assembly/pickup.ts';
+import { openPop3Door } from './assembly/pop3-door.ts';
+import type { Reloaded } from './assembly/reload.ts';
+import { accountsIn, reloader } from './assembly/reload.ts';
+import { bouncerOf, queueSettingsOf } from './assembly/sending.ts';
 import { asStartError } from './assembly/start-error.ts';
-import { readingAccountsOf } from './assembly/mailboxes.ts';
-import { openHandOvers, openPickups } from './assembly/pickup.ts';
-import { pop3DoorOf } from './assembly/pop3-door.ts';
-import type { WayOut } from './assembly/way-out.ts';
-import { accountsOf, openWayOut } from './assembly/way-out.ts';
+import { live } from './assembly/step.ts';
 import type { Config } from './config/config.ts';
-import { DEFAULT_ROUTE } from './config/routes.ts';
+import type { Loaded } from './config/load.ts';
 import { openControl } from './console/control.ts';
 import { operations } from './console/operations.ts';
 import type { Report } from './mail/event.ts';
-import type { Arrival, Inject, Source } from './mail/source.ts';
-import type { OperatedSpool, Receipt, Spool } from './mail/spool.ts';
-import { createBouncer } from './queue/bounce.ts';
-import type { Queue } from './queue/queue.ts';
 import { createQueue } from './queue/queue.ts';
-import type { CertificateSource } from './smtp/certificate.ts';
-import { smtpSource } from './smtp/listener.ts';
 import { forgetOld } from './spool/forget.ts';
+import type { LimitedSpool } from './spool/sqlite.ts';
 import { openSqliteSpool } from './spool/sqlite.ts';
-import type { Alarms } from './watch/alarm.ts';
-import { createAlarms } from './watch/alarm.ts';
 import { createLog } from './watch/log.ts';
 import { createMetrics } from './watch/metrics.ts';
 
 /** Kept back from the shutdown budget to write down what became of attempts that were cut short. */
 const SETTLE = 1_500;
-/** Guards against what no other time-out sees; a large message on a slow line takes its time. */
-const ATTEMPT_TIMEOUT = 3_600_000;
 const PURGE_INTERVAL = 3_600_000;
 
 export interface GatewayOptions {
   readonly version: string;
   /** The configuration file's name, for the log. */
   readonly configFile: string;
+  /** Reads the configuration anew, for reload(). Without it, that looks at certificates and credentials only. */
+  readonly reread?: () => Promise<Loaded>;
   /** Where the log goes, default standard output. */
   readonly logTo?: NodeJS.WritableStream;
 }
 
 export interface Gateway {
-  /** Where clients connect. */
+  /** Where clients connect, as it is now. */
   readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
   readonly consoleUrl: string;
   /** Resolves if the gateway cannot go on: the spool is lost for this process. Nothing is accepted any more. */
   readonly failed: Promise<Error>;
-  /** Looks at once whether the certificates of the listeners were replaced; it does so every few seconds anyway. */
-  reload(): Promise<void>;
+  /**
+   * Reads the configuration anew and takes it into use as far as that can be done while sessions go on, or not at all; and
+   * looks at once at the files of certificates and credentials, at mailboxes, and at what a person had to mend. Never
+   * rejects; calls take turns.
+   */
+  reload(): Promise<Reloaded>;
   /** Ends everything within the shutdown budget. @returns attempts that had to be cut short */
   stop(why: string): Promise<number>;
 }
@@ -62,68 +63,47 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
   const begun = performance.now();
   const undo: (() => Promise<unknown>)[] = [];
   const state = { stopping: false, ready: false };
+  const ending = new AbortController();
+  let inUse = config;
   try {
     // watch
     const log = createLog({
       report: (event) => report(event),
-      level: config.log.level,
-      addresses: config.log.addresses,
+      ...config.log,
       ...(options.logTo === undefined ? {} : { destination: options.logTo }),
     });
     undo.push(() => log.flush());
-    let spool: OperatedSpool | undefined;
-    const pickups = config.pickups.map(({ name }) => name);
-    const routes = [...config.routes.map(({ name }) => name), ...pickups];
-    const credentials = new Map(
-      config.routes.flatMap(({ name, exchange }) => {
-        const end = endOfCredential(exchange);
-        return end === undefined ? [] : [[name, end] as const];
-      }),
-    );
+    let spool: LimitedSpool | undefined;
+    const credentials = new Map([...credentialsOf(config)].map(([account, { expiresAt }]) => [account, expiresAt]));
     const metrics = createMetrics({
       version: options.version,
       stats: async () => spool?.stats(),
-      routes,
-      pickups,
-      accounts: config.routes.flatMap((route) => [...accountsOf(route), ...readingAccountsOf(route, config.pickups)]),
-      credentials: new Map([...credentials].map(([account, { expiresAt }]) => [account, expiresAt])),
-    });
-    const ask = askWeb(config.exchange, undo);
-    const alarms: Alarms = createAlarms({
-      ...config.alarms,
-      gateway: config.hostname,
+      routes: routesOf(config),
+      pickups: config.pickups.map(({ name }) => name),
+      accounts: accountsIn(config),
       credentials,
-      pickups,
-      channels: await Promise.all(config.alarms.to.map((channel) => channelOf(channel, config.hostname, ask))),
+    });
+    const alerting: Alerting = await openAlerting(config, {
       stats: async () => spool?.stats(),
       room: () => spool?.room(),
       report: (event) => report(event),
     });
-    undo.push(() => alarms.stop());
-    const board = consoleBoard(
-      config,
-      new Map([...credentials].map(([account, { expiresAt }]) => [account, expiresAt])),
-      (event) => report(event),
-    );
-    const listening: { address: string; port: number }[] = [];
-    const listeners: { name: string; address: string; port: number }[] = [];
+    undo.push(() => alerting.stop());
+    const board = consoleBoard(config, credentials, (event) => report(event));
+    /** Where the gateway itself listens, by name. */
+    const listening = new Map<string, { address: string; port: number }>();
     const report: Report = (event) => {
       log.report(event);
       metrics.report(event);
-      alarms.report(event);
+      alerting.report(event);
       board.report(event);
-      if (event.event === 'listener.open')
-        listeners.push({ name: event.listener, address: event.address, port: event.port });
-      if (event.event === 'listener.open') listening.push({ address: event.address, port: event.port });
+      if (event.event === 'listener.open') listening.set(event.listener, event);
       if (event.event === 'console.open')
-        listening.push({ address: config.console.address, port: Number(new URL(event.url).port) });
+        listening.set('', { address: config.console.address, port: Number(new URL(event.url).port) });
+      if (event.event === 'config.reloaded') for (const name of event.removed.listeners) listening.delete(name);
     };
-    report({
-      event: 'gateway.starting',
-      version: options.version,
-      node: process.versions.node,
-      config: options.configFile,
-    });
+    const { version, configFile } = options;
+    report({ event: 'gateway.starting', version, node: process.versions.node, config: configFile });
 
     // spool
     const failure = Promise.withResolvers<Error>();
@@ -140,86 +120,41 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     undo.push(() => opened.close());
 
     // transports
-    const outs = new Map<string, WayOut>();
-    const { hostname } = config;
-    const { sqlite } = config.spool;
-    for (const route of config.routes) {
-      const out = await openWayOut({ ...options, ...route, hostname, spool: sqlite, report });
-      undo.push(() => out.close());
-      outs.set(route.name, out);
-    }
-
-    const handOvers = await openHandOvers(config, undo);
+    const outlets = await openOutlets(config, { version, report });
+    undo.push(() => outlets.close());
 
     // queue
-    const bouncer = createBouncer({
-      spool: opened,
-      ...config.bounces,
-      hostname: config.hostname,
-      recipients: config.recipients,
-      pickups: handOvers.notices,
-    });
-    const queue = createQueue({
-      spool: opened,
-      transports: new Map([
-        ...[...outs].map(([name, { transport }]) => [name, transport] as const),
-        ...handOvers.transports,
-      ]),
-      passive: handOvers.passive,
-      report,
-      schedule: { intervals: config.retry.intervals, giveUpAfter: config.retry.giveUpAfter },
-      bouncer,
-      warnAfter: config.retry.warnAfter,
-      pace: ({ route }) => handOvers.pace.get(route) ?? config.pacing.perMailbox,
-      concurrency: config.pacing.concurrency,
-      catchUp: config.pacing.catchUp,
-      verifyAfter: config.retry.verifyAfter,
-      attemptTimeout: ATTEMPT_TIMEOUT,
-    });
+    const bouncer = bouncerOf(() => inUse, opened);
+    const queue = createQueue({ spool: opened, report, bouncer, ...queueSettingsOf(config, outlets.transports) });
     queue.start();
     undo.push(() => queue.stop(AbortSignal.abort()));
-    const orders = operations({ spool: opened, report, arrived: (lane) => queue.arrived(lane) });
+    const arrived = queue.arrived.bind(queue);
+    const orders = operations({ spool: opened, report, arrived });
     const control = await openControl({
       spool: config.spool.sqlite,
       operations: orders,
-      routes,
+      get routes() {
+        return routesOf(inUse);
+      },
       report,
-      version: options.version,
-      listening: () => listening,
+      version,
+      listening: () => [...listening.values()],
     });
     undo.push(() => control.stop());
-    const purge = setInterval(() => void forgetOld(opened, config.spool, report, Date.now()), PURGE_INTERVAL);
+    const purge = setInterval(() => void forgetOld(opened, inUse.spool, report, Date.now()), PURGE_INTERVAL);
     undo.push(async () => clearInterval(purge));
 
     // sources
     const inject = injectInto(opened, queue, report);
-    const shared = { ...rulesOf(config), inject, report };
-    const sources: Source[] = [];
-    const certificates: CertificateSource[] = [];
-    for (const listener of config.listeners) {
-      const certificate = await certificateOf(listener, config, report);
-      if (certificate !== undefined) {
-        certificates.push(certificate);
-        undo.push(async () => certificate.close());
-      }
-      const source = smtpSource(listenerOptions(listener, certificate), shared);
-      await source.start();
-      sources.push(source);
-      undo.push(() => source.stop(AbortSignal.abort()));
-    }
-
-    const door = await pop3DoorOf(config, { spool: opened, bouncer, arrived: (lane) => queue.arrived(lane), report });
-    const picking = await openPickups(config, { inject, ledger: opened, report, version: options.version }, undo);
-    if (door?.certificate !== undefined) {
-      const { certificate } = door;
-      certificates.push(certificate);
-      undo.push(async () => certificate.close());
-    }
-    for (const source of [...(door === undefined ? [] : [door.source]), ...picking.sources]) {
-      await source.start();
-      sources.push(source);
-      undo.push(() => source.stop(AbortSignal.abort()));
-    }
+    const listeners = await openListeners(config, { inject, report });
+    undo.push(() => listeners.stop(AbortSignal.abort()));
+    const door = await openPop3Door(config, { spool: opened, bouncer, arrived, report });
+    undo.push(() => door.stop(AbortSignal.abort()));
+    const pickups = await openPickups(config, { inject, ledger: opened, report, version, ending: ending.signal });
+    undo.push(() => pickups.close());
+    await pickups.start();
+    undo.push(() => pickups.stop(AbortSignal.abort()));
+    const sources = [listeners, door, pickups];
 
     // console
     const ready = (): { ready: boolean; reasons: readonly string[] } => {
@@ -238,38 +173,56 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       board,
       operations: orders,
       stats: () => opened.stats(),
-      routes,
-      lookInto: (name) => picking.look(name),
+      routes: () => routesOf(inUse),
+      pickups: () => inUse.pickups.map(({ name }) => name),
+      logins: () => inUse.logins,
+      lookInto: (name) => pickups.look(name),
     });
-    if (ofConsole !== undefined) {
-      certificates.push(ofConsole);
-      undo.push(async () => ofConsole.close());
-    }
+    undo.push(async () => ofConsole?.close());
     await web.start();
     undo.push(() => web.stop());
 
     state.ready = true;
     report({ event: 'gateway.ready', seconds: (performance.now() - begun) / 1000 });
-    for (const out of outs.values()) void out.prime();
-    alarms.start();
-    const { heartbeat } = config.alarms;
-    if (heartbeat !== undefined) {
-      const { startHeartbeat } = await import('./watch/heartbeat.ts');
-      const isWell = (): boolean => ready().ready;
-      const beating = startHeartbeat({ ...heartbeat, url: heartbeat.url.reveal(), ask, isWell, report });
-      undo.push(async () => beating.stop());
-    }
+    outlets.prime();
+    await alerting.start(() => ready().ready);
+
+    // another configuration
+    const reload = reloader({
+      file: configFile,
+      reread: options.reread ?? (async () => ({ config: inUse })),
+      inUse: () => inUse,
+      parts: [
+        live((next) => void (inUse = next)),
+        outlets.follow,
+        live((next) => queue.use(queueSettingsOf(next, outlets.transports))),
+        listeners.follow,
+        door.follow,
+        live((next) => log.use(next.log)),
+        live((next) => opened.limit(next.spool)),
+        alerting.follow,
+        pickups.follow,
+      ],
+      ending: ending.signal,
+      report,
+    });
+    const renew = async (): Promise<void> => {
+      if (ending.signal.aborted) return;
+      await Promise.all([ofConsole?.reload(), ...[listeners, door, outlets, pickups].map((part) => part.renew())]);
+      queue.mended();
+    };
 
     const stop = async (why: string): Promise<number> => {
       const started = performance.now();
+      const { timeout } = inUse.shutdown;
       state.ready = false;
       state.stopping = true;
       report({ event: 'gateway.stopping', why });
       const budget = new AbortController();
-      const timer = setTimeout(
-        () => budget.abort(),
-        Math.max(config.shutdown.timeout - SETTLE, config.shutdown.timeout / 2),
-      );
+      const timer = setTimeout(() => budget.abort(), Math.max(timeout - SETTLE, timeout / 2));
+      // One that is under way ends first, and soon.
+      ending.abort();
+      await Promise.race([reload(), once(budget.signal, 'abort')]);
       await Promise.all(sources.map((source) => source.stop(budget.signal)));
       const abandoned = await queue.stop(budget.signal);
       clearTimeout(timer);
@@ -279,16 +232,15 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     };
     let stopping: Promise<number> | undefined;
     return {
-      listeners,
+      get listeners() {
+        return listeners.open;
+      },
       consoleUrl: web.url(),
       failed: failure.promise,
-      reload: async () => {
-        await Promise.all([
-          ...certificates.map((certificate) => certificate.reload()),
-          ...[...outs.values()].map((out) => out.renew()),
-          picking.renew(),
-        ]);
-        queue.mended();
+      async reload() {
+        const reloaded = await reload();
+        await renew();
+        return reloaded;
       },
       stop: (why) => (stopping ??= stop(why)),
     };
@@ -305,58 +257,7 @@ async function unwind(undo: (() => Promise<unknown>)[]): Promise<void> {
   }
 }
 
-/** Makes what a source brings durable as an item of its route, tells it, and wakes the queue. */
-function injectInto(spool: Spool, queue: Queue, report: Report): Inject {
-  return {
-    room: (size) => spool.room(size),
-    begin() {
-      const begun = performance.now();
-      const draft = spool.begin();
-      return {
-        id: draft.id,
-        write: (chunk) => draft.write(chunk),
-        abort: () => draft.abort(),
-        async commit(arrival: Arrival, receipt?: Receipt) {
-          const {
-            envelope,
-            origin,
-            mailbox,
-            route = DEFAULT_ROUTE,
-            messageId,
-            headerSize,
-            isImportant = false,
-            repairs,
-          } = arrival;
-          const entries = [
-            {
-              route,
-              mailbox: mailbox.toLowerCase(),
-              envelope,
-              origin,
-              messageId,
-              headerSize,
-              isImportant,
-              repairs,
-            },
-          ];
-          const items = receipt === undefined ? await draft.commit(entries) : await draft.commitOnce(entries, receipt);
-          if (items === undefined) return false;
-          report({
-            event: 'message.accepted',
-            id: draft.id,
-            origin,
-            messageId,
-            reversePath: envelope.reversePath,
-            recipients: envelope.recipients.map(({ address }) => address),
-            size: items[0]?.size ?? 0,
-            items: items.map(({ id }) => id),
-            repairs,
-            seconds: (performance.now() - begun) / 1000,
-          });
-          for (const item of items) queue.arrived(item);
-          return true;
-        },
-      };
-    },
-  };
+/** By name, pickups among them. */
+function routesOf({ routes, pickups }: Config): readonly string[] {
+  return [...routes, ...pickups].map(({ name }) => name);
 }

@@ -228,7 +228,7 @@ describe('names', () => {
       [...all.matchAll(/`([a-z]\w*(?:\[\])?(?:\.[a-z]\w*(?:\[\])?)+)(?=[`:=])/g)].map(([, name = '']) => name),
     );
     // Columns of the spool, a value of a label, files.
-    const others = /^(?:item\.(?:tells|first)|exchange\.graph|.*\.(?:ts|txt|html|json|sock|db))$/;
+    const others = /^(?:item\.(?:tells|first)|exchange\.graph|.*\.(?:ts|txt|html|json|ya?ml|sock|db))$/;
     const unknown = [...named].filter((name) => {
       const plain = name.replaceAll('[]', '');
       if (others.test(plain) || !families.has(plain.split('.')[0] ?? '') || events.has(plain)) return false;

@@ -12,9 +12,9 @@ import { createWeb } from '../console/web.ts';
 import type { Report } from '../mail/event.ts';
 import type { SpoolStats } from '../mail/spool.ts';
 import type { CertificateSource } from '../smtp/certificate.ts';
-import { loginGuard } from '../smtp/limits.ts';
+import type { LoginRules } from '../smtp/limits.ts';
 import { passwordCheck } from '../smtp/password.ts';
-import { certificateOf } from './front-door.ts';
+import { certificateOf, followedGuard } from './front-door.ts';
 
 /** Keeps what the overview shows, from the first event on. */
 export interface Board {
@@ -57,14 +57,17 @@ export interface ConsoleParts extends Pick<ConsoleOptions, 'metrics' | 'ready' |
   readonly operations: Operations;
   readonly stats: () => Promise<SpoolStats>;
   /** Where mail can be moved to, pickups included. */
-  readonly routes: readonly string[];
+  readonly routes: () => readonly string[];
+  readonly pickups: () => readonly string[];
+  /** Limits of failed logins, as they are now. */
+  readonly logins: () => LoginRules;
   readonly lookInto: (pickup: string) => void;
 }
 
 /** @throws StartError for a certificate that cannot be used */
 export async function consoleOf(
   config: Config,
-  { board, operations, stats, routes, lookInto, ...parts }: ConsoleParts,
+  { board, operations, stats, routes, pickups, logins, lookInto, ...parts }: ConsoleParts,
 ): Promise<{ readonly web: Console; readonly certificate?: CertificateSource }> {
   const { address, port, users, token, hosts, idleTimeout, sessionTimeout, certificate: files } = config.console;
   const certificate =
@@ -87,14 +90,18 @@ export async function consoleOf(
             ),
           }),
           ...(token !== undefined && { token: token.reveal() }),
-          guard: loginGuard(config.logins),
+          guard: followedGuard(logins),
           report,
         }),
         sessions: createSessions({ idle: idleTimeout, lasts: sessionTimeout }),
         operations,
         look: () => lookNow({ board: board.state, flow: board.flow, stats, ready, now: Date.now }),
-        routes,
-        pickups: config.pickups.map(({ name }) => name),
+        get routes() {
+          return routes();
+        },
+        get pickups() {
+          return pickups();
+        },
         lookInto,
         hosts,
         gateway: config.hostname,

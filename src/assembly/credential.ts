@@ -33,7 +33,7 @@ export async function renewCredential(
   const end = read.ok ? endOfCredential(replacing(exchange, read.value)) : undefined;
   report(
     why === undefined
-      ? { event: 'credential.loaded', account, ...(end === undefined ? {} : { expiresAt: end.expiresAt }) }
+      ? { event: 'credential.loaded', account, ...end }
       : { event: 'credential.failed', account, reason: why },
   );
 }

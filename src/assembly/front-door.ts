@@ -1,5 +1,6 @@
 /** The listeners as the configuration has them: their rules, their certificates, their limits. */
 import { dirname } from 'node:path';
+import { isSame } from '../config/changes.ts';
 import type { Config, ListenerConfig } from '../config/config.ts';
 import type { Report } from '../mail/event.ts';
 import { createPolicy } from '../mail/policy.ts';
@@ -7,25 +8,62 @@ import { senderMap } from '../mail/senders.ts';
 import type { CertificateSource } from '../smtp/certificate.ts';
 import { certificateSource } from '../smtp/certificate.ts';
 import { loginGuard } from '../smtp/limits.ts';
+import type { LoginGuard, LoginRules } from '../smtp/limits.ts';
 import type { ListenerOptions, SmtpParts } from '../smtp/options.ts';
 import { clientRates } from '../smtp/rates.ts';
 import { StartError } from './start-error.ts';
 
 /** Who may do what, for all listeners together. */
-export function rulesOf(config: Config): Omit<SmtpParts, 'inject' | 'report'> {
-  const { senders, recipients, users, clients, logins } = config;
+export type Rules = Omit<SmtpParts, 'inject' | 'report' | 'now' | 'rateWindow'>;
+
+/** @param last those of the configuration before: what was counted goes on, where the limits are the same */
+export function rulesOf(
+  config: Config,
+  logins: LoginGuard,
+  last?: { readonly config: Config; readonly rules: Rules },
+): Rules {
+  const { senders, recipients, users, clients } = config;
+  const isCounted = last !== undefined && isSame(limitsOf(config), limitsOf(last.config));
   return {
-    users: new Map(users.map((user) => [user.name, user.passwordHash.reveal()])),
+    users:
+      last !== undefined && isSame(users, last.config.users)
+        ? last.rules.users
+        : new Map(users.map((user) => [user.name, user.passwordHash.reveal()])),
     hostname: config.hostname,
     defaultFrom: senders.mailbox,
     policy: createPolicy(config),
     senders: senderMap(senders),
-    rate: clientRates({ users, clients }),
-    logins: loginGuard(logins),
+    rate: isCounted ? last.rules.rate : clientRates({ users, clients }),
+    logins,
     completeDomain: senders.domain,
     headerOnly: recipients.headerOnly,
     nullReversePath: senders.nullReversePath,
   };
+}
+
+function limitsOf({ users, clients }: Config): unknown {
+  return [
+    users.map(({ name, perMinute }) => ({ name, perMinute })),
+    clients.map(({ networks, perMinute }) => ({ networks, perMinute })),
+  ];
+}
+
+/** Failed logins and bans, whose limits may change while they are counted. */
+export function followedGuard(limits: () => LoginRules): LoginGuard {
+  return loginGuard({
+    get failures() {
+      return limits().failures;
+    },
+    get within() {
+      return limits().within;
+    },
+    get ban() {
+      return limits().ban;
+    },
+    get delay() {
+      return limits().delay;
+    },
+  });
 }
 
 /**

@@ -1,7 +1,8 @@
 /**
- * What is picked up from mailboxes, as the configuration has it: how it comes in, how it goes on to the legacy system, and
- * what its senders are told. Fails with a StartError for what a person must mend first.
+ * What is picked up from mailboxes, as the configuration has it: how it comes in, and what the senders of refused mail are
+ * told; how it goes on is outlets.ts. Fails with a StartError for what a person must mend first.
  */
+import { isSame } from '../config/changes.ts';
 import type { Config, PickupConfig } from '../config/config.ts';
 import { CLOSED } from '../exchange/auto.ts';
 import { pickupSource } from '../exchange/pickup.ts';
@@ -10,92 +11,146 @@ import { refusalNotices } from '../exchange/pickup-refusal.ts';
 import type { Report } from '../mail/event.ts';
 import { matcher } from '../mail/pattern.ts';
 import { pickupJudge } from '../mail/pickup-rules.ts';
-import type { Inject, Source } from '../mail/source.ts';
+import type { Inject } from '../mail/source.ts';
 import type { Spool } from '../mail/spool.ts';
-import type { Transport } from '../mail/transport.ts';
-import type { PickupNotices } from '../queue/bounce.ts';
-import type { PaceLimits } from '../queue/pace.ts';
-import { handOverOf } from './hand-over.ts';
 import type { Mailboxes } from './mailboxes.ts';
 import { openMailboxes } from './mailboxes.ts';
-
-/** What the queue has to know of pickups. By their names, which are those of ways in the queue. */
-export interface HandOvers {
-  readonly transports: ReadonlyMap<string, Transport>;
-  /** Those whose mail is fetched by POP3 clients. */
-  readonly passive: ReadonlySet<string>;
-  readonly notices: ReadonlyMap<string, PickupNotices>;
-  readonly pace: ReadonlyMap<string, PaceLimits>;
-}
-
-export async function openHandOvers(
-  { pickups, hostname }: Config,
-  undo: (() => Promise<unknown>)[],
-): Promise<HandOvers> {
-  const transports = new Map<string, Transport>();
-  const passive = new Set<string>();
-  const notices = new Map<string, PickupNotices>();
-  const pace = new Map<string, PaceLimits>();
-  for (const pickup of pickups) {
-    const { name, route, answer, concurrency, perMinute } = pickup;
-    const transport = await handOverOf(pickup, hostname);
-    if (transport === undefined) passive.add(name);
-    else {
-      transports.set(name, transport);
-      undo.push(() => transport.close());
-    }
-    const { from, refusal: _refusal, ...words } = answer;
-    notices.set(name, { ...words, route, mailbox: from.toLowerCase() });
-    pace.set(name, { concurrency, perMinute });
-  }
-  return { transports, passive, notices, pace };
-}
+import type { Follow } from './step.ts';
 
 export interface PickupParts {
   readonly inject: Inject;
   readonly ledger: Pick<Spool, 'received' | 'acknowledge' | 'settle' | 'cursor' | 'keepCursor'>;
   readonly report: Report;
   readonly version: string;
+  /** The gateway ends: nothing is started any more. */
+  readonly ending: AbortSignal;
 }
 
-export interface PickupSources {
-  readonly sources: readonly Source[];
+export interface Pickups {
+  start(): Promise<void>;
+  /** Takes nothing new, lets what is being fetched finish until `signal` aborts. */
+  stop(signal: AbortSignal): Promise<void>;
   /** Credentials are read anew, and every mailbox is looked into at once. */
   renew(): Promise<void>;
   /** That mailbox is looked into at once. @returns false: there is no such pickup */
   look(name: string): boolean;
+  /** What changed is stopped and started anew: receipts see to it that nothing is handed over twice, or left out. */
+  readonly follow: Follow;
+  close(): Promise<void>;
 }
 
-export async function openPickups(
-  config: Config,
-  parts: PickupParts,
-  undo: (() => Promise<unknown>)[],
-): Promise<PickupSources> {
-  const accounts = new Map<string, Mailboxes>();
-  const { version, report } = parts;
-  for (const route of config.routes) {
-    if (!config.pickups.some((pickup) => pickup.route === route.name)) continue;
-    const mailboxes = openMailboxes({ ...route, spool: config.spool.sqlite, version, report });
-    accounts.set(route.name, mailboxes);
-    undo.push(() => mailboxes.close());
-  }
-  const sources: ReturnType<typeof pickupSource>[] = [];
-  for (const pickup of config.pickups) {
-    const boxes = (await accounts.get(pickup.route)?.boxesOf(pickup)) ?? [];
-    sources.push(pickupSource({ ...optionsOf(pickup, config, parts), boxes }));
-  }
+/** Milliseconds that a pickup which is replaced may take to finish what it has begun. */
+const GRACE = 5_000;
+
+interface Running {
+  readonly basis: unknown;
+  readonly mailboxes: Mailboxes;
+  readonly source: ReturnType<typeof pickupSource>;
+}
+
+interface Account {
+  readonly basis: unknown;
+  readonly mailboxes: Mailboxes;
+}
+
+export async function openPickups(config: Config, parts: PickupParts): Promise<Pickups> {
+  let made = await makePickups(config, parts);
+  let isStarted = false;
   return {
-    sources,
+    async start() {
+      isStarted = true;
+      for (const { source } of made.pickups.values()) await source.start();
+    },
+    async stop(signal) {
+      await Promise.all([...made.pickups.values()].map(({ source }) => source.stop(signal)));
+    },
     async renew() {
-      await Promise.all([...accounts.values()].map((one) => one.renew()));
-      for (const source of sources) source.mended();
+      await Promise.all([...made.accounts.values()].map(({ mailboxes }) => mailboxes.renew()));
+      for (const { source } of made.pickups.values()) source.mended();
     },
     look(name) {
-      const source = sources.find((one) => one.name === name);
+      const source = made.pickups.get(name)?.source;
       source?.mended();
       return source !== undefined;
     },
+    async follow(next) {
+      const [before, after] = [made, await makePickups(next, parts, made)];
+      const accounts = new Set(before.accounts.values());
+      const running = new Set(before.pickups.values());
+      return {
+        back: () => closeAll([...after.accounts.values()].filter((one) => !accounts.has(one))),
+        async settle() {
+          made = after;
+          const signal = AbortSignal.any([AbortSignal.timeout(GRACE), parts.ending]);
+          const [kept, keptAccounts] = [new Set(after.pickups.values()), new Set(after.accounts.values())];
+          await Promise.all([...running].filter((one) => !kept.has(one)).map(({ source }) => source.stop(signal)));
+          // The end of the gateway has stopped what it found.
+          if (isStarted && !parts.ending.aborted)
+            for (const one of kept) if (!running.has(one)) await one.source.start();
+          await closeAll([...accounts].filter((one) => !keptAccounts.has(one)));
+        },
+      };
+    },
+    close: () => closeAll([...made.accounts.values()]),
   };
+}
+
+async function closeAll(accounts: readonly Account[]): Promise<void> {
+  await Promise.all(accounts.map(({ mailboxes }) => mailboxes.close()));
+}
+
+interface Made {
+  /** By the name of the route. */
+  readonly accounts: ReadonlyMap<string, Account>;
+  readonly pickups: ReadonlyMap<string, Running>;
+}
+
+const NONE: Made = { accounts: new Map(), pickups: new Map() };
+
+/** With what there is already and needs no change. */
+async function makePickups(config: Config, parts: PickupParts, before = NONE): Promise<Made> {
+  const accounts = new Map<string, Account>();
+  const pickups = new Map<string, Running>();
+  const { version, report } = parts;
+  try {
+    for (const route of config.routes) {
+      if (!config.pickups.some((pickup) => pickup.route === route.name)) continue;
+      const there = before.accounts.get(route.name);
+      const spool = config.spool.sqlite;
+      accounts.set(
+        route.name,
+        there !== undefined && isSame(there.basis, route)
+          ? there
+          : { basis: route, mailboxes: openMailboxes({ ...route, spool, version, report }) },
+      );
+    }
+    for (const pickup of config.pickups) {
+      const mailboxes = accounts.get(pickup.route)?.mailboxes;
+      if (mailboxes === undefined) throw new Error(`a pickup without an account passed its checks`);
+      const basis = basisOf(pickup, config);
+      const there = before.pickups.get(pickup.name);
+      if (there !== undefined && there.mailboxes === mailboxes && isSame(there.basis, basis)) {
+        pickups.set(pickup.name, there);
+        continue;
+      }
+      const boxes = await mailboxes.boxesOf(pickup);
+      const source = pickupSource({ ...optionsOf(pickup, config, parts), boxes });
+      pickups.set(pickup.name, { basis, mailboxes, source });
+    }
+  } catch (error) {
+    const mine = new Set(before.accounts.values());
+    await closeAll([...accounts.values()].filter((one) => !mine.has(one)));
+    throw error;
+  }
+  return { accounts, pickups };
+}
+
+/** What it is made of. How its mail goes on is the queue's. */
+function basisOf(
+  { deliver: _deliver, perMinute: _perMinute, setting: _setting, ...pickup }: PickupConfig,
+  { hostname, recipients: { allow, deny } }: Config,
+): unknown {
+  return { ...pickup, hostname, maySendTo: { allow, deny } };
 }
 
 function optionsOf(

@@ -20,7 +20,8 @@ export const runCommand: Command = {
     let running: Gateway | undefined;
     // Heard before the gateway runs: then it has just read them.
     onReload(() => void running?.reload());
-    const gateway = await start(config, { version: version(), configFile });
+    const reread = () => loadConfig(configFile);
+    const gateway = await start(config, { version: version(), configFile, reread });
     running = gateway;
     const asked = stop.aborted ? Promise.resolve() : once(stop, 'abort');
     const failed = await Promise.race([asked.then(() => undefined), gateway.failed]);

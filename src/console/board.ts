@@ -144,6 +144,20 @@ export function nextBoard(board: BoardState, event: Event, now: number): BoardSt
   switch (event.event) {
     case 'gateway.stopping':
       return { ...note(`The gateway ends: ${event.why}`), isStopping: true };
+    case 'config.reloaded': {
+      const { changed: paths, needsRestart, removed } = event;
+      const late = needsRestart.length === 0 ? '' : `; for a restart: ${needsRestart.join(', ')}`;
+      const said = paths.length === 0 ? 'nothing has changed' : `changed: ${paths.join(', ')}${late}`;
+      return {
+        ...note(`Configuration read anew: ${said}`),
+        routes: without(board.routes, removed.routes),
+        accounts: without(board.accounts, removed.accounts),
+        listeners: without(board.listeners, removed.listeners),
+        pickups: without(board.pickups, removed.pickups),
+      };
+    }
+    case 'config.refused':
+      return note(`New configuration not taken: ${event.faults[0] ?? ''}`);
     case 'listener.open': {
       const { listener, address, port, tls, auth } = event;
       return { ...board, listeners: changed(board.listeners, listener, { address, port, tls, auth }) };
@@ -252,6 +266,10 @@ export function nextBoard(board: BoardState, event: Event, now: number): BoardSt
       // Others are not shown.
       return isOfPickup(event) ? nextPickup(board, event, now, note) : board;
   }
+}
+
+function without<V>(map: ReadonlyMap<string, V>, names: readonly string[]): ReadonlyMap<string, V> {
+  return new Map([...map].filter(([name]) => !names.includes(name)));
 }
 
 function isOfPickup(event: Event): event is PickupEvent {

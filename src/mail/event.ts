@@ -72,6 +72,19 @@ interface Told extends LaneKey {
 export type Event =
   | { readonly event: 'gateway.starting'; readonly version: string; readonly node: string; readonly config: string }
   | { readonly event: 'gateway.ready'; readonly seconds: number }
+  /**
+   * The configuration file was read anew and is in use. changed: paths of settings, never values; needsRestart: those of
+   * them that are not in use yet; removed: names of what is gone.
+   */
+  | {
+      readonly event: 'config.reloaded';
+      readonly config: string;
+      readonly changed: readonly string[];
+      readonly needsRestart: readonly string[];
+      readonly removed: Readonly<Record<'listeners' | 'routes' | 'pickups' | 'accounts', readonly string[]>>;
+    }
+  /** It cannot be used as it is now: the configuration before stays in use. faults: a line each, without values. */
+  | { readonly event: 'config.refused'; readonly config: string; readonly faults: readonly string[] }
   | { readonly event: 'gateway.stopping'; readonly why: string }
   | { readonly event: 'gateway.stopped'; readonly seconds: number; readonly abandoned: number }
   | {
@@ -379,7 +392,12 @@ export type Event =
   /** What the way out cannot do as configured, or what a pickup has to do without; said at the start. */
   | { readonly event: 'transport.warning'; readonly transport: string; readonly warning: string }
   /** Its files were read anew. `expiresAt`: its end, epoch milliseconds; absent: not known, whatever was known before. */
-  | { readonly event: 'credential.loaded'; readonly account: string; readonly expiresAt?: number }
+  | {
+      readonly event: 'credential.loaded';
+      readonly account: string;
+      readonly expiresAt?: number;
+      readonly kind?: 'secret' | 'certificate';
+    }
   /** What the files hold now cannot be used; the credential before stays in use. */
   | { readonly event: 'credential.failed'; readonly account: string; readonly reason: string }
   | {

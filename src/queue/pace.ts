@@ -20,7 +20,7 @@ const QUIET = 600_000;
 const SAME_HOLD = 1_000;
 
 export class Pace {
-  readonly #limits: PaceLimits;
+  #limits: PaceLimits;
   /** Starts of the last minute, oldest first; never longer than perMinute. */
   readonly #starts: number[] = [];
   #slots: number;
@@ -36,6 +36,13 @@ export class Pace {
   constructor(limits: PaceLimits) {
     this.#limits = limits;
     this.#slots = limits.concurrency;
+  }
+
+  /** Other limits from now on. What throttling has taken stays taken. */
+  use(limits: PaceLimits): void {
+    const isFull = this.#slots === this.#limits.concurrency;
+    this.#limits = limits;
+    this.#slots = isFull ? limits.concurrency : Math.min(this.#slots, limits.concurrency);
   }
 
   get inFlight(): number {

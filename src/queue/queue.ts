@@ -64,8 +64,19 @@ export interface QueueOptions {
 /** inOrder: one at a time, so that it arrives in the order in which it came; parallel: as fast as the pace allows. */
 export type CatchUp = 'inOrder' | 'parallel';
 
+/** What may change while the queue is at work. */
+export type QueueSettings = Pick<
+  QueueOptions,
+  'transports' | 'passive' | 'schedule' | 'pace' | 'concurrency' | 'catchUp' | 'verifyAfter' | 'warnAfter'
+>;
+
 export interface Queue {
   start(): void;
+  /**
+   * Other settings for all that comes next; what is under way ends with those it began with. A route that is gone is held
+   * no more: what waits for it is told as missing.
+   */
+  use(settings: QueueSettings): void;
   /** A message for this lane has become durable. */
   arrived(lane: LaneKey): void;
   /** Somebody has mended the configuration, perhaps: routes and mailboxes that are held for it are tried at once. */
@@ -120,7 +131,7 @@ export function createQueue(options: QueueOptions): Queue {
 }
 
 class DeliveryQueue implements Queue {
-  readonly #options: QueueOptions;
+  #options: QueueOptions;
   readonly #now: () => number;
   readonly #steady: () => number;
   readonly #setTimer: SetTimer;
@@ -168,6 +179,32 @@ class DeliveryQueue implements Queue {
   start(): void {
     this.#started = true;
     this.#wake();
+  }
+
+  use(settings: QueueSettings): void {
+    this.#options = { ...this.#options, ...settings };
+    const { transports, pace } = this.#options;
+    const isServed = (route: string): boolean => transports.has(route) && !this.#isPassive(route);
+    for (const [route, { held }] of this.#holds) {
+      if (isServed(route)) continue;
+      this.#holds.delete(route);
+      if (held !== undefined) this.#reportReleased(route, held.since);
+    }
+    for (const [route, since] of this.#missing) {
+      if (!isServed(route) && !this.#isPassive(route)) continue;
+      this.#missing.delete(route);
+      this.#reportReleased(route, since);
+    }
+    for (const route of transports.keys())
+      if (isServed(route) && !this.#holds.has(route)) this.#holds.set(route, new RouteHold());
+    for (const lane of this.#lanes.values()) lane.pace.use(typeof pace === 'function' ? pace(lane) : pace);
+    this.#stale = true;
+    this.#wake();
+  }
+
+  /** @param since of the steady clock */
+  #reportReleased(route: string, since: number): void {
+    this.#options.report({ event: 'route.released', route, seconds: (this.#steady() - since) / 1000 });
   }
 
   #isPassive(route: string): boolean {
@@ -310,18 +347,17 @@ class DeliveryQueue implements Queue {
   /** What was accepted for a route that the configuration no longer has is not left without a word. */
   #tellMissing(withWork: ReadonlySet<string>): void {
     const { report } = this.#options;
-    const steady = this.#steady();
     for (const route of withWork) {
       if (this.#holds.has(route) || this.#missing.has(route)) continue;
-      this.#missing.set(route, steady);
-      const reason = `The configuration has no route ${route}, but mail waits for it: put it back into routes or pickup and start the gateway anew, or give the mail to another (queue list --route ${route}, then queue move with the ids and --route)`;
+      this.#missing.set(route, this.#steady());
+      const reason = `The configuration has no route ${route}, but mail waits for it: put it back into routes or pickup (SIGHUP or a start takes it into use), or give the mail to another (queue list --route ${route}, then queue move with the ids and --route)`;
       const until = this.#now() + LONGEST_SLEEP;
       report({ event: 'route.held', route, cause: NO_ROUTE, reason, misconfigured: true, until });
     }
     for (const [route, since] of this.#missing) {
       if (withWork.has(route)) continue;
       this.#missing.delete(route);
-      report({ event: 'route.released', route, seconds: (steady - since) / 1000 });
+      this.#reportReleased(route, since);
     }
   }
 
@@ -370,7 +406,7 @@ class DeliveryQueue implements Queue {
       this.#take(lane.route, -limit);
     }
     // Whatever began to hold the lane back while the claim was under way holds these items back too.
-    const isHeld = this.#stopping || (!probe && hold.held !== undefined);
+    const isHeld = this.#stopping || (!probe && hold.held !== undefined) || this.#holds.get(lane.route) !== hold;
     const begun = isHeld ? 0 : Math.max(0, Math.min(items.length, this.#free(lane)));
     for (const item of items.slice(0, begun)) this.#begin(lane, hold, item, probe);
     if (probe && begun === 0) hold.probeEnded();

@@ -24,12 +24,17 @@ export interface Login {
 export class Gatekeeper {
   readonly #options: ListenerOptions;
   readonly #parts: SmtpParts;
-  readonly #isPassword: (user: string, password: string) => Promise<boolean>;
+  #passwords: { readonly users: SmtpParts['users']; readonly check: ReturnType<typeof passwordCheck> } | undefined;
 
   constructor(options: ListenerOptions, parts: SmtpParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#isPassword = passwordCheck(parts.users, parts.now ?? Date.now);
+  }
+
+  #isPassword(user: string, password: string): Promise<boolean> {
+    const { users, now = Date.now } = this.#parts;
+    if (this.#passwords?.users !== users) this.#passwords = { users, check: passwordCheck(users, now) };
+    return this.#passwords.check(user, password);
   }
 
   connect(client: Client): Refused | undefined {
@@ -60,7 +65,7 @@ export class Gatekeeper {
   /** @param messages that the connection has carried */
   mail(client: Client, { address, args }: AddressCommand, messages: number): Refused | undefined {
     const { tls, auth, allowInsecureAuth, maxMessages, lenient } = this.#options;
-    const { policy, rate, inject } = this.#parts;
+    const { policy, rate, inject, users } = this.#parts;
     if (tls === 'required' && !client.tls) return new Refused('tls', 530, '5.7.0', STARTTLS_FIRST);
     if (policy.needsLogin(client)) {
       const setting = auth === 'required' ? 'auth: required' : 'loginFrom';
@@ -68,6 +73,8 @@ export class Gatekeeper {
       const isClear = !client.tls && tls !== 'none' && !allowInsecureAuth;
       return new Refused('auth', 530, '5.7.0', isClear ? LOG_IN_WITH_TLS : LOG_IN, { detail });
     }
+    if (client.user !== undefined && !users.has(client.user))
+      return new Refused('auth', 421, '4.7.0', 'The user that has logged in is no longer known: connect again');
     if (messages >= maxMessages) {
       return new Refused('policy', 421, '4.7.0', `The connection has carried ${messages} messages: open another one`);
     }

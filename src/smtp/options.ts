@@ -46,11 +46,13 @@ export interface ListenerOptions {
   readonly maxHops: number;
 }
 
+/** What does not say otherwise is asked for anew at each use: it may be replaced while sessions go on. */
 export interface SmtpParts {
   readonly inject: Inject;
   readonly report: Report;
   /** User name -> password hash. */
   readonly users: ReadonlyMap<string, string>;
+  /** As it is at the start. */
   readonly hostname: string;
   /** From of a message that names no sender at all. */
   readonly defaultFrom: string;

@@ -36,7 +36,7 @@ const clock = (): number => performance.now();
 
 export class Server extends SMTPServer {
   readonly listener: ListenerOptions;
-  readonly completeDomain: string;
+  readonly #parts: SmtpParts;
   readonly #reception: Reception;
   readonly #isBalancer: (address: string) => boolean;
   readonly #sessions = new WeakMap<SMTPServerSession, Connection>();
@@ -46,12 +46,13 @@ export class Server extends SMTPServer {
   /** By client address. */
   readonly #open = connectionCount();
   readonly #early: EarlyGuard;
+  #hasBegun = false;
   #ended: Promise<void> | undefined;
 
   constructor(options: ListenerOptions, parts: SmtpParts) {
     super(packageSettings(options, parts.hostname));
     this.listener = options;
-    this.completeDomain = parts.completeDomain;
+    this.#parts = parts;
     this.#reception = new Reception(options, parts);
     this.#early = new EarlyGuard(options.maxConnectionsPerAddress, 2 * options.idleTimeout);
     this.#isBalancer = networkList(options.proxyProtocol);
@@ -66,7 +67,19 @@ export class Server extends SMTPServer {
 
   /** Once it is listening. */
   begin(): void {
+    this.#hasBegun = true;
     this.#watchdog.start();
+  }
+
+  /** Its port is given up; the sessions there are go on to their own ends. @param over the last of them has ended */
+  retire(over: () => void): void {
+    this.server.close(over);
+    // What has not begun yet is no session.
+    for (const top of this._pendingSockets.values()) top.destroy();
+  }
+
+  get completeDomain(): string {
+    return this.#parts.completeDomain;
   }
 
   get isEnding(): boolean {
@@ -194,7 +207,7 @@ export class Server extends SMTPServer {
   /** Takes nothing new; what is in DATA may finish until `signal` aborts. */
   async end(signal: AbortSignal): Promise<void> {
     if (this.#ended === undefined) {
-      if (!this.server.listening) return;
+      if (!this.#hasBegun) return;
       this.#ended = new Promise<void>((resolve) => this.close(() => resolve()));
       for (const connection of this.#live) if (!connection.isBusy()) this.sayGoodbye(connection);
     }

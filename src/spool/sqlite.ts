@@ -30,6 +30,16 @@ import { letGo } from './memory.ts';
 import { laneName } from './protocol.ts';
 import type { FromChecker, FromWorker, Order, Page, Request, WorkerData } from './protocol.ts';
 
+export interface SpoolLimits {
+  readonly maxItems: number;
+  readonly minFree: number;
+}
+
+/** A spool whose limits can be set while it is in use. */
+export interface LimitedSpool extends OperatedSpool {
+  limit(limits: SpoolLimits): void;
+}
+
 export interface SqliteOptions {
   /** The database file. Its folder is made if it does not exist, readable by its owner only. */
   readonly path: string;
@@ -68,7 +78,7 @@ const KEYS = 500;
 const SET_BACK = 1_000;
 
 /** @throws SpoolError whose message says what to do */
-export async function openSqliteSpool(options: SqliteOptions): Promise<OperatedSpool> {
+export async function openSqliteSpool(options: SqliteOptions): Promise<LimitedSpool> {
   const started = performance.now();
   const { path, report } = options;
   const now = options.now ?? Date.now;
@@ -120,13 +130,13 @@ interface Waiting {
   reject(error: SpoolError): void;
 }
 
-class SqliteSpool implements OperatedSpool {
+class SqliteSpool implements LimitedSpool {
   readonly #worker: Worker;
   readonly #path: string;
   readonly #report: Report;
   readonly #now: () => number;
-  readonly #maxItems: number;
-  readonly #minFree: number;
+  #maxItems: number;
+  #minFree: number;
   readonly #chunkSize: number;
   readonly #newId: () => SpoolId;
   readonly #waiting = new Map<number, Waiting>();
@@ -173,6 +183,11 @@ class SqliteSpool implements OperatedSpool {
       void this.look();
     }, LOOK_INTERVAL);
     this.#timer.unref();
+  }
+
+  limit({ maxItems, minFree }: SpoolLimits): void {
+    this.#maxItems = maxItems;
+    this.#minFree = minFree;
   }
 
   room(size = 0): Room {

@@ -75,7 +75,7 @@ interface Quarantine {
 type Handlers = { readonly [Name in EventName]?: (event: Extract<Event, { event: Name }>, at: Moment) => void };
 
 export class Conditions {
-  readonly #options: ConditionOptions;
+  #options: ConditionOptions;
   readonly #routes = new Map<string, Route>();
   readonly #mailboxes = new Map<string, Mailbox>();
   readonly #changed = new Map<string, { readonly cause: string; readonly since: number }>();
@@ -93,6 +93,10 @@ export class Conditions {
   constructor(options: ConditionOptions) {
     this.#options = options;
     this.#credentials = new Map(options.credentials);
+  }
+
+  use(limits: Pick<ConditionOptions, 'oldestAfter' | 'expiresWithin' | 'pickups'>): void {
+    this.#options = { ...this.#options, ...limits };
   }
 
   /** @returns whether it concerns any condition */
@@ -263,8 +267,7 @@ export class Conditions {
       });
     },
     'token.acquired': ({ account }) => void this.#accounts.delete(account),
-    'credential.loaded': ({ account, expiresAt }) => {
-      const kind = this.#options.credentials?.get(account)?.kind;
+    'credential.loaded': ({ account, kind = this.#options.credentials?.get(account)?.kind, expiresAt }) => {
       if (kind === undefined || expiresAt === undefined) this.#credentials.delete(account);
       else this.#credentials.set(account, { kind, expiresAt });
     },
@@ -297,6 +300,16 @@ export class Conditions {
       const { count, since } = lasts ? before : { count: 0, since: at.wall };
       const last = { messageId, from, cause, reason, left };
       this.#quarantines.set(pickup, { count: count + 1, since, at: at.steady, last });
+    },
+    // What is not there any more cannot be in trouble.
+    'config.reloaded': ({ removed }) => {
+      for (const name of removed.listeners) this.#certificates.delete(name);
+      for (const name of removed.pickups) for (const map of [this.#pickups, this.#quarantines]) map.delete(name);
+      // Their own hold is released, or is about mail that waits for them.
+      for (const name of removed.routes) this.#changed.delete(name);
+      for (const name of [...removed.routes, ...removed.pickups])
+        for (const [key, { route }] of this.#mailboxes) if (route === name) this.#mailboxes.delete(key);
+      for (const name of removed.accounts) for (const map of [this.#accounts, this.#credentials]) map.delete(name);
     },
     'spool.trouble': ({ trouble, detail }, at) =>
       void (this.#trouble = { trouble, detail, since: this.#trouble?.since ?? at.wall }),

@@ -23,13 +23,17 @@ interface Standing {
 }
 
 export class Register {
-  readonly #repeat: number;
+  #repeat: number;
   readonly #standing = new Map<string, Standing>();
   /** What was over lately, and how often it had come back. */
   readonly #over = new Map<string, { readonly at: number; readonly returns: number }>();
 
   /** @param repeat milliseconds */
   constructor(repeat: number) {
+    this.#repeat = repeat;
+  }
+
+  use(repeat: number): void {
     this.#repeat = repeat;
   }
 

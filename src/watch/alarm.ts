@@ -34,8 +34,12 @@ export interface AlarmOptions extends ConditionOptions, Omit<OutletOptions, 'rep
   readonly steady?: () => number;
 }
 
+export type AlarmSettings = Pick<AlarmOptions, 'channels' | 'repeat' | 'oldestAfter' | 'expiresWithin' | 'pickups'>;
+
 export interface Alarms {
   readonly report: Report;
+  /** Other settings from now on. What stands stays, and is not told anew. Channels that are no longer there are stopped. */
+  use(settings: AlarmSettings): void;
   /** Looks now, and from now on every few seconds. */
   start(): void;
   /** One look. */
@@ -55,10 +59,13 @@ export function createAlarms(options: AlarmOptions): Alarms {
 }
 
 class GatewayAlarms implements Alarms {
-  readonly #options: AlarmOptions;
+  #options: AlarmOptions;
   readonly #conditions: Conditions;
   readonly #register: Register;
-  readonly #outlets: readonly Outlet[];
+  /** By the channel itself: one that stays keeps what waits for it. */
+  #outlets: ReadonlyMap<Channel, Outlet>;
+  /** Of channels that are gone. */
+  readonly #leaving = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #asking: Promise<SpoolStats | undefined> | undefined;
@@ -68,7 +75,7 @@ class GatewayAlarms implements Alarms {
     this.#options = options;
     this.#conditions = new Conditions(options);
     this.#register = new Register(options.repeat);
-    this.#outlets = options.channels.map((channel) => new Outlet(channel, options));
+    this.#outlets = new Map(options.channels.map((channel) => [channel, new Outlet(channel, options)]));
   }
 
   readonly report = (event: Event): void => {
@@ -79,7 +86,25 @@ class GatewayAlarms implements Alarms {
     });
   };
 
+  use(settings: AlarmSettings): void {
+    if (this.#isStopping) return;
+    this.#options = { ...this.#options, ...settings };
+    this.#conditions.use(settings);
+    this.#register.use(settings.repeat);
+    const before = this.#outlets;
+    this.#outlets = new Map(
+      settings.channels.map((channel) => [channel, before.get(channel) ?? new Outlet(channel, this.#options)]),
+    );
+    for (const [channel, outlet] of before) {
+      if (this.#outlets.has(channel)) continue;
+      const leaving = outlet.stop(GRACE).finally(() => this.#leaving.delete(leaving));
+      this.#leaving.add(leaving);
+    }
+    if (this.#timer !== undefined) this.start();
+  }
+
   start(): void {
+    clearInterval(this.#timer);
     const { repeat, oldestAfter } = this.#options;
     const every = Math.min(LOOK, Math.max(SOONEST, Math.min(repeat, oldestAfter) / 4));
     this.#timer = setInterval(() => void this.look(), every);
@@ -94,7 +119,7 @@ class GatewayAlarms implements Alarms {
   async stop(): Promise<void> {
     this.#isStopping = true;
     clearInterval(this.#timer);
-    await Promise.all(this.#outlets.map((outlet) => outlet.stop(GRACE)));
+    await Promise.all([...[...this.#outlets.values()].map((outlet) => outlet.stop(GRACE)), ...this.#leaving]);
   }
 
   async #look(): Promise<void> {
@@ -152,7 +177,7 @@ class GatewayAlarms implements Alarms {
             repeated: notice === 'repeated',
           },
     );
-    for (const outlet of this.#outlets) outlet.tell(told);
+    for (const outlet of this.#outlets.values()) outlet.tell(told);
   }
 
   #moment(): Moment {

@@ -235,6 +235,14 @@ export const CATALOGUE = {
     'Notices of alarms, and signs of life, that did not get through, each try; the log line "alarm.failed" names the channel.',
   ),
   // the program
+  configOk: gauge(
+    'config_last_reload_successful',
+    'Whether the configuration file could be used when it was read last; 0: the one before it is in use.',
+  ),
+  configTime: gauge(
+    'config_last_reload_success_timestamp_seconds',
+    'When the configuration in use was read, in Unix time.',
+  ),
   logDropped: counter('log_lines_dropped_total', "Log lines given up because the log's reader was too slow."),
   bugs: counter('bugs_total', 'Exceptions that should have been values; the log line "bug" has the details.'),
   buildInfo: gauge('build_info', 'Always 1.', 'version', 'node'),

@@ -44,6 +44,26 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       });
     case 'gateway.ready':
       return line('info', `Ready after ${duration(event.seconds)}`, { seconds: round(event.seconds) });
+    case 'config.reloaded': {
+      const { changed, needsRestart } = event;
+      const late = needsRestart.length === 0 ? '' : `; only a restart takes ${text(needsRestart.join(', '))} into use`;
+      const said = changed.length === 0 ? 'nothing has changed' : `${count(changed.length, 'change')}${late}`;
+      return line(needsRestart.length === 0 ? 'info' : 'warn', `Configuration read anew: ${said}`, {
+        config: text(event.config),
+        changes: changed.length,
+        changed: list(changed, text),
+        needsRestart: list(needsRestart, text),
+      });
+    }
+    case 'config.refused': {
+      const { faults } = event;
+      const more = faults.length > 1 ? `, and ${count(faults.length - 1, 'more fault')}` : '';
+      return line(
+        'error',
+        `New configuration not taken, the one before stays in use: ${text(faults[0] ?? '')}${more}`,
+        { config: text(event.config), faults: list(faults, (fault) => text(fault, LONG)) },
+      );
+    }
     case 'gateway.stopping':
       return line('info', `Stopping: ${text(event.why)}`, { why: text(event.why) });
     case 'gateway.stopped': {

@@ -25,6 +25,8 @@ export interface LogOptions {
 
 export interface Log {
   readonly report: Report;
+  /** From the next line on. */
+  use(form: Pick<LogOptions, 'level' | 'addresses'>): void;
   /** Resolves when everything is written, or after two seconds. Never rejects. */
   flush(): Promise<void>;
 }
@@ -36,7 +38,7 @@ const FLUSH_LIMIT = 2_000;
 
 export function createLog(options: LogOptions): Log {
   const now = options.now ?? Date.now;
-  const redact = createRedactor(options.addresses);
+  let redact = createRedactor(options.addresses);
   const outlet = new Outlet(options.destination ?? process.stdout);
   const logger = pino(
     {
@@ -59,7 +61,14 @@ export function createLog(options: LogOptions): Log {
     if (lines > 0) (options.report ?? write)({ event: 'log.dropped', lines });
     write(event);
   };
-  return { report, flush: () => outlet.flush() };
+  return {
+    report,
+    use({ level, addresses }) {
+      logger.level = level;
+      redact = createRedactor(addresses);
+    },
+    flush: () => outlet.flush(),
+  };
 }
 
 /** A destination that takes lines while there is room and never fails. */

@@ -12,6 +12,7 @@ interface CounterOf {
 }
 interface GaugeOf {
   set(labels: Labels, value: number): void;
+  remove(labels: Labels): void;
 }
 interface HistogramOf {
   observe(labels: Labels, value: number): void;
@@ -83,6 +84,14 @@ export class PickupSeries {
     m.pickupFailures.inc({ pickup, cause: OTHER }, 0);
     m.pickupLag.zero({ pickup });
     this.#is(pickup, { up: false });
+  }
+
+  /** It is no longer there: nothing says any more whether it is up. */
+  forget(pickup: string): void {
+    this.#known.delete(pickup);
+    this.#failing.delete(pickup);
+    const m = this.#meters;
+    for (const gauge of [m.pickupUp, m.pickupWaiting, m.pickupLastPoll]) gauge.remove({ pickup });
   }
 
   /** @param size octets */

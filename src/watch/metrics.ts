@@ -109,6 +109,7 @@ class GatewayMetrics implements Metrics {
     this.#stats = statsReader(options.stats, options.statsTimeout ?? 2_000, () => m.statsErrors.inc());
     m.buildInfo.set({ version: options.version, node: process.versions.node }, 1);
     m.startTime.set(this.#now() / 1000);
+    this.#configured();
     // Not 0 until it is known: that would be a full disk.
     m.freeBytes.remove();
     for (const state of ITEM_STATES) m.queueItems.set({ state }, 0);
@@ -147,6 +148,12 @@ class GatewayMetrics implements Metrics {
       case 'transport.warning':
       case 'credential.failed':
       case 'certificate.expiring':
+        return;
+      case 'config.reloaded':
+        this.#configured();
+        return this.#forget(event.removed);
+      case 'config.refused':
+        m.configOk.set(0);
         return;
       case 'credential.loaded':
         if (event.expiresAt !== undefined) this.#credentials.set(event.account, event.expiresAt);
@@ -313,6 +320,26 @@ class GatewayMetrics implements Metrics {
         return unreachable(event);
     }
   };
+
+  #configured(): void {
+    this.#meters.configOk.set(1);
+    this.#meters.configTime.set(this.#now() / 1000);
+  }
+
+  /** What would go on as if it were still there: dates, and whether it is up. Counters stay. */
+  #forget({ listeners, pickups, accounts }: Extract<Event, { event: 'config.reloaded' }>['removed']): void {
+    const m = this.#meters;
+    for (const listener of listeners) {
+      this.#certificates.delete(listener);
+      for (const gauge of [m.certificateExpiry, m.certificateRemaining]) gauge.remove({ listener });
+    }
+    for (const pickup of pickups) this.#pickups.forget(pickup);
+    for (const account of accounts) {
+      this.#expiry.delete(account);
+      this.#credentials.delete(account);
+      for (const gauge of [m.tokenExpiry, m.tokenRemaining, m.credentialRemaining]) gauge.remove({ account });
+    }
+  }
 
   #accepted(event: Extract<Event, { event: 'message.accepted' }>): void {
     if (event.origin.source === 'pickup') return this.#pickups.fetched(event.origin.name, amount(event.size));

@@ -68,6 +68,26 @@ describe('the board', () => {
       {},
     ],
     [
+      'what another configuration has taken away',
+      [
+        {
+          event: 'config.reloaded',
+          config: 'config.yaml',
+          changed: ['routes[exchange-2]', 'pickup[fax]'],
+          needsRestart: [],
+          removed: { listeners: [], routes: ['exchange-2'], pickups: ['fax'], accounts: ['exchange-2'] },
+        },
+      ],
+      (b) => [...b.routes.keys(), ...b.pickups.keys(), b.lately[0]?.text],
+      ['exchange', 'Configuration read anew: changed: routes[exchange-2], pickup[fax]'],
+    ],
+    [
+      'a configuration that was refused',
+      [{ event: 'config.refused', config: 'config.yaml', faults: ['config.yaml:1:2: port: must be a number'] }],
+      (b) => b.lately[0]?.text,
+      'New configuration not taken: config.yaml:1:2: port: must be a number',
+    ],
+    [
       'the transport in use',
       [{ event: 'transport.chosen', route: 'exchange', transport: 'ews', auto: true }],
       (b) => b.routes.get('exchange'),

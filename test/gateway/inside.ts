@@ -2,6 +2,8 @@
 import { EventEmitter, once } from 'node:events';
 import { Writable } from 'node:stream';
 import { loadConfig } from '../../src/config/load.ts';
+import type { Reloaded } from '../../src/assembly/reload.ts';
+import type { Gateway } from '../../src/gateway.ts';
 import { startGateway } from '../../src/gateway.ts';
 import type { HistoryEntry, QueueItem } from '../../src/mail/item.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
@@ -21,8 +23,10 @@ export class InsideGateway {
   readonly lines: LogLine[] = [];
   readonly spoolFile: string;
   readonly #heard = new EventEmitter().setMaxListeners(0);
-  #gateway: Awaited<ReturnType<typeof startGateway>> | undefined;
+  #gateway: Gateway | undefined;
   #smtp: RawSmtp | undefined;
+  /** Writes the configuration anew. */
+  #write: (change: (text: string) => string) => void = () => undefined;
 
   private constructor(spoolFile: string) {
     this.spoolFile = spoolFile;
@@ -56,12 +60,16 @@ export class InsideGateway {
       exchange,
       more: `${more}\nspool: { sqlite: ${spoolFile} }`,
     });
-    const loaded = await loadConfig(place.write(`${name}.yaml`, text), { SECRET: sandbox.clientSecret });
+    const file = place.write(`${name}.yaml`, text);
+    const reread = () => loadConfig(file, { SECRET: sandbox.clientSecret });
+    const loaded = await reread();
     if (!('config' in loaded)) throw new Error(JSON.stringify(loaded.faults));
     const inside = new InsideGateway(spoolFile);
+    inside.#write = (change) => void place.write(`${name}.yaml`, change(text));
     inside.#gateway = await startGateway(loaded.config, {
       version: 'test',
       configFile: name,
+      reread,
       logTo: inside.#log(),
     });
     inside.#smtp = await RawSmtp.open(inside.#gateway.listeners[0]?.port ?? 0);
@@ -80,6 +88,27 @@ export class InsideGateway {
         done();
       },
     });
+  }
+
+  /** What SIGHUP does. @param change of the text that it was started with */
+  async reload(change = (text: string) => text): Promise<Reloaded> {
+    this.#write(change);
+    return await this.running.reload();
+  }
+
+  get running(): Gateway {
+    if (this.#gateway === undefined) throw new Error('not started');
+    return this.#gateway;
+  }
+
+  /** The session that is open since the start. */
+  get smtp(): RawSmtp {
+    if (this.#smtp === undefined) throw new Error('not started');
+    return this.#smtp;
+  }
+
+  portOf(listener: string): number {
+    return this.running.listeners.find(({ name }) => name === listener)?.port ?? 0;
   }
 
   /** @returns the item's id */
@@ -129,11 +158,6 @@ export class InsideGateway {
     return this.lines.filter(
       (line) => line.event === event && Object.entries(more).every(([key, value]) => line[key] === value),
     ).length;
-  }
-
-  /** What SIGHUP does. */
-  async reload(): Promise<void> {
-    await this.#gateway?.reload();
   }
 
   async stop(): Promise<void> {

@@ -60,3 +60,20 @@ describe('throttling', () => {
     expect(pace.free(70 * MINUTE)).toBe(5);
   });
 });
+
+describe('other limits', () => {
+  it('count at once; what was throttled stays so', () => {
+    const pace = new Pace(unlimited);
+    pace.use({ concurrency: 2, perMinute: 1 });
+    expect(pace.slots).toBe(2);
+    pace.started(1);
+    expect([pace.free(2), pace.nextFree(2)]).toEqual([0, MINUTE + 1]);
+    pace.use(unlimited);
+    expect(pace.free(3)).toBe(7);
+    const slow = throttledAt(1);
+    slow.use({ concurrency: 20, perMinute: Infinity });
+    expect(slow.slots).toBe(4);
+    slow.use({ concurrency: 3, perMinute: Infinity });
+    expect(slow.slots).toBe(3);
+  });
+});

@@ -1182,3 +1182,60 @@ describe('several routes', () => {
     expect(other.sent.length).toBe(2);
   });
 });
+
+describe('other settings', () => {
+  const settings = () => ({
+    transports: new Map([['exchange', transport]]),
+    schedule: { intervals: [1_000], giveUpAfter: 86_400_000 },
+    pace: { concurrency: 4, perMinute: Infinity },
+    concurrency: 16,
+    verifyAfter: 90_000,
+  });
+
+  it('are gone by from the next failure on', async () => {
+    transport.answer = (_, attempt) => (attempt < 3 ? delayed('message') : relayed);
+    queue.start();
+    const item = await arrive();
+    await vi.advanceTimersByTimeAsync(1_000);
+    queue.use(settings());
+    await vi.advanceTimersByTimeAsync(59_500);
+    expect(transport.sent).toHaveLength(2);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(state(item)).toBe('relayed');
+  });
+
+  it('without a route: its hold is over, what waits is told; with it again, it goes', async () => {
+    transport.answer = () => misconfigured;
+    queue.start();
+    const item = await arrive();
+    await vi.advanceTimersByTimeAsync(1_000);
+    queue.use({ ...settings(), transports: new Map() });
+    await vi.advanceTimersByTimeAsync(40_000);
+    expect(named('route.released')).toHaveLength(1);
+    expect(named('route.held').map(({ cause }) => cause)).toEqual(['HTTP 403', 'NoSuchRoute']);
+    transport.answer = () => relayed;
+    queue.use(settings());
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(named('route.released')).toHaveLength(2);
+    expect(state(item)).toBe('relayed');
+  });
+
+  it('that take a route out while its items are claimed give them back', async () => {
+    queue.start();
+    const item = await arrive();
+    queue.use({ ...settings(), transports: new Map() });
+    await vi.advanceTimersByTimeAsync(40_000);
+    expect([state(item), transport.sent.length]).toEqual(['queued', 0]);
+    expect(named('bug')).toEqual([]);
+  });
+
+  it('with a route that somebody else fetches now start nothing of it', async () => {
+    transport.answer = () => delayed('message');
+    queue.start();
+    const item = await arrive();
+    await vi.advanceTimersByTimeAsync(1_000);
+    queue.use({ ...settings(), transports: new Map(), passive: new Set(['exchange']) });
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    expect([state(item), transport.sent.length, named('route.held')]).toEqual(['queued', 1, []]);
+  });
+});

@@ -251,3 +251,43 @@ describe('by itself', () => {
     expect(looks).toBe(2);
   });
 });
+
+describe('other settings', () => {
+  it('leave what stands, tell a new channel what comes from then on, and stop one that is gone', async () => {
+    const bench = new Bench();
+    bench.report(misconfigured);
+    await bench.look(0);
+    const told: string[] = [];
+    const page: Channel = { name: 'page', send: async ({ alarm }) => (told.push(alarm), { ok: true }) };
+    const settings = { channels: [page], repeat: 10 * MINUTE, oldestAfter: MINUTE, expiresWithin: 0 };
+    bench.alarms.use(settings);
+    await bench.look(MINUTE);
+    expect([told, bench.told]).toEqual([[], ['raised misconfigured:exchange']]);
+    await bench.look(9 * MINUTE);
+    expect(told).toEqual(['misconfigured:exchange']);
+    expect(bench.told).toHaveLength(1);
+    bench.stats = async () => ({ ...QUIET, oldest: NOW + bench.now - 2 * MINUTE });
+    await bench.look(1);
+    expect(told.at(-1)).toBe('mailOld');
+    await bench.alarms.stop();
+  });
+
+  it('are over for what is no longer there', async () => {
+    const bench = new Bench();
+    const refused = EVENTS['token.failed'].find(({ misconfigured: is }) => is);
+    if (refused === undefined) throw new Error('no sample');
+    bench.report(refused);
+    bench.report({ event: 'certificate.loaded', listener: 'old', subject: 'CN=x', expiresAt: NOW, generated: false });
+    await bench.look(MINUTE);
+    const standing = bench.told.length;
+    expect(standing).toBe(2);
+    const removed = { listeners: ['old'], routes: [], pickups: [], accounts: ['exchange'] };
+    bench.report({ event: 'config.reloaded', config: 'x', changed: [], needsRestart: [], removed });
+    await bench.look(0);
+    await bench.look(MINUTE);
+    expect(bench.told.slice(standing).toSorted()).toEqual([
+      'recovered certificateExpiring:old',
+      'recovered credentials:exchange',
+    ]);
+  });
+});

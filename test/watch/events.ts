@@ -64,6 +64,32 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     { event: 'gateway.stopped', seconds: 1.5, abandoned: 0 },
     { event: 'gateway.stopped', seconds: 8, abandoned: 2 },
   ],
+  'config.reloaded': [
+    {
+      event: 'config.reloaded',
+      config: '/etc/config.yaml',
+      changed: ['listeners[lan].port', 'spool.sqlite'],
+      needsRestart: ['spool.sqlite'],
+      removed: { listeners: ['old'], routes: [], pickups: [], accounts: [] },
+    },
+    {
+      event: 'config.reloaded',
+      config: '/etc/config.yaml',
+      changed: [],
+      needsRestart: [],
+      removed: { listeners: [], routes: [], pickups: [], accounts: [] },
+    },
+  ],
+  'config.refused': [
+    {
+      event: 'config.refused',
+      config: '/etc/config.yaml',
+      faults: [
+        '/etc/config.yaml:12:5: retry.intervals: must be a list',
+        '/etc/config.yaml:20:1: lo: there is no such setting; did you mean log?',
+      ],
+    },
+  ],
   'listener.open': [
     { event: 'listener.open', listener: 'lan', address: '::', port: 2525, tls: 'optional', auth: 'none' },
   ],

@@ -42,6 +42,8 @@ const first = <Name extends EventName>(name: Name): Extract<Event, { event: Name
 const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (readonly string[])[]>> = {
   'gateway.starting': [[]],
   'gateway.ready': [[]],
+  'config.reloaded': [[], []],
+  'config.refused': [['config_last_reload_successful -1']],
   'gateway.stopping': [[]],
   'gateway.stopped': [[], []],
   'console.open': [[]],
@@ -425,6 +427,23 @@ describe('over a sequence', () => {
     expect(await left(watched)).toBe(60);
     watched.report({ event: 'credential.loaded', account: 'exchange' });
     expect(await left(watched)).toBeUndefined();
+  });
+
+  it('what another configuration has taken away leaves no date, and is not down', async () => {
+    const watched = metrics({ credentials: new Map([['exchange', NOW + 60_000]]) });
+    watched.report({ event: 'certificate.loaded', listener: 'lan', subject: 'CN=x', expiresAt: NOW, generated: false });
+    watched.report(first('token.acquired'));
+    watched.report({ ...first('pickup.polled'), pickup: 'fax' });
+    const dates = async (): Promise<string[]> =>
+      [...series(await text(watched)).keys()].filter((key) =>
+        /^smtp2exchange_(?:certificate_|token_(?:expiry|remaining)|credential_|pickup_(?:up|waiting|last))\w*\{/.test(
+          key,
+        ),
+      );
+    expect(await dates()).toHaveLength(8);
+    const removed = { listeners: ['lan'], routes: ['exchange'], pickups: ['fax'], accounts: ['exchange'] };
+    watched.report({ ...first('config.reloaded'), removed });
+    expect(await dates()).toEqual([]);
   });
 
   it('the seconds to a token’s expiry run down to 0', async () => {
