@@ -4,6 +4,7 @@
  * it is a StartError, one sentence for the person who must act.
  */
 import { askWeb, channelOf } from './assembly/alarm-channels.ts';
+import { consoleBoard, consoleOf } from './assembly/console.ts';
 import { endOfCredential } from './assembly/credential.ts';
 import { certificateOf, listenerOptions, rulesOf } from './assembly/front-door.ts';
 import { asStartError } from './assembly/start-error.ts';
@@ -16,7 +17,6 @@ import type { Config } from './config/config.ts';
 import { DEFAULT_ROUTE } from './config/routes.ts';
 import { openControl } from './console/control.ts';
 import { operations } from './console/operations.ts';
-import { createConsole } from './console/server.ts';
 import type { Report } from './mail/event.ts';
 import type { Arrival, Inject, Source } from './mail/source.ts';
 import type { OperatedSpool, Receipt, Spool } from './mail/spool.ts';
@@ -99,11 +99,17 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       report: (event) => report(event),
     });
     undo.push(() => alarms.stop());
+    const board = consoleBoard(
+      config,
+      new Map([...credentials].map(([account, { expiresAt }]) => [account, expiresAt])),
+      (event) => report(event),
+    );
     const listeners: { name: string; address: string; port: number }[] = [];
     const report: Report = (event) => {
       log.report(event);
       metrics.report(event);
       alarms.report(event);
+      board.report(event);
       if (event.event === 'listener.open')
         listeners.push({ name: event.listener, address: event.address, port: event.port });
     };
@@ -167,9 +173,10 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     queue.start();
     undo.push(() => queue.stop(AbortSignal.abort()));
+    const orders = operations({ spool: opened, report, arrived: (lane) => queue.arrived(lane) });
     const control = await openControl({
       spool: config.spool.sqlite,
-      operations: operations({ spool: opened, report, arrived: (lane) => queue.arrived(lane) }),
+      operations: orders,
       routes,
       report,
       version: options.version,
@@ -217,14 +224,21 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       ];
       return { ready: reasons.length === 0, reasons };
     };
-    const web = createConsole({
-      address: config.console.address,
-      port: config.console.port,
+    const { web, certificate: ofConsole } = await consoleOf(config, {
       metrics: () => metrics.render(),
       ready,
       report,
       version: options.version,
+      board,
+      operations: orders,
+      stats: () => opened.stats(),
+      routes,
+      lookInto: (name) => picking.look(name),
     });
+    if (ofConsole !== undefined) {
+      certificates.push(ofConsole);
+      undo.push(async () => ofConsole.close());
+    }
     await web.start();
     undo.push(() => web.stop());
 

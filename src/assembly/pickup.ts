@@ -62,6 +62,8 @@ export interface PickupSources {
   readonly sources: readonly Source[];
   /** Credentials are read anew, and every mailbox is looked into at once. */
   renew(): Promise<void>;
+  /** That mailbox is looked into at once. @returns false: there is no such pickup */
+  look(name: string): boolean;
 }
 
 export async function openPickups(
@@ -87,6 +89,11 @@ export async function openPickups(
     async renew() {
       await Promise.all([...accounts.values()].map((one) => one.renew()));
       for (const source of sources) source.mended();
+    },
+    look(name) {
+      const source = sources.find((one) => one.name === name);
+      source?.mended();
+      return source !== undefined;
     },
   };
 }

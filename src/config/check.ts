@@ -5,6 +5,7 @@
 import { checkAccess } from './access.ts';
 import { checkCertificate } from './certificate.ts';
 import { checkAlarms } from './channels.ts';
+import { checkConsole } from './console-check.ts';
 import { checkCredential } from './credential.ts';
 import type { Path } from './fault.ts';
 import { checkPickups } from './pickup-check.ts';
@@ -31,6 +32,8 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkRoutes(settings, context);
   checkPickups(settings, context);
   checkCertificate(settings.pop3?.certificate, ['pop3', 'certificate'], context);
+  checkConsole(settings, context);
+  checkCertificate(settings.console?.certificate, ['console', 'certificate'], context);
   for (const { account, path } of accountsIn(settings)) {
     checkCredential(account, path, context);
     checkCertificate(account.certificate, [...path, 'certificate'], context);

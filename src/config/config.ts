@@ -71,7 +71,7 @@ export interface Config {
     readonly parkedSize: number;
   };
   readonly alarms: AlarmsConfig;
-  readonly console: { readonly address: string; readonly port: number };
+  readonly console: ConsoleConfig;
   readonly shutdown: { readonly timeout: number };
   readonly log: {
     readonly level: 'debug' | 'info' | 'warn' | 'error';
@@ -122,6 +122,22 @@ export interface ListenerConfig {
   /** Octets a second in DATA, averaged over a minute; 0: any. */
   readonly minDataRate: number;
   readonly maxHops: number;
+}
+
+export interface ConsoleConfig {
+  /** IP address; a loopback one where there is a login and no certificate. */
+  readonly address: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  /** Names differ. Without users and token there are no pages. */
+  readonly users: readonly { readonly name: string; readonly passwordHash: Secret }[];
+  readonly token?: Secret;
+  /** Present: TLS. */
+  readonly certificate?: KeyPair & KeyPairFiles;
+  /** Further names it may be reached by. */
+  readonly hosts: readonly string[];
+  readonly idleTimeout: number;
+  readonly sessionTimeout: number;
 }
 
 export interface UserConfig {

@@ -8,6 +8,7 @@ import type {
   AlarmChannelConfig,
   AlarmsConfig,
   Config,
+  ConsoleConfig,
   CredentialConfig,
   ExchangeConfig,
   ListenerConfig,
@@ -15,6 +16,7 @@ import type {
   ProxyConfig,
   RouteConfig,
 } from './config.ts';
+import { consoleToken } from './console.ts';
 import { clientSecret } from './entra.ts';
 import type { Environment } from './environment.ts';
 import type { Path } from './fault.ts';
@@ -49,6 +51,7 @@ export interface Fetched {
   readonly accounts: ReadonlyMap<string, FetchedAccount>;
   /** By the place of the entry. */
   readonly pickups: readonly FetchedPickup[];
+  readonly consoleToken?: Secret;
 }
 
 /** The same of one account. */
@@ -73,10 +76,27 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
   }
   const ofDoor = await keyPairOf(settings.pop3?.certificate, around.folder, ['pop3', 'certificate'], fault);
   if (ofDoor !== undefined) keyPairs.set('pop3.certificate', ofDoor);
+  const ofConsole = await keyPairOf(settings.console?.certificate, around.folder, ['console', 'certificate'], fault);
+  if (ofConsole !== undefined) keyPairs.set('console.certificate', ofConsole);
+  const token = await tokenOf(settings.console?.tokenFile, around.folder, fault);
   const accounts = new Map<string, FetchedAccount>();
   for (const { account, path } of accountsIn(settings))
     accounts.set(pathText(path), await fetchAccount(account, path, around, fault));
-  return { keyPairs, accounts, pickups: await fetchPickups(settings, around.folder, fault) };
+  return {
+    keyPairs,
+    accounts,
+    pickups: await fetchPickups(settings, around.folder, fault),
+    ...(token && { consoleToken: token }),
+  };
+}
+
+async function tokenOf(name: string | undefined, folder: string, fault: Fault): Promise<Secret | undefined> {
+  if (name === undefined) return undefined;
+  const text = await readSecret(folder, name);
+  const token = text.ok ? consoleToken(text.value.reveal()) : text;
+  if (token.ok) return token.value;
+  fault(['console', 'tokenFile'], token.problem, token.hint);
+  return undefined;
 }
 
 async function fetchAccount(
@@ -143,7 +163,7 @@ async function keyPairOf(
   const read = await readKeyPair(
     folder,
     { ...named, ...(passphrase && { passphrase }) },
-    path[0] !== 'listeners' && path[0] !== 'pop3',
+    !['listeners', 'pop3', 'console'].includes(String(path[0])),
   );
   if (read.ok) return { ...read.pair, ...inFull(folder, named), ...(passphrase && { passphrase }) };
   for (const { file, problem, hint } of read.faults) fault([...path, file], problem, hint);
@@ -202,7 +222,7 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
     bounces: withoutGaps(bounces),
     spool: { ...spool, sqlite: resolve(around.folder, spool.sqlite) },
     alarms: alarmsOf(settings, around),
-    console,
+    console: consoleOf(console, fetched),
     shutdown,
     log,
   };
@@ -228,6 +248,15 @@ function listenerOf(listener: Settings['listeners'][number], index: number, { ke
 function doorOf({ certificate: _files, ...rest }: NonNullable<Settings['pop3']>, { keyPairs }: Fetched): Pop3Config {
   const certificate = keyPairs.get('pop3.certificate');
   return { ...rest, ...(certificate && { certificate }) };
+}
+
+function consoleOf(
+  { certificate: _files, token: given, tokenFile: _file, ...rest }: Settings['console'],
+  { keyPairs, consoleToken: read }: Fetched,
+): ConsoleConfig {
+  const certificate = keyPairs.get('console.certificate');
+  const token = given ?? read;
+  return { ...rest, ...(token && { token }), ...(certificate && { certificate }) };
 }
 
 function alarmsOf({ alarms, senders }: Settings, around: Surroundings): AlarmsConfig {

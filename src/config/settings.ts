@@ -7,6 +7,7 @@ import { alarms } from './alarms.ts';
 import { CLOUDS } from './clouds.ts';
 import type { MicrosoftCloud } from './clouds.ts';
 import { accountDomain, accountName } from './account.ts';
+import { webConsole } from './console.ts';
 import { clientId, clientSecret, managedIdentity, passwordHash, scope, tenantId } from './entra.ts';
 import {
   certificate,
@@ -21,7 +22,7 @@ import {
   timeOrNever,
 } from './kinds.ts';
 import { listener } from './listener.ts';
-import { hostName, ipAddress, proxyChoice, serverUrl } from './network.ts';
+import { hostName, proxyChoice, serverUrl } from './network.ts';
 import {
   choice,
   flag,
@@ -395,16 +396,7 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
     {},
   ),
   alarms: orElse(alarms, {}),
-  console: orElse(
-    section(
-      'HTTP for Prometheus and health checks: /metrics, /livez, /readyz. No mail, no secrets, no login: open it to your monitoring only.',
-      {
-        address: orElse(text({ description: 'IP address to listen on.', kind: 'IP address' }, ipAddress), '127.0.0.1'),
-        port: orElse(integer('TCP port. 0 takes any that is free and logs which.', 0, 65_535), 8025),
-      },
-    ),
-    {},
-  ),
+  console: orElse(webConsole, {}),
   shutdown: orElse(
     section('What happens at the end.', {
       timeout: orElse(

@@ -40,6 +40,9 @@ export interface Story {
   readonly header?: { readonly subject?: string; readonly from: readonly string[]; readonly to: readonly string[] };
 }
 
+/** export, view: told as an event; again: a further part of what was told. */
+export type Reading = 'export' | 'view' | 'again';
+
 export interface Body {
   /** In octets. */
   readonly size: number;
@@ -50,8 +53,8 @@ export interface Operations {
   list(filter: ListFilter): Promise<readonly QueueItem[]>;
   /** Undefined: there is no such item. */
   show(id: SpoolId): Promise<Story | undefined>;
-  /** The message as it lies in the spool. */
-  read(id: SpoolId, by: string): Promise<Body | 'absent' | 'gone'>;
+  /** The message as it lies in the spool. @param reading what it is read for, default export */
+  read(id: SpoolId, by: string, reading?: Reading): Promise<Body | 'absent' | 'gone'>;
   /** In the order of the ids. */
   act(order: ActOrder): Promise<readonly Outcome[]>;
   check(): Promise<CheckResult>;
@@ -83,11 +86,12 @@ export function operations({ spool, report, arrived = () => undefined }: Operati
       const header = hasBody(item) ? await headerOf(spool, item) : undefined;
       return { item, history, ...(header === undefined ? {} : { header }) };
     },
-    async read(id, by) {
+    async read(id, by, reading = 'export') {
       const item = await spool.get(id);
       if (item === undefined) return 'absent';
       if (!hasBody(item)) return 'gone';
-      report({ event: 'item.exported', ...factsOf(item), by });
+      if (reading !== 'again')
+        report({ event: reading === 'view' ? 'item.viewed' : 'item.exported', ...factsOf(item), by });
       return { size: item.size, octets: spool.open(item.message) };
     },
     act: ({ ids, ...order }) => Promise.all(ids.map((id) => actOn(id, order, { spool, report, arrived }))),

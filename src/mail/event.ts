@@ -53,7 +53,7 @@ interface Attempt extends LaneKey {
 interface ByOperator extends LaneKey {
   readonly id: SpoolId;
   readonly messageId: string;
-  /** The operator's user name on the machine, as the command told it. */
+  /** The operator's user name: on the machine, as the command told it, or in the console. */
   readonly by: string;
 }
 
@@ -195,6 +195,8 @@ export type Event =
   | ({ readonly event: 'item.moved'; readonly from: LaneKey } & ByOperator)
   /** Its message was read out. */
   | ({ readonly event: 'item.exported' } & ByOperator)
+  /** Its content was looked at in the console. */
+  | ({ readonly event: 'item.viewed' } & ByOperator)
   /** Recipients for whom an attempt ended otherwise than for the rest of `from` are an item of their own, this one. */
   | ({
       readonly event: 'item.split';

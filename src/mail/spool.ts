@@ -109,12 +109,16 @@ export interface ListFilter {
   readonly recipient?: string;
   /** With or without its angle brackets. */
   readonly messageId?: string;
+  /** Each is a piece, regardless of case, of the reverse-path, a recipient, the Message-ID, the sending mailbox or the id. */
+  readonly pieces?: readonly string[];
   /** Arrived at this time or later, epoch milliseconds. */
   readonly arrivedFrom?: number;
   /** Arrived before this time, epoch milliseconds. */
   readonly arrivedBefore?: number;
-  /** Only ids greater than this one: paging. */
+  /** Only ids greater than this one: paging. With newestFirst: only smaller ones. */
   readonly after?: SpoolId;
+  /** In descending order of ids instead. */
+  readonly newestFirst?: boolean;
   /** At most this many, default 100. */
   readonly limit?: number;
 }

@@ -5,7 +5,7 @@ import type { ItemState, QueueItem } from '../mail/item.ts';
 import type { ListFilter } from '../mail/spool.ts';
 import type { Database, Row } from './database.ts';
 import type { Page } from './protocol.ts';
-import { itemOf, itemTest } from './rows.ts';
+import { itemOf, itemTest, roughTest } from './rows.ts';
 import { isDamage } from './trouble.ts';
 
 /** Items of a state looked at for the oldest: more than arrive while one message is being received. */
@@ -28,8 +28,12 @@ export class Listing {
     } catch (error) {
       if (!isDamage(error)) throw error;
     }
-    // What no index finds is looked for in a part of the items at a time, so that other orders have their turn; what lies
-    // on a page that is lost is left out.
+    try {
+      if (test !== undefined) return this.#searched(filter, test, limit);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+    }
+    // What lies on a page that is lost is left out.
     const ids = this.#listed('id', { states: ITEM_STATES, ...filter }, LOOKED_AT).map(({ id }) => String(id));
     const items: QueueItem[] = [];
     for (const id of ids) {
@@ -42,6 +46,25 @@ export class Listing {
     return last === undefined ? { items } : { items, next: last };
   }
 
+  /** What no index finds is looked for in a part of the items at a time, so that other orders have their turn. */
+  #searched(filter: ListFilter, test: (row: Row) => boolean, limit: number): Page {
+    // Of as many as are looked at in one turn, the last.
+    const bound = this.#query('id', filter);
+    const last = this.#data.row(`${bound.sql} OFFSET ${LOOKED_AT - 1}`, ...bound.values, 1)?.['id'];
+    const { where, values } = roughTest(filter);
+    const end = last === undefined ? [] : [filter.newestFirst === true ? 'id >= ?' : 'id <= ?'];
+    const { sql, values: given } = this.#query('*', filter, [...end, ...where]);
+    const bounds = last === undefined ? [] : [String(last)];
+    const found: QueueItem[] = [];
+    for (const row of this.#data.rows(sql, ...given, ...bounds, ...values, LOOKED_AT)) {
+      if (!test(row)) continue;
+      const item = itemOf(row);
+      found.push(item);
+      if (found.length === limit) return { items: found, next: item.id };
+    }
+    return last === undefined ? { items: found } : { items: found, next: String(last) };
+  }
+
   #ifReadable(id: string): Row | undefined {
     try {
       return this.#data.row('SELECT * FROM item WHERE id = ?', id);
@@ -51,9 +74,18 @@ export class Listing {
     }
   }
 
-  #listed(columns: string, { ids, states, route, mailbox, after }: ListFilter, limit: number): Row[] {
-    const where = ['id > ?'];
-    const values: SQLInputValue[] = [after ?? ''];
+  #query(
+    columns: string,
+    { ids, route, mailbox, states, after, newestFirst = false }: ListFilter,
+    more: readonly string[] = [],
+    byState = false,
+  ): { readonly sql: string; readonly values: readonly SQLInputValue[] } {
+    const where: string[] = [];
+    const values: SQLInputValue[] = [];
+    if (after !== undefined) {
+      where.push(newestFirst ? 'id < ?' : 'id > ?');
+      values.push(after);
+    }
     if (ids !== undefined) {
       where.push('id IN (SELECT value FROM json_each(?))');
       values.push(JSON.stringify(ids));
@@ -66,14 +98,31 @@ export class Listing {
       where.push(`substr(lane, instr(lane, char(10)) + 1) = ?`);
       values.push(mailbox);
     }
-    const sql = (more: string): string =>
-      `SELECT ${columns} FROM item ${more} ${where.join(' AND ')} ORDER BY id LIMIT ?`;
-    if (states === undefined) return this.#data.rows(sql('WHERE'), ...values, limit);
+    if (states !== undefined && !byState) {
+      where.push('state IN (SELECT value FROM json_each(?))');
+      values.push(JSON.stringify(states));
+    }
+    const all = [...(byState ? ['state = ?'] : []), ...where, ...more];
+    const test = all.length === 0 ? '' : `WHERE ${all.join(' AND ')}`;
+    const from = byState ? 'item INDEXED BY item_state' : 'item';
+    return {
+      sql: `SELECT ${columns} FROM ${from} ${test} ORDER BY id ${newestFirst ? 'DESC' : 'ASC'} LIMIT ?`,
+      values,
+    };
+  }
+
+  #listed(columns: string, filter: ListFilter, limit: number): Row[] {
+    const { states, newestFirst = false } = filter;
+    if (states === undefined) {
+      const { sql, values } = this.#query(columns, filter);
+      return this.#data.rows(sql, ...values, limit);
+    }
     // State by state, because only then the index gives them in order and nothing that is not shown is read.
-    const byState = sql('INDEXED BY item_state WHERE state = ? AND');
+    const { sql, values } = this.#query(columns, filter, [], true);
+    const order = newestFirst ? -1 : 1;
     return states
-      .flatMap((state) => this.#data.rows(byState, state, ...values, limit))
-      .toSorted((a, b) => (String(a['id']) < String(b['id']) ? -1 : 1))
+      .flatMap((state) => this.#data.rows(sql, state, ...values, limit))
+      .toSorted((a, b) => (String(a['id']) < String(b['id']) ? -order : order))
       .slice(0, limit);
   }
 

@@ -8,7 +8,7 @@ import { laneKey } from './protocol.ts';
 
 /** For what no index tells; undefined: the filter asks for nothing of the kind. */
 export function itemTest(filter: ListFilter): ((row: Row) => boolean) | undefined {
-  const { sender, recipient, messageId, arrivedFrom = -Infinity, arrivedBefore = Infinity } = filter;
+  const { sender, recipient, messageId, pieces = [], arrivedFrom = -Infinity, arrivedBefore = Infinity } = filter;
   const tests: ((row: Row) => boolean)[] = [];
   if (arrivedFrom !== -Infinity || arrivedBefore !== Infinity)
     tests.push((row) => Number(row['arrived']) >= arrivedFrom && Number(row['arrived']) < arrivedBefore);
@@ -25,6 +25,10 @@ export function itemTest(filter: ListFilter): ((row: Row) => boolean) | undefine
         (recipient === undefined || envelope.recipients.some(({ address }) => isRecipient(address)))
       );
     });
+  for (const piece of pieces) {
+    const test = pieceTest(piece.toLowerCase());
+    tests.push((row) => test(row));
+  }
   return tests.length === 0 ? undefined : (row) => tests.every((test) => test(row));
 }
 
@@ -34,6 +38,56 @@ function addressTest(wanted: string | undefined): (address: string) => boolean {
   if (isPattern(wanted)) return matcher([wanted]);
   const piece = wanted.toLowerCase();
   return (address) => address.toLowerCase().includes(piece);
+}
+
+function pieceTest(piece: string): (row: Row) => boolean {
+  const has = (text: string): boolean => text.toLowerCase().includes(piece);
+  return (row) => {
+    if (has(String(row['message_id'])) || has(String(row['id'])) || has(laneKey(String(row['lane'])).mailbox))
+      return true;
+    const envelope = envelopeOf(row);
+    return (
+      envelope !== undefined && (has(envelope.reversePath) || envelope.recipients.some(({ address }) => has(address)))
+    );
+  };
+}
+
+const ANYWHERE = "(envelope || ' ' || message_id || ' ' || id || ' ' || lane)";
+
+/**
+ * Conditions in SQL that hold for every row that itemTest() takes, and for few others: so that what is not looked for need
+ * not leave the database. Empty: nothing is known to be of use.
+ */
+export function roughTest(filter: ListFilter): {
+  readonly where: readonly string[];
+  readonly values: readonly (string | number)[];
+} {
+  const { sender, recipient, messageId, pieces = [], arrivedFrom, arrivedBefore } = filter;
+  const where: string[] = [];
+  const values: (string | number)[] = [];
+  const like = (text: string, piece: string): void => {
+    // What stands in it as it is, whatever is done about accents, quotes, escapes and asterisks.
+    const runs = piece.match(/[a-z0-9]+/gi) ?? [];
+    if (runs.length === 0) return;
+    // What has an escape or a letter beyond ASCII may be another way to write it.
+    where.push(`(${text} LIKE ? OR instr(envelope, char(92)) OR octet_length(envelope) <> length(envelope))`);
+    values.push(`%${runs.join('%')}%`);
+  };
+  for (const address of [sender, recipient]) if (address !== undefined) like('envelope', address);
+  for (const piece of pieces) like(ANYWHERE, piece);
+  if (messageId !== undefined) {
+    where.push('message_id IN (?, ?)');
+    values.push(messageId, `<${messageId}>`);
+  }
+  if (arrivedFrom !== undefined) {
+    where.push('arrived >= ?');
+    values.push(arrivedFrom);
+  }
+  if (arrivedBefore !== undefined) {
+    where.push('arrived < ?');
+    values.push(arrivedBefore);
+  }
+  return { where, values };
 }
 
 /** Never fails: what cannot be read has a stand-in, and the item says that it is damaged. */

@@ -102,7 +102,7 @@ export const CATALOGUE = {
   ),
   operatorActs: counter(
     'operator_acts_total',
-    'Items that an operator had tried again (retry), held, moved, dropped or exported.',
+    'Items that an operator had tried again (retry), held, moved, dropped, exported or looked into (view).',
     'act',
   ),
   bounced: counter('items_bounced_total', 'Items given up whose sender was told by a bounce.', 'route'),

@@ -242,6 +242,8 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       );
     case 'item.exported':
       return line('info', `Its message was read out by ${address(event.by)}`, operated(event, redact));
+    case 'item.viewed':
+      return line('info', `Its content was looked at by ${address(event.by)}`, operated(event, redact));
     case 'item.split':
       return line(
         'warn',

@@ -112,7 +112,7 @@ class GatewayMetrics implements Metrics {
     // Not 0 until it is known: that would be a full disk.
     m.freeBytes.remove();
     for (const state of ITEM_STATES) m.queueItems.set({ state }, 0);
-    for (const act of ['retry', 'hold', 'move', 'drop', 'export']) m.operatorActs.inc({ act }, 0);
+    for (const act of ['retry', 'hold', 'move', 'drop', 'export', 'view']) m.operatorActs.inc({ act }, 0);
     this.#showAlarms();
     for (const route of options.routes ?? []) this.#introduceRoute(route);
     for (const account of options.accounts ?? []) this.#introduceAccount(account);
@@ -222,6 +222,8 @@ class GatewayMetrics implements Metrics {
         return m.operatorActs.inc({ act: 'move' });
       case 'item.exported':
         return m.operatorActs.inc({ act: 'export' });
+      case 'item.viewed':
+        return m.operatorActs.inc({ act: 'view' });
       case 'item.split':
         m.splits.inc({ route: event.route });
         return;

@@ -142,7 +142,14 @@ describe('a configuration', () => {
         parkedSize: 5_000_000_000,
       },
       alarms: { to: [], repeat: 14_400_000, oldestAfter: 3_600_000, expiresWithin: 1_209_600_000 },
-      console: { address: '127.0.0.1', port: 8025 },
+      console: {
+        address: '127.0.0.1',
+        port: 8025,
+        users: [],
+        hosts: [],
+        idleTimeout: 1_800_000,
+        sessionTimeout: 43_200_000,
+      },
       shutdown: { timeout: 8_000 },
       log: { level: 'info', addresses: 'full' },
     });

@@ -48,6 +48,7 @@ describe('config.yaml', () => {
       'TICKETS_TOKEN',
     ].map((name) => [name, MARK]),
   );
+  environment['CONSOLE_TOKEN'] = MARK.repeat(5);
   environment['AZURE_FEDERATED_TOKEN_FILE'] = 'secret';
   environment['TICKETS_KEY'] = `whsec_${Buffer.from(MARK.repeat(5)).toString('base64')}`;
   for (const name of ['ALARM_WEBHOOK', 'HEARTBEAT_URL']) environment[name] = `https://hooks.example/${MARK}`;

@@ -66,7 +66,7 @@ describe('the pages', () => {
     const answer = await fetch(web.url());
     const body = await answer.text();
     expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8');
-    expect(body).toContain('smtp2exchange 1.0&#60;b&#62;');
+    expect(body).toContain('smtp2exchange 1.0&lt;b&gt;');
     for (const path of ['/metrics', '/livez', '/readyz']) expect(body).toContain(`<a href="${path}">`);
   });
 

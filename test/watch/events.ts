@@ -320,6 +320,7 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
   'item.held': [{ event: 'item.held', ...operated }],
   'item.moved': [{ event: 'item.moved', ...operated, from: { route: 'exchange', mailbox: 'scanner@contoso.com' } }],
   'item.exported': [{ event: 'item.exported', ...operated }],
+  'item.viewed': [{ event: 'item.viewed', ...operated }],
   'route.held': [
     {
       event: 'route.held',

@@ -146,6 +146,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'item.held': [['operator_acts_total{act="hold"} +1']],
   'item.moved': [['operator_acts_total{act="move"} +1']],
   'item.exported': [['operator_acts_total{act="export"} +1']],
+  'item.viewed': [['operator_acts_total{act="view"} +1']],
   'item.parked': [['items_parked_total{route="exchange"} +1']],
   'route.held': [
     [
