@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: what the gateway costs, each figure as a ratio to a control of the same run, because machines differ
  * and are noisy. Loopback only, bounded in count; ends by itself. With names (`npm run bench -- queued cpu`), only those:
- * accepts, deliveries, pickup, queued, cpu, standing.
+ * accepts, deliveries, pickup, queued, cpu, standing, console.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -12,6 +12,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createHttp } from '../src/exchange/http.ts';
 import { startSandbox } from '../src/sandbox/sandbox.ts';
+import { consoleFigures } from './console.ts';
 import { openSqliteSpool } from '../src/spool/sqlite.ts';
 import { tokenOf } from '../test/exchange/sandbox-token.ts';
 
@@ -393,7 +394,13 @@ async function queued(): Promise<void> {
   compare('listing a page of 100 from the middle, ms', listing);
 }
 
-const all = { accepts, deliveries, pickup, queued, cpu, standing };
+/** Pages of the console over a long queue, the slowest of some. */
+async function pages(): Promise<void> {
+  row('console, 100000 messages', 'slowest ms', 'found');
+  for (const { what, slowest, found } of await consoleFigures()) row(`  ${what}`, slowest, found);
+}
+
+const all = { accepts, deliveries, pickup, queued, cpu, standing, console: pages };
 try {
   for (const [name, measure] of Object.entries(all))
     if (process.argv.length === 2 || process.argv.includes(name, 2)) await measure();

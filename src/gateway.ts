@@ -93,6 +93,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       ...config.alarms,
       gateway: config.hostname,
       credentials,
+      pickups,
       channels: await Promise.all(config.alarms.to.map((channel) => channelOf(channel, config.hostname, ask))),
       stats: async () => spool?.stats(),
       room: () => spool?.room(),
@@ -104,6 +105,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       new Map([...credentials].map(([account, { expiresAt }]) => [account, expiresAt])),
       (event) => report(event),
     );
+    const listening: { address: string; port: number }[] = [];
     const listeners: { name: string; address: string; port: number }[] = [];
     const report: Report = (event) => {
       log.report(event);
@@ -112,6 +114,9 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       board.report(event);
       if (event.event === 'listener.open')
         listeners.push({ name: event.listener, address: event.address, port: event.port });
+      if (event.event === 'listener.open') listening.push({ address: event.address, port: event.port });
+      if (event.event === 'console.open')
+        listening.push({ address: config.console.address, port: Number(new URL(event.url).port) });
     };
     report({
       event: 'gateway.starting',
@@ -180,6 +185,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       routes,
       report,
       version: options.version,
+      listening: () => listening,
     });
     undo.push(() => control.stop());
     const purge = setInterval(() => void forgetOld(opened, config.spool, report, Date.now()), PURGE_INTERVAL);

@@ -99,7 +99,7 @@ export async function consoleOf(
         hosts,
         gateway: config.hostname,
         version,
-        report,
+        startedAt: board.state().startedAt,
       })
     : undefined;
   const web = createConsole({

@@ -33,9 +33,7 @@ export async function pop3DoorOf(
   const { pop3, pickups, logins } = config;
   if (pop3 === undefined) return undefined;
   const { pop3Door } = await import('../legacy/pop3.ts');
-  const users = pickups.flatMap(({ name, mailbox, deliver }) =>
-    deliver.kind === 'pop3' ? [{ ...deliver, lane: { route: name, mailbox: mailbox.toLowerCase() } }] : [],
-  );
+  const users = pickups.flatMap(({ name, deliver }) => (deliver.kind === 'pop3' ? [{ ...deliver, route: name }] : []));
   const certificate = await certificateOf({ name: DOOR, ...pop3 }, config, report);
   const { certificate: _files, ...door } = pop3;
   const source = pop3Door(
@@ -48,7 +46,7 @@ export async function pop3DoorOf(
     },
     {
       maildrops: new Map(
-        users.map(({ user, lane }) => [user, itemDrop({ spool, lane, door: DOOR, report, bouncer, arrived })]),
+        users.map(({ user, route }) => [user, itemDrop({ spool, route, door: DOOR, report, bouncer, arrived })]),
       ),
       isPassword: passwordCheck(
         new Map(users.map(({ user, passwordHash }) => [user, passwordHash.reveal()])),

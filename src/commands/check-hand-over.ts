@@ -7,10 +7,9 @@ import type { Config, DeliverConfig, PickupConfig } from '../config/config.ts';
 import { codeOf, describe } from '../exchange/failure.ts';
 import { troubleOf } from '../legacy/folder-answers.ts';
 import { unreachable } from '../mail/status.ts';
-import { meaningOfTrouble } from '../smtp/answers.ts';
-import { openSession } from '../smtp/client.ts';
-import type { Judged, Tell } from './finding.ts';
-import { PATIENCE, timed } from './finding.ts';
+import { reachServer } from './check-server.ts';
+import type { Finding, Judged } from './finding.ts';
+import { PATIENCE } from './finding.ts';
 import { findProgram, reachFolder, reachHost } from './reach.ts';
 
 /** Milliseconds. */
@@ -20,19 +19,18 @@ type HandedOver = Pick<PickupConfig, 'name' | 'setting' | 'deliver'>;
 type Around = Pick<Config, 'hostname' | 'pop3'>;
 type Of<Kind extends DeliverConfig['kind']> = Extract<DeliverConfig, { readonly kind: Kind }>;
 
-export async function checkHandOver(pickup: HandedOver, config: Around, tell: Tell, stop: AbortSignal): Promise<void> {
+export async function checkHandOver(pickup: HandedOver, config: Around, stop: AbortSignal): Promise<Finding> {
   const { name, deliver } = pickup;
   const signal = AbortSignal.any([stop, AbortSignal.timeout(PATIENCE)]);
-  const { value, seconds } = await timed(() => judged(pickup, config, signal));
-  const isRemote = deliver.kind === 'smtp' || deliver.kind === 'webhook';
-  const about = { what: 'hand-over', pickup: name, transport: deliver.kind };
-  tell({ ...about, ...value, ...(isRemote ? { seconds } : {}) });
+  return { what: 'hand-over', pickup: name, transport: deliver.kind, ...(await judged(pickup, config, signal)) };
 }
 
 async function judged({ deliver, setting }: HandedOver, config: Around, signal: AbortSignal): Promise<Judged> {
   switch (deliver.kind) {
-    case 'smtp':
-      return await judgedServer(deliver, config.hostname, signal);
+    case 'smtp': {
+      const { mark, says } = await reachServer(deliver.server, deliver.ca, config.hostname, signal);
+      return { mark, says };
+    }
     case 'folder':
       return await judgedFolder(deliver);
     case 'webhook':
@@ -41,32 +39,11 @@ async function judged({ deliver, setting }: HandedOver, config: Around, signal: 
       return await judgedProgram(deliver, `${setting}.deliver.command.run`);
     case 'pop3': {
       const door = config.pop3 === undefined ? 'the section pop3' : `${config.pop3.address}:${config.pop3.port}`;
-      return { mark: 'ok', says: `clients fetch it at ${door}; whether that port is free was not tried` };
+      return { mark: 'ok', says: `clients fetch it at ${door}` };
     }
     default:
       return unreachable(deliver);
   }
-}
-
-async function judgedServer({ server, ca }: Of<'smtp'>, hostname: string, signal: AbortSignal): Promise<Judged> {
-  const { login, host, port, tls, minTls } = server;
-  const timeouts = { connect: CONNECT, reply: PATIENCE, answer: PATIENCE };
-  const own = ca === undefined ? {} : { ca };
-  const session = await openSession({ host, port, tls, minTls, ...own, name: hostname, timeouts }, signal);
-  const as = { host, port, login: 'transport' as const };
-  if ('step' in session) return failed(meaningOfTrouble(session, as));
-  if (login.kind === 'password') {
-    const { username: user } = login;
-    const trouble = await session.login({ kind: 'password', user, password: login.password.reveal() }, signal);
-    if (trouble !== undefined) return failed(meaningOfTrouble(trouble, as));
-  }
-  session.end();
-  const says = `${host}:${port} takes sessions${tls === 'none' ? '' : ' over TLS'}${login.kind === 'password' ? ', and the login' : ''}; no mail was sent`;
-  return { mark: 'ok', says };
-}
-
-function failed({ cause, reason, text }: ReturnType<typeof meaningOfTrouble>): Judged {
-  return { mark: 'fail', says: `${cause}: ${reason ?? text}` };
 }
 
 async function judgedFolder({ path }: Of<'folder'>): Promise<Judged> {

@@ -4,70 +4,67 @@
  * Source: learn.microsoft.com/exchange/permissions-exo/application-rbac,
  * learn.microsoft.com/exchange/permissions-exo/application-access-policies.
  */
-import { waysOf } from '../assembly/way-out.ts';
-import type { Config, RouteConfig } from '../config/config.ts';
 import { withNames } from '../exchange/advice.ts';
 import type { Got } from '../exchange/mailbox.ts';
-import type { Judged, Tell } from './finding.ts';
-import { eased, timed } from './finding.ts';
-import type { Reading, Way } from './reading.ts';
-import { readingWays, reasonOf, wayInUse } from './reading.ts';
+import type { Account } from './check-account.ts';
+import { isDenied, tenantWide } from './check-step.ts';
+import type { Walk } from './check-walk.ts';
+import type { Finding, Judged } from './finding.ts';
+import { eased } from './finding.ts';
 
-/** Of EWS and of Graph. A mailbox that does not exist has other words. */
-const DENIED = new Set([
-  'ErrorAccessDenied',
-  'ErrorImpersonateUserDenied',
-  'ErrorImpersonationFailed',
-  'ErrorImpersonationDenied',
-  'Authorization_RequestDenied',
-  'AccessDenied',
-  'accessDenied',
-]);
-
-export async function checkOutside(
-  route: RouteConfig,
-  { pickups, spool }: Config,
-  outside: readonly string[],
-  reading: Reading,
-  tell: Tell,
-): Promise<void> {
-  const { name, exchange } = route;
-  const sending = waysOf(route).map((one) => one.exchange.transport);
-  const reads = pickups.filter((pickup) => pickup.route === name).map(({ transport }) => transport);
-  const inUse = await wayInUse(name, spool.sqlite);
-  for (const transport of new Set([...sending, ...reads.flatMap(readingWays)])) {
-    const about = { what: 'outside', route: name, transport };
+export async function* checkOutside({ accounts, outside }: Walk): AsyncGenerator<Finding> {
+  let isTold = false;
+  for (const account of accounts) {
+    const about = account.about('outside');
+    if (outside.length === 0) {
+      const wide = tenantWide(account);
+      if (wide.length > 0) yield { ...about, mark: 'warn', says: reaching(wide), step: 'roles' };
+      isTold ||= wide.length > 0;
+      continue;
+    }
     for (const mailbox of outside) {
-      if (transport !== 'ews' && transport !== 'graph') {
-        tell({ ...about, mark: 'skip', mailbox, says: 'SMTP cannot be asked without sending a mail' });
+      if (account.way === 'smtp') {
+        yield { ...about, mark: 'skip', mailbox, says: 'SMTP cannot be asked without sending a mail' };
         continue;
       }
-      const { value, seconds } = await timed(() =>
-        reading.look(transport, mailbox, (box, signal) => box.folders(['Inbox'], [], signal)),
-      );
-      if (value === undefined) {
-        tell({ ...about, mark: 'skip', mailbox, says: 'not looked into: there is no token' });
+      if (account.blocked !== undefined) {
+        yield { ...about, mark: 'skip', mailbox, says: `not looked into: ${account.blocked}` };
         continue;
       }
-      const isChosen = [exchange.transport, ...reads].includes(transport);
-      const found = judged(value, route, transport, mailbox);
+      const found = await account.folders(mailbox, ['Inbox']);
+      const judged = judge(found, account, mailbox);
       // A way that is not in use may be closed, which proves nothing; one that is open is open, in use or not.
-      const mark = value.ok ? found.mark : eased(found.mark, !isChosen && transport !== inUse);
-      tell({ ...about, ...found, mark, mailbox, seconds });
+      yield { ...about, ...judged, mailbox, mark: found.ok ? judged.mark : eased(judged.mark, account.isSpare) };
     }
   }
+  if (outside.length === 0 && !isTold) yield { what: 'outside', mark: 'warn', says: UNTESTED };
 }
 
-function judged(found: Got<object>, route: RouteConfig, way: Way, mailbox: string): Judged {
-  if (found.ok) return { mark: 'fail', says: `reached, and must not be. ${scoping(route, way, mailbox)}` };
-  const { cause } = found.status;
-  if (!DENIED.has(cause)) {
-    const says = `not proved that the gateway is kept out (${cause}): that takes a mailbox that exists, by a way that works. ${reasonOf(found.status)}`;
+function reaching(roles: readonly string[]): string {
+  return `the token carries ${roles.join(', ')}: the gateway may use every mailbox of the tenant, unless an application access policy narrows that down. Scope it by roles, and take the permission back. --outside ADDRESS, of a mailbox that it must not reach, tests it`;
+}
+
+const UNTESTED =
+  'not tested that the gateway is kept out of other mailboxes: name one that it must not reach with --outside ADDRESS, which has to be denied';
+
+function judge(found: Got<object>, account: Account, mailbox: string): Judged {
+  if (found.ok)
+    return {
+      mark: 'fail',
+      says: `reached, and must not be. ${scoping(account, mailbox)}`,
+      step: account.isOnPremises ? 'impersonation' : 'roles',
+    };
+  const { cause, reason, text } = found.status;
+  if (!isDenied(cause)) {
+    const says = `not proved that the gateway is kept out (${cause}): that takes a mailbox that exists, by a way that works. ${reason ?? text}`;
     return { mark: 'fail', says };
   }
   const says = `denied, as it should be (${cause})`;
   // Mail.Send is another permission than the one that this needs.
-  return { mark: 'ok', says: way === 'graph' ? `${says}; whether it may send cannot be tried without a mail` : says };
+  return {
+    mark: 'ok',
+    says: account.way === 'graph' ? `${says}; whether it may send cannot be tried without a mail` : says,
+  };
 }
 
 /** The roles narrow nothing down as long as the permission of the app registration is consented to: the two add up. */
@@ -79,8 +76,8 @@ const TEST =
 const ON_PREMISES =
   "Scope the account (Exchange Management Shell): New-ManagementScope -Name smtp2exchange -RecipientRestrictionFilter \"MemberOfGroup -eq '<DN of a group with the gateway's mailboxes>'\" ; Set-ManagementRoleAssignment <its assignment of ApplicationImpersonation> -CustomRecipientWriteScope smtp2exchange";
 
-function scoping({ exchange: { clientId, credential } }: RouteConfig, way: Way, mailbox: string): string {
-  if (credential.kind === 'account') return ON_PREMISES;
+function scoping({ isOnPremises, way, route }: Account, mailbox: string): string {
+  if (isOnPremises) return ON_PREMISES;
   const isGraph = way === 'graph';
   const advice = isGraph
     ? RBAC.replace('<role>"', 'Application Mail.ReadWrite" (likewise "Application Mail.Send")').replace(
@@ -90,8 +87,5 @@ function scoping({ exchange: { clientId, credential } }: RouteConfig, way: Way, 
       TEST +
       POLICY
     : RBAC.replace('<role>', 'Application EWS.AccessAsApp').replace('<permission>', 'full_access_as_app') + TEST;
-  return withNames(advice, { mailbox, clientId });
+  return withNames(advice, { mailbox, clientId: route.exchange.clientId });
 }
-
-export const UNTESTED =
-  'not tested that the gateway is kept out of other mailboxes: name one that it must not reach with --outside ADDRESS, which has to be denied';

@@ -2,80 +2,70 @@
  * What `check` finds out about pickups: their rules, the mailboxes by each way they can be read, the folders, and the
  * systems that mail is handed over to. Nothing is fetched, made or changed in a mailbox. Never rejects for what it meets.
  */
-import type { Config, PickupConfig, RouteConfig } from '../config/config.ts';
+import type { PickupConfig } from '../config/config.ts';
 import type { Got } from '../exchange/mailbox.ts';
+import type { Account } from './check-account.ts';
+import { readingWays } from './check-account.ts';
 import { checkHandOver } from './check-hand-over.ts';
-import type { Judged, Tell } from './finding.ts';
-import { eased, timed } from './finding.ts';
-import type { Reading, Way } from './reading.ts';
-import { readingWays, reasonOf, wayInUse } from './reading.ts';
+import { stepOfRefusal } from './check-step.ts';
+import type { Walk } from './check-walk.ts';
+import type { Finding, Judged } from './finding.ts';
+import { eased } from './finding.ts';
 
-/** Those that the account of this route reads. */
-export async function checkPickups(
-  { name }: RouteConfig,
-  config: Config,
-  reading: Reading,
-  tell: Tell,
-  stop: AbortSignal,
-): Promise<void> {
-  const inUse = await wayInUse(name, config.spool.sqlite);
-  for (const pickup of config.pickups.filter(({ route }) => route === name)) {
-    checkRules(pickup, tell);
+export async function* checkPickups({ config, accounts, stop }: Walk): AsyncGenerator<Finding> {
+  for (const pickup of config.pickups) {
+    yield* checkRules(pickup);
     for (const way of readingWays(pickup.transport)) {
-      const isSpare = pickup.transport === 'auto' && way !== inUse;
-      await checkFolders(pickup, way, isSpare, reading, tell);
+      const account = accounts.find((one) => one.route.name === pickup.route && one.way === way);
+      if (account === undefined) throw new Error(`the pickup ${pickup.name} has no account`);
+      yield* checkFolders(pickup, account);
     }
-    await checkHandOver(pickup, config, tell, stop);
+    yield await checkHandOver(pickup, config, stop);
   }
 }
 
 // --- rules -----------------------------------------------------------------------------------------------------------
 
-function checkRules({ name, setting, examples, recipients, from }: PickupConfig, tell: Tell): void {
-  const about = { what: 'pickup', pickup: name };
-  if (examples > 0) tell({ ...about, mark: 'ok', says: `${examples} example${examples === 1 ? ' holds' : 's hold'}` });
+function* checkRules({ name, setting, examples, recipients, from }: PickupConfig): Generator<Finding> {
+  const about = { what: 'pickup' as const, pickup: name };
+  if (examples > 0) yield { ...about, mark: 'ok', says: `${examples} example${examples === 1 ? ' holds' : 's hold'}` };
   else if (recipients.some(({ pattern }) => pattern !== undefined))
-    tell({ ...about, mark: 'skip', says: `its patterns have no examples; add tests to ${setting}.recipients` });
+    yield { ...about, mark: 'skip', says: `its patterns have no examples; add tests to ${setting}.recipients` };
   if (!from.inside && from.allow.some((pattern) => pattern === '*' || pattern === '*@*'))
-    tell({
+    yield {
       ...about,
       mark: 'warn',
       says: `anybody on the Internet can use it: ${setting}.from.allow has *, without inside. Set ${setting}.from.inside: true, unless that is meant`,
-    });
+    };
 }
 
 // --- mailboxes and folders -------------------------------------------------------------------------------------------
 
-async function checkFolders(
-  { name, setting, mailbox, folder, after, refused, quarantine }: PickupConfig,
-  way: Way,
-  isSpare: boolean,
-  reading: Reading,
-  tell: Tell,
-): Promise<void> {
-  const about = { pickup: name, transport: way, mailbox };
-  const find = async (path: string) =>
-    await timed(() => reading.look(way, mailbox, (box, signal) => box.folders([path], [], signal)));
-  const source = await find(folder);
-  if (source.value === undefined) {
-    tell({ ...about, mark: 'skip', what: 'mailbox', says: 'not looked into: there is no token' });
+async function* checkFolders(
+  { name, setting, mailbox, folder, transport, after, refused, quarantine }: PickupConfig,
+  account: Account,
+): AsyncGenerator<Finding> {
+  const about = { route: account.route.name, pickup: name, transport: account.way, mailbox };
+  const isSpare = transport === 'auto' && !account.isChosen;
+  if (account.blocked !== undefined) {
+    yield { ...about, mark: 'skip', what: 'mailbox', says: `not looked into: ${account.blocked}` };
     return;
   }
-  const found = folderJudged(source.value, `${setting}.folder`);
+  const source = await account.folders(mailbox, [folder]);
+  const found = folderJudged(source, `${setting}.folder`);
   if (found === undefined) {
-    const { mark, says } = troubleOf(source.value);
-    tell({ ...about, mark: eased(mark, isSpare), what: 'mailbox', says, seconds: source.seconds });
+    const judged = troubleOf(source, account);
+    yield { ...about, ...judged, mark: eased(judged.mark, isSpare), what: 'mailbox' };
     return;
   }
-  tell({ ...about, mark: 'ok', what: 'mailbox', says: 'reached', seconds: source.seconds });
-  tell({ ...about, ...found, mark: eased(found.mark, isSpare), what: 'folder', folder });
+  yield { ...about, mark: 'ok', what: 'mailbox', says: 'reached' };
+  yield { ...about, ...found, mark: eased(found.mark, isSpare), what: 'folder', folder };
   const made = [...(after.kind === 'move' ? [after.folder] : []), refused, quarantine];
   const each = new Map(made.map((path) => [path.toLowerCase(), path]));
   for (const path of each.values()) {
-    const { value } = await find(path);
-    if (value === undefined) return;
-    const { mark, says } = isMissing(value) ? WILL_BE_MADE : (folderJudged(value, setting) ?? troubleOf(value));
-    tell({ ...about, mark: eased(mark, isSpare), what: 'folder', folder: path, says });
+    const looked = await account.folders(mailbox, [path]);
+    const judged = isMissing(looked) ? WILL_BE_MADE : (folderJudged(looked, setting) ?? troubleOf(looked, account));
+    yield { ...about, ...judged, mark: eased(judged.mark, isSpare), what: 'folder', folder: path };
   }
 }
 
@@ -84,14 +74,17 @@ const WILL_BE_MADE: Judged = { mark: 'ok', says: 'not there yet; the gateway mak
 /** @returns undefined: not even the mailbox was reached */
 function folderJudged(found: Got<object>, setting: string): Judged | undefined {
   if (found.ok) return { mark: 'ok', says: 'there' };
-  return isMissing(found) ? { mark: 'fail', says: `${setting}: ${reasonOf(found.status)}` } : undefined;
+  const { reason, text } = found.status;
+  return isMissing(found) ? { mark: 'fail', says: `${setting}: ${reason ?? text}` } : undefined;
 }
 
 function isMissing(found: Got<object>): boolean {
   return !found.ok && found.status.cause === 'folder not found';
 }
 
-function troubleOf(found: Got<object>): Judged {
+function troubleOf(found: Got<object>, account: Account): Judged {
   if (found.ok) return { mark: 'ok', says: 'reached' };
-  return { mark: 'fail', says: `${found.status.cause}: ${reasonOf(found.status)}` };
+  const { cause, reason, text } = found.status;
+  const step = stepOfRefusal(account, cause);
+  return { mark: 'fail', says: `${cause}: ${reason ?? text}`, ...(step === undefined ? {} : { step }) };
 }

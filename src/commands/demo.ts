@@ -3,7 +3,7 @@
  * mailbox is shown and checked. A fourth is picked up from a mailbox, faxed, and reported back. Stays up for the user's own tries; with --exit it ends by itself, with 0 only if
  * everything arrived as it should.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -65,8 +65,13 @@ async function demonstrate(
   const logFile = join(folder, 'gateway.log');
   await saveCertificate(caFile, sandbox.ca);
   const running: { gateway?: Gateway } = {};
+  const consoleToken = randomBytes(24).toString('hex');
   const fax = await startFaxServer(() => smtpServer(running.gateway), FAX);
-  const text = configText(sandbox, caFile, join(folder, 'spool.db'), { smtp: smtpPort, fax: fax.port });
+  const text = configText(sandbox, caFile, join(folder, 'spool.db'), {
+    smtp: smtpPort,
+    fax: fax.port,
+    consoleToken,
+  });
   await writeFile(configFile, text, { mode: 0o600 });
   const log = createWriteStream(logFile);
   const gateway = await start(await readConfig(configFile), { version: version(), configFile, logTo: log });
@@ -88,7 +93,7 @@ async function demonstrate(
       );
     faults.push(...(await roundTrip(sandbox, fax, terminal)));
     if (exit || faults.length > 0) return faults.length === 0 ? EXIT.done : EXIT.failed;
-    terminal.print(invitation(gateway, sandbox, { caFile, configFile, logFile }));
+    terminal.print(invitation(gateway, sandbox, { caFile, configFile, logFile, consoleToken }));
     await follow(sandbox, terminal);
     return EXIT.done;
   } finally {
@@ -110,7 +115,7 @@ function configText(
   sandbox: Sandbox,
   caFile: string,
   spool: string,
-  ports: { readonly smtp: number; readonly fax: number },
+  { consoleToken, ...ports }: { readonly smtp: number; readonly fax: number; readonly consoleToken: string },
 ): string {
   // JSON is YAML, and quotes a path of any form.
   return JSON.stringify(
@@ -129,7 +134,7 @@ function configText(
       },
       pickup: [pickupSettings(ports.fax)],
       spool: { sqlite: spool },
-      console: { address: '127.0.0.1', port: 0 },
+      console: { address: '127.0.0.1', port: 0, token: consoleToken },
     },
     undefined,
     2,
@@ -210,7 +215,7 @@ function table(sandbox: Sandbox): string {
 function invitation(
   gateway: Gateway,
   sandbox: Sandbox,
-  files: { caFile: string; configFile: string; logFile: string },
+  files: { caFile: string; configFile: string; logFile: string; consoleToken: string },
 ): string {
   const { host, port: smtpPort } = smtpServer(gateway);
   return `
@@ -219,6 +224,7 @@ Now yours. Mailboxes: ${Object.values(PEOPLE).join(', ')}
   swaks --server ${host}:${smtpPort} --from ${PEOPLE.sender} --to ${PEOPLE.alice}
   printf 'From: ${PEOPLE.sender}\\nTo: ${PEOPLE.alice}\\nSubject: my own\\n\\nhello\\n' | curl --crlf --url smtp://${host}:${smtpPort} --mail-from ${PEOPLE.sender} --mail-rcpt ${PEOPLE.alice} --upload-file -
 
+Console:        ${gateway.consoleUrl}/ (token: ${files.consoleToken})
 What arrived:   curl --cacert ${files.caFile} ${sandbox.origin}/control/arrived
 Metrics:        ${gateway.consoleUrl}/metrics
 Log:            ${files.logFile}

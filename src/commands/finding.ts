@@ -1,28 +1,58 @@
 /** What `check` has found: one thing, how it is, and what to do about it. Never fails. */
+import type { StepId } from './step.ts';
 
 /** fail: mail would not go. warn: it goes, but somebody should know. skip: could not be tried. */
 export type Mark = 'ok' | 'warn' | 'fail' | 'skip';
 
+export const WHATS = [
+  'configuration',
+  'data folder',
+  'port',
+  'certificate',
+  'transport',
+  'dns',
+  'proxy',
+  'authority',
+  'clock',
+  'token',
+  'claims',
+  'reach',
+  'mailbox',
+  'outside',
+  'send as',
+  'pickup',
+  'folder',
+  'hand-over',
+  'send to',
+] as const;
+
 export interface Finding {
   readonly mark: Mark;
-  /** configuration, transport, token, mailbox, outside, pickup, folder, hand-over */
-  readonly what: string;
+  readonly what: (typeof WHATS)[number];
   readonly route?: string;
   /** Name of a pickup. */
   readonly pickup?: string;
-  /** Of a hand-over: smtp, folder, webhook, command, pop3. */
+  /** How the mailbox is reached (ews, graph, smtp), or mail handed over (smtp, folder, webhook, command, pop3). */
   readonly transport?: string;
+  /** A host, an address with its port, a listener. */
+  readonly at?: string;
   readonly mailbox?: string;
   /** Path of a folder of the mailbox. */
   readonly folder?: string;
   /** What was found, and what to do. */
   readonly says: string;
-  readonly seconds?: number;
+  /** The step of the walk-through that mends it; absent: none of it does. */
+  readonly step?: StepId;
 }
 
-export type Tell = (finding: Finding) => void;
+/** As it is told. */
+export interface Told extends Finding {
+  /** Of the step. */
+  readonly title?: string;
+  readonly seconds: number;
+}
 
-export type Judged = Pick<Finding, 'mark' | 'says'>;
+export type Judged = Pick<Finding, 'mark' | 'says' | 'step'>;
 
 /** Milliseconds for a mailbox, and for a system that mail is handed over to. */
 export const PATIENCE = 60_000;
@@ -32,15 +62,11 @@ export function eased(mark: Mark, isSpare: boolean): Mark {
   return mark === 'fail' && isSpare ? 'warn' : mark;
 }
 
-export async function timed<T>(work: () => Promise<T>): Promise<{ readonly value: T; readonly seconds: number }> {
-  const begun = performance.now();
-  const value = await work();
-  return { value, seconds: (performance.now() - begun) / 1000 };
-}
-
-export function lineOf({ mark, what, route, pickup, transport, mailbox, folder, says, seconds }: Finding): string {
-  const where = [route, pickup, transport, mailbox, folder].filter((part) => part !== undefined).join(' ');
-  const took = seconds === undefined ? '' : ` (${seconds.toFixed(1)} s)`;
+export function lineOf({ mark, what, route, pickup, transport, at, mailbox, folder, ...rest }: Told): string {
+  const { says, step, title, seconds } = rest;
+  const where = [route, pickup, transport, at, mailbox, folder].filter((part) => part !== undefined).join(' ');
   const text = says.replaceAll('\n', ' ').replace(/ {2,}/g, ' ');
-  return `${mark.padEnd(5)} ${what.padEnd(14)} ${where === '' ? '' : `${where}: `}${text}${took}`;
+  const mends = step === undefined ? '' : `; mended by step ${step}${title === undefined ? '' : ` (${title})`}`;
+  const took = ` [${seconds.toFixed(1)} s]`;
+  return `${mark.padEnd(5)} ${what.padEnd(14)} ${where === '' ? '' : `${where}: `}${text}${mends}${took}`;
 }

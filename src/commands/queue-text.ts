@@ -6,6 +6,7 @@
 import type { Outcome, Story } from '../console/operations.ts';
 import type { HistoryEntry, QueueItem } from '../mail/item.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
+import { unreachable } from '../mail/status.ts';
 
 /** Recipients of an item that are shown in a list, in a story. */
 const IN_LIST = 2;
@@ -150,10 +151,7 @@ export function storyText({ item, history, header }: Story): readonly string[] {
     ['sent as', `${item.mailbox} on route ${item.route}`],
     ['Message-ID', item.messageId],
     ['size', octets(item.size)],
-    [
-      'arrived',
-      `${localTime(item.arrivedAt)} by ${origin.name} from ${origin.peer}${way.length > 0 ? ` (${way.join(', ')})` : ''}`,
-    ],
+    ['arrived', `${localTime(item.arrivedAt)} ${broughtBy(origin)}${way.length > 0 ? ` (${way.join(', ')})` : ''}`],
     ['attempts', String(item.attempts)],
   ];
   const width = Math.max(...facts.map(([name]) => name.length));
@@ -164,6 +162,20 @@ export function storyText({ item, history, header }: Story): readonly string[] {
     '',
     ...history.flatMap(chapter),
   ];
+}
+
+/** Only a client of a listener has an address. */
+function broughtBy({ source, name, peer }: QueueItem['origin']): string {
+  switch (source) {
+    case 'smtp':
+      return `by ${name} from ${peer}`;
+    case 'pickup':
+      return `by pickup ${name}`;
+    case 'gateway':
+      return 'as a notice of this gateway';
+    default:
+      return unreachable(source);
+  }
 }
 
 const HAPPENED = {

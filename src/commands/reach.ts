@@ -59,7 +59,7 @@ export async function reachFolder(path: string, name: string): Promise<boolean> 
 }
 
 /** What there is of a path. */
-async function nearest(path: string): Promise<string> {
+export async function nearest(path: string): Promise<string> {
   for (let at = path; ; at = dirname(at)) {
     try {
       await lstat(at);

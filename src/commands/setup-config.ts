@@ -146,13 +146,26 @@ function toServer(mailbox: string, { host, port }: HostPort): readonly string[] 
   ];
 }
 
+/** Relative to the configuration. */
+export const CONSOLE_TOKEN = 'console/token';
+
+/** Pages for other machines need a certificate, which is not there yet. */
+export function hasConsole({ address }: Answers['watch']): boolean {
+  return address === '::1' || address.startsWith('127.');
+}
+
 function place({ watch }: Answers): string {
   return `# Mail waits here, on disk, until it is delivered.
 spool:
   sqlite: data/spool.db
 
-# Metrics and health checks.
+# The operator's pages, metrics and health checks.
 console:
   address: ${JSON.stringify(watch.address)}
-  port: ${watch.port}`;
+  port: ${watch.port}
+${
+  hasConsole(watch)
+    ? `  tokenFile: ${CONSOLE_TOKEN} # what is in it logs in`
+    : `  #tokenFile: ${CONSOLE_TOKEN} # turns the pages on; from other machines they need a certificate: docs/console.md`
+}`;
 }

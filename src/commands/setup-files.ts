@@ -2,7 +2,7 @@
  * The files that `setup` writes. None is ever written over: what is there stays, and what is new goes beside it under the
  * next free name. Secrets and keys can be read by their owner only. Throws CommandFault for what cannot be written.
  */
-import { createHash, randomUUID, X509Certificate } from 'node:crypto';
+import { createHash, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
 import { chmod, constants, copyFile, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
 import { readPair } from '../tls/pair.ts';
@@ -116,6 +116,11 @@ export async function keyPairIn(folder: string, name: string, now: Date): Promis
     throw new CommandFault(EXIT.temporary, `${folder}: something else makes a key pair there`);
   await chmod(keyFile, 0o600);
   return { facts: factsOf(made.cert, certFile), isNew: true };
+}
+
+/** Takes the console's token that is there, or makes one. It is not shown: whoever may read its file may use it. */
+export async function consoleTokenIn(file: string): Promise<'made' | 'kept'> {
+  return (await writeNew(file, `${randomBytes(24).toString('hex')}\n`, true)) ? 'made' : 'kept';
 }
 
 function factsOf(pem: string, file: string): CertificateFacts {

@@ -15,10 +15,10 @@ import { readSandboxSettings } from './sandbox-settings.ts';
 import type { SandboxSettings } from './sandbox-settings.ts';
 import type { Answers, Given } from './setup-answers.ts';
 import { answersOf, complete, givenBy } from './setup-answers.ts';
-import { configText } from './setup-config.ts';
+import { configText, CONSOLE_TOKEN, hasConsole } from './setup-config.ts';
 import { ask } from './setup-dialog.ts';
 import type { Written } from './setup-files.ts';
-import { keyPairIn, writeBeside } from './setup-files.ts';
+import { consoleTokenIn, keyPairIn, writeBeside } from './setup-files.ts';
 import { givenIn } from './setup-known.ts';
 import type { SetupFacts } from './step.ts';
 import { steps } from './walkthrough.ts';
@@ -198,6 +198,11 @@ async function write(answers: Answers, { folder, config }: Place, terminal: Term
   }
   if (sandbox !== undefined && credential === 'secret')
     await put(secretFile, `${cloud === 'onPremises' ? sandbox.account.password : sandbox.clientSecret}\n`, true);
+  if (hasConsole(answers.watch)) {
+    const token = join(folder, CONSOLE_TOKEN);
+    const how = (await consoleTokenIn(token)) === 'made' ? 'Made the token' : 'Kept the token that is there';
+    said.push(`${how} of the console: ${shown(token)}`);
+  }
   const configFile = await put(config, configText(answers));
   const facts = factsOf(answers, shown(configFile), certificate);
   const all = steps(facts);

@@ -35,7 +35,7 @@ ${left > 0 && markup`<p class="quiet">${countOf(left, 'other')} of the chosen wi
 ${formTokenField(formToken)}<input type="hidden" name="act" value="${act}"><input type="hidden" name="back" value="${back}">
 ${able.map(({ id }) => markup`<input type="hidden" name="id" value="${id}">`)}
 ${act === 'move' && destination(question)}
-<p class="acts">${able.length > 0 && markup`<button id="confirm-yes" class="${act === 'drop' ? 'button-danger' : 'button-main'}">${title}</button>`} <a class="button" id="confirm-no" href="${back}" data-close>Cancel</a></p>
+<p class="acts">${able.length > 0 && markup`<button id="confirm-yes" class="${act === 'drop' ? 'button-danger' : 'button-main'}">${title}</button>`} <a class="button" id="confirm-no" href="${back}" data-close${act === 'drop' && markup` autofocus`}>Cancel</a></p>
 </form></section>`;
 }
 

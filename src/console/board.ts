@@ -6,6 +6,7 @@
  */
 import type { AlarmReason, AlarmSeverity } from '../mail/alarm.ts';
 import type { Event, PickupEvent } from '../mail/event.ts';
+import { unreachable } from '../mail/status.ts';
 
 export interface HeldState {
   readonly cause: string;
@@ -248,6 +249,7 @@ export function nextBoard(board: BoardState, event: Event, now: number): BoardSt
       return { ...board, pickups: changed(board.pickups, event.route, { lag }) };
     }
     default:
+      // Others are not shown.
       return isOfPickup(event) ? nextPickup(board, event, now, note) : board;
   }
 }
@@ -294,8 +296,14 @@ function nextPickup(
       return pickup(board, name, 'skipped');
     case 'pickup.quarantined':
       return pickup(note(`Pickup ${name} put a mail from ${event.from} aside: ${event.reason}`), name, 'quarantined');
-    default:
+    case 'pickup.resynced':
+    case 'pickup.deaf':
+    case 'pickup.repeated':
+    case 'pickup.filed':
+    case 'pickup.delayed':
       return board;
+    default:
+      return unreachable(event);
   }
 }
 

@@ -35,6 +35,7 @@ export interface ControlOptions {
   readonly routes: readonly string[];
   readonly report: Report;
   readonly version: string;
+  readonly listening?: () => NonNullable<Greeting['listening']>;
 }
 
 export interface Control {
@@ -166,14 +167,14 @@ async function serve(request: IncomingMessage, response: ServerResponse, options
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, options: ControlOptions): Promise<void> {
-  const { operations, spool, version, routes } = options;
+  const { operations, spool, version, routes, listening = () => [] } = options;
   const url = URL.parse(request.url ?? '', 'http://control');
   if (url === null) return refuse(response, 400, { error: 'no path' });
   const { pathname, searchParams } = url;
   const [, id = '', message] = /^\/v1\/items\/([^/]+)(\/message)?$/.exec(pathname) ?? [];
   switch (`${request.method} ${id === '' ? pathname : `/v1/items/ID${message ?? ''}`}`) {
     case 'GET /v1':
-      return send(response, { program: 'smtp2exchange', version, spool } satisfies Greeting);
+      return send(response, { program: 'smtp2exchange', version, spool, listening: listening() } satisfies Greeting);
     case 'GET /v1/items': {
       const filter = filterIn(searchParams);
       if (!filter.ok) return refuse(response, 400, { error: filter.problem });

@@ -56,7 +56,7 @@ function card({ name, state, waiting }: PickupRow, formToken: string, now: numbe
     ['Other gateway', other === undefined ? undefined : shown(other)],
   ] as const;
   return markup`<li class="pickup" id="pickup-${name}"><div class="pickup-head"><h2>${name}</h2> ${pickupState(state)}
-<form method="post" action="/pickups">${formTokenField(formToken)}<input type="hidden" name="pickup" value="${name}"><button aria-label="Look into ${name} now">Look now</button></form></div>
+<form method="post" action="/pickups">${formTokenField(formToken)}<input type="hidden" name="pickup" value="${name}"><button aria-label="Look now into ${name}">Look now</button></form></div>
 ${failing !== undefined && markup`<div class="problem problem-critical">${failing.reason.split('\n').map((line) => markup`<p>${shown(line, 2_000)}</p>`)}<p class="quiet">since ${moment(failing.since)}, tried next ${distance(failing.until, now)}</p></div>`}
 <dl class="facts">${rows.map(([label, value]) => value !== undefined && markup`<dt>${label}</dt><dd>${value}</dd>`)}</dl></li>`;
 }

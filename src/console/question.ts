@@ -23,24 +23,24 @@ export const QUESTION_LIMIT = 500;
 const PIECES = 6;
 
 /** Words of people for states. */
-const STATES: Readonly<Record<string, readonly ItemState[]>> = {
-  queued: ['queued'],
-  waiting: ['queued', 'sending'],
-  pending: ['queued', 'sending'],
-  sending: ['sending'],
-  parked: ['parked'],
-  held: ['parked'],
-  stuck: ['queued', 'parked'],
-  relayed: ['relayed'],
-  delivered: ['relayed'],
-  bounced: ['bounced'],
-  returned: ['bounced'],
-  rejected: ['bounced'],
-  failed: ['bounced', 'parked'],
-  undelivered: ['queued', 'sending', 'parked', 'bounced', 'dropped'],
-  dropped: ['dropped'],
-  discarded: ['dropped'],
-};
+const STATES: ReadonlyMap<string, readonly ItemState[]> = new Map([
+  ['queued', ['queued']],
+  ['waiting', ['queued', 'sending']],
+  ['pending', ['queued', 'sending']],
+  ['sending', ['sending']],
+  ['parked', ['parked']],
+  ['held', ['parked']],
+  ['stuck', ['queued', 'parked']],
+  ['relayed', ['relayed']],
+  ['delivered', ['relayed']],
+  ['bounced', ['bounced']],
+  ['returned', ['bounced']],
+  ['rejected', ['bounced']],
+  ['failed', ['bounced', 'parked']],
+  ['undelivered', ['queued', 'sending', 'parked', 'bounced', 'dropped']],
+  ['dropped', ['dropped']],
+  ['discarded', ['dropped']],
+]);
 
 /** Of a sentence, what asks for nothing. */
 const FILLERS = new Set(
@@ -51,13 +51,13 @@ const FILLERS = new Set(
 
 const MINUTE = 60_000;
 const DAY = 86_400_000;
-const UNITS: Readonly<Record<string, number>> = {
-  minute: MINUTE,
-  min: MINUTE,
-  hour: 60 * MINUTE,
-  day: DAY,
-  week: 7 * DAY,
-};
+const UNITS: ReadonlyMap<string, number> = new Map([
+  ['minute', MINUTE],
+  ['min', MINUTE],
+  ['hour', 60 * MINUTE],
+  ['day', DAY],
+  ['week', 7 * DAY],
+]);
 const WEEKDAYS = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'];
 
 interface Span {
@@ -118,9 +118,11 @@ class Reader {
 
   result(): Understood {
     const filter = { ...this.#filter };
-    if (this.#states.size > 0) filter.states = ITEM_STATES.filter((state) => this.#states.has(state));
+    const states = ITEM_STATES.filter((state) => this.#states.has(state));
+    if (states.length > 0) filter.states = states;
     if (this.#pieces.length > 0) filter.pieces = this.#pieces;
-    return { filter, words: this.#words, problems: this.#problems };
+    const words = states.length === 0 ? this.#words : [...this.#words, `in state ${states.join(' or ')}`];
+    return { filter, words: [...new Set(words)], problems: this.#problems };
   }
 
   #one(): void {
@@ -133,8 +135,8 @@ class Reader {
     if (/^<[^<>\s]+>$/.test(bare)) return this.#messageId(bare);
     if (this.#when(word)) return;
     if (word === 'from' || word === 'to' || word === 'by') return this.#person(word === 'to' ? 'to' : 'from');
-    const states = STATES[word];
-    if (states !== undefined) return this.#state(states, word);
+    const states = STATES.get(word);
+    if (states !== undefined) return this.#state(states);
     if (word === '' || FILLERS.has(word)) return;
     if (/^[0-9a-hjkmnp-tv-z]{16}(?:-\d{1,4})?$/.test(word)) return this.#id(word);
     this.#piece(bare);
@@ -167,9 +169,9 @@ class Reader {
         this.#words.push(`to ${value}`);
         return true;
       case 'state': {
-        const states = value.split(',').flatMap((word) => STATES[word.toLowerCase()] ?? []);
+        const states = value.split(',').flatMap((word) => STATES.get(word.toLowerCase()) ?? []);
         if (states.length === 0) return this.#wrong(`There is no state ${value}; there are ${ITEM_STATES.join(', ')}`);
-        this.#state(states, value);
+        this.#state(states);
         return true;
       }
       case 'route':
@@ -208,9 +210,8 @@ class Reader {
     return true;
   }
 
-  #state(states: readonly ItemState[], word: string): void {
+  #state(states: readonly ItemState[]): void {
     for (const state of states) this.#states.add(state);
-    this.#words.push(word.toLowerCase() === states.join(',') ? states.join(', ') : `${word} (${states.join(', ')})`);
   }
 
   #id(id: string): void {
@@ -290,9 +291,9 @@ class Reader {
     }
     if (first === 'last' || first === 'past') {
       if (second === 'night') return take(2, hour(-1, 18), hour(0, 6), 'last night (18:00 to 06:00)');
-      const unit = UNITS[second.replace(/s$/, '')];
+      const unit = UNITS.get(second.replace(/s$/, ''));
       if (unit !== undefined) return take(2, this.#now - unit, undefined, `in the last ${second}`);
-      const many = UNITS[third.replace(/s$/, '')];
+      const many = UNITS.get(third.replace(/s$/, ''));
       if (/^\d{1,4}$/.test(second) && many !== undefined)
         return take(3, this.#now - Number(second) * many, undefined, `in the last ${second} ${third}`);
     }

@@ -184,7 +184,10 @@ async function send(
     ...headers,
     ...(isLast ? { connection: 'close' } : {}),
   });
-  if (request.method === 'HEAD') return void response.end();
+  if (request.method === 'HEAD') {
+    await octets?.return(undefined);
+    return void response.end();
+  }
   if (octets === undefined) return void response.end(body);
   if (first?.done === false) response.write(first.value);
   await pipeline(octets, response);

@@ -6,7 +6,7 @@
  * form of this very session; every act and every look at a message's content is an event with the operator's name. Trouble
  * with the store passes through as a SpoolError, anything else is an answer.
  */
-import type { Report } from '../mail/event.ts';
+import { unreachable } from '../mail/status.ts';
 import { actAsked, actPosted } from './acts.ts';
 import type { Answer, Asked } from './answer.ts';
 import { page, seeOther, sentence } from './answer.ts';
@@ -47,7 +47,8 @@ export interface WebOptions {
   /** This gateway's name. */
   readonly gateway: string;
   readonly version: string;
-  readonly report: Report;
+  /** Of this gateway, epoch milliseconds. */
+  readonly startedAt: number;
   /** Epoch milliseconds. */
   readonly now?: () => number;
 }
@@ -174,6 +175,8 @@ class Web {
       }
       case 'busy':
         return { status: 429, text: 'Too many logins at the same time: wait a moment.' };
+      default:
+        return unreachable(outcome);
     }
   }
 
@@ -226,17 +229,17 @@ class Web {
       case '/': {
         const seen = await look();
         const many = seen.problems.length;
-        return await this.#framed(visit, `${many > 0 ? `(${many}) ` : ''}Overview`, 'overview', overviewPage(seen));
+        return this.#framed(visit, `${many > 0 ? `(${many}) ` : ''}Overview`, 'overview', overviewPage(seen));
       }
       case '/live':
         return page(overviewParts(await look()));
       case '/messages':
         return await this.#messages(visit);
       case '/pickups':
-        return await this.#framed(visit, 'Pickups', 'pickups', await this.#pickups(session));
+        return this.#framed(visit, 'Pickups', 'pickups', await this.#pickups(session));
       case '/acts': {
         const { title, content } = await actAsked(query, session, this.#options);
-        return await this.#framed(visit, title, 'messages', content);
+        return this.#framed(visit, title, 'messages', content);
       }
       default:
     }
@@ -252,7 +255,7 @@ class Web {
         ),
         404,
       );
-    if (part === '') return await this.#framed(visit, 'Message', 'messages', storyPage(story, this.#now()));
+    if (part === '') return this.#framed(visit, 'Message', 'messages', storyPage(story, this.#now()));
     const title = story.header?.subject ?? '';
     return await this.#content(visit, id, part === '/html', title === '' ? id : title);
   }
@@ -261,11 +264,10 @@ class Web {
     return page(noticePage('Not there', 'The console has no such page.'), 404);
   }
 
-  async #framed({ session }: Visit, title: string, section: Frame['section'], content: Piece): Promise<Answer> {
-    const { gateway, version, look, pickups } = this.#options;
+  #framed({ session }: Visit, title: string, section: Frame['section'], content: Piece): Answer {
+    const { gateway, version, startedAt, pickups } = this.#options;
     const { flash, user, formToken } = session;
     delete session.flash;
-    const { board } = await look();
     const frame = {
       title,
       section,
@@ -273,7 +275,7 @@ class Web {
       formToken,
       gateway,
       version,
-      startedAt: board.startedAt,
+      startedAt,
       now: this.#now(),
       hasPickups: pickups.length > 0,
       ...(flash === undefined ? {} : { flash }),
@@ -301,7 +303,7 @@ class Web {
       routes,
       now: this.#now(),
     };
-    return await this.#framed(visit, 'Messages', 'messages', messagesPage(list));
+    return this.#framed(visit, 'Messages', 'messages', messagesPage(list));
   }
 
   async #pickups({ formToken }: Session): Promise<Piece> {
@@ -358,7 +360,7 @@ class Web {
       this.#previews--;
     }
     if (isHtml) return htmlAnswer(content);
-    return await this.#framed(visit, 'Content', 'messages', previewPage(id, title, content));
+    return this.#framed(visit, 'Content', 'messages', previewPage(id, title, content));
   }
 
   // --- for programs ------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ export interface Greeting {
   readonly version: string;
   /** The file of the spool that it works on. */
   readonly spool: string;
+  /** What it listens on. Absent: its version does not say. */
+  readonly listening?: readonly { readonly address: string; readonly port: number }[];
 }
 
 /** The body of every answer that is no success. */

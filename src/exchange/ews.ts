@@ -49,10 +49,12 @@ export interface NewMessage extends MessageProperties {
 
 export const FOLDERS = ['drafts', 'outbox', 'sentitems'] as const;
 export type FolderName = (typeof FOLDERS)[number];
+/** Where mail that came is looked for, too. */
+export type SearchedFolder = FolderName | 'inbox' | 'junkemail';
 
 export interface Search {
   readonly mailbox: string;
-  readonly folder: FolderName;
+  readonly folder: SearchedFolder;
   /** With its angle brackets. */
   readonly messageId: string;
   /** Matches to skip. */
@@ -304,7 +306,13 @@ class LibraryEws implements EwsClient {
     if (mailbox === undefined) return { ok: false, status: unusableMailbox() };
     if (messageId === undefined) return { ok: false, status: unusableMessageId() };
     const names = library.WellKnownFolderName;
-    const folder = { drafts: names.Drafts, outbox: names.Outbox, sentitems: names.SentItems }[search.folder];
+    const folder = {
+      drafts: names.Drafts,
+      outbox: names.Outbox,
+      sentitems: names.SentItems,
+      inbox: names.Inbox,
+      junkemail: names.JunkEmail,
+    }[search.folder];
     const request = {
       operation: 'FindItem',
       sends: false,

@@ -5,7 +5,7 @@
 import type { Message } from '@microsoft/microsoft-graph-types';
 import type { QueueItem } from '../mail/item.ts';
 import type { Delayed, Failed } from '../mail/status.ts';
-import type { FolderName } from './ews.ts';
+import type { SearchedFolder } from './ews.ts';
 import { askGraph } from './graph-call.ts';
 import type { GraphFailure, GraphOptions } from './graph-call.ts';
 import { MARK_FIELD_PROPERTY, MARK_PROPERTY, READY_PROPERTY } from './graph-message.ts';
@@ -26,8 +26,8 @@ const PAGE = 50;
 
 export async function findInFolder(
   graph: GraphOptions,
-  item: QueueItem,
-  folder: FolderName,
+  item: Pick<QueueItem, 'id' | 'mailbox' | 'messageId'>,
+  folder: SearchedFolder,
   signal: AbortSignal,
 ): Promise<Found> {
   const ours: Ours[] = [];
@@ -61,7 +61,7 @@ export async function findInFolder(
 }
 
 /** A text in a filter (OData 4.01 URL conventions, section 5.1.1.14.1): a quote is doubled. */
-function query(item: QueueItem, skip: number): string {
+function query(item: Pick<QueueItem, 'messageId'>, skip: number): string {
   const text = item.messageId.replaceAll("'", "''");
   const marks = [MARK_PROPERTY, MARK_FIELD_PROPERTY, READY_PROPERTY].map((id) => `id eq '${id}'`).join(' or ');
   const parameters = [

@@ -133,12 +133,13 @@ async function post(
     const knewAll = isWhole;
     const timer = setTimeout(() => rest.abort(), options.answerTimeout ?? 10_000);
     const said = await beginning(response).finally(() => clearTimeout(timer));
+    const { location } = response.headers;
     return meaningOfAnswer(
       {
         status: response.status,
         said: withoutSecrets(said, options.headers ?? {}),
         retryAfter: retryAfterOf(response.headers, (options.now ?? Date.now)()),
-        place: URL.parse(response.headers['location'] ?? '', url)?.host,
+        place: location === undefined ? undefined : URL.parse(location, url)?.host,
         isWhole: knewAll,
       },
       new URL(url).host,

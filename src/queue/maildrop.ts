@@ -11,8 +11,8 @@ import type { Bouncer } from './bounce.ts';
 
 export interface MaildropOptions {
   readonly spool: Spool;
-  /** Whose items: those of one lane. */
-  readonly lane: LaneKey;
+  /** Whose items: those of one route, also what an operator moved there, and what came before its mailbox was another. */
+  readonly route: string;
   /** Name of the door in events. */
   readonly door: string;
   readonly report: Report;
@@ -45,15 +45,14 @@ const MOST = 20_000;
 const LEASE = 60_000;
 
 export function itemDrop(options: MaildropOptions): ItemDrop {
-  const { spool, lane, now = Date.now } = options;
+  const { spool, route, now = Date.now } = options;
   return {
     async list() {
       const all: HandedOut[] = [];
       let after: SpoolId | undefined;
       while (all.length < MOST) {
         const page = await spool.list({
-          route: lane.route,
-          mailbox: lane.mailbox,
+          route,
           states: ['queued'],
           limit: PAGE,
           ...(after === undefined ? {} : { after }),

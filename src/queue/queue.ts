@@ -314,7 +314,7 @@ class DeliveryQueue implements Queue {
     for (const route of withWork) {
       if (this.#holds.has(route) || this.#missing.has(route)) continue;
       this.#missing.set(route, steady);
-      const reason = `The configuration has no route ${route}, but mail waits for it: put it back into routes and start the gateway anew, or give the mail to another (queue list --route ${route}, then queue move with the ids and --route)`;
+      const reason = `The configuration has no route ${route}, but mail waits for it: put it back into routes or pickup and start the gateway anew, or give the mail to another (queue list --route ${route}, then queue move with the ids and --route)`;
       const until = this.#now() + LONGEST_SLEEP;
       report({ event: 'route.held', route, cause: NO_ROUTE, reason, misconfigured: true, until });
     }

@@ -107,7 +107,7 @@ export const ROWS: readonly Row[] = [
     text: /basic authentication is disabled/i,
     means: misconfigured(
       'transport',
-      'The server takes no password any more (basic authentication is disabled); set exchange.smtp.login: oauth',
+      'The server takes no password any more (basic authentication is disabled); set smtp.login: oauth',
     ),
   },
   {
@@ -126,12 +126,18 @@ export const ROWS: readonly Row[] = [
   {
     steps: ['login'],
     codes: [534, 538],
-    means: misconfigured('transport', 'The server wants TLS or another way to log in; check exchange.smtp'),
+    means: misconfigured(
+      'transport',
+      'The server wants TLS or another way to log in; check its smtp section: tls, login',
+    ),
   },
   {
     steps: ['login'],
     codes: [500, 501, 502, 503, 504],
-    means: misconfigured('transport', 'The server does not know this way to log in; check exchange.smtp.login'),
+    means: misconfigured(
+      'transport',
+      'The server does not know this way to log in; check login, or username, in its smtp section',
+    ),
   },
   {
     steps: ['login'],
@@ -142,17 +148,20 @@ export const ROWS: readonly Row[] = [
     enhanced: ['5.7.57'],
     means: misconfigured(
       'transport',
-      'The server takes mail only after a login (5.7.57: client not authenticated); set exchange.smtp.login to oauth or password, or use the address of a connector that knows this gateway',
+      'The server takes mail only after a login (5.7.57: client not authenticated); set smtp.login to oauth or password (of a pickup: deliver.smtp.username), or use the address of a connector that knows this gateway',
     ),
   },
   {
     codes: [530],
     text: /STARTTLS/i,
-    means: misconfigured('transport', 'The server wants STARTTLS first; set exchange.smtp.tls: required'),
+    means: misconfigured('transport', 'The server wants STARTTLS first; set smtp.tls: required'),
   },
   {
     codes: [530],
-    means: misconfigured('transport', 'The server wants a login first; set exchange.smtp.login'),
+    means: misconfigured(
+      'transport',
+      'The server wants a login first; set smtp.login (of a pickup: deliver.smtp.username and password)',
+    ),
   },
 
   // --- who may send --------------------------------------------------------------------------------------------------
@@ -280,7 +289,7 @@ export const ROWS: readonly Row[] = [
       capped: true,
       text: OURS,
       reason:
-        'The server does not relay to this domain for us; check exchange.smtp: host, login, or the connector there',
+        'The server does not relay to this domain for us; check its smtp section (host, login), or the connector there',
     },
   },
   {
@@ -293,7 +302,7 @@ export const ROWS: readonly Row[] = [
       capped: true,
       text: OURS,
       reason:
-        'The server does not relay to this domain for us; check exchange.smtp: host, login, or the connector there',
+        'The server does not relay to this domain for us; check its smtp section (host, login), or the connector there',
     },
   },
 
@@ -311,7 +320,7 @@ export const ROWS: readonly Row[] = [
     steps: ['connect', 'greeting'],
     means: misconfigured(
       'transport',
-      'The server refuses this gateway before anything was said: its address may be blocked or not allowed there, or exchange.smtp.host and port are those of something else',
+      'The server refuses this gateway before anything was said: its address may be blocked or not allowed there, or smtp.host and port are those of something else',
     ),
   },
   {
@@ -466,29 +475,26 @@ function silence(step: SmtpStep, code: string, where: string, offered: string): 
   if (code === 'NO_XOAUTH2')
     return [
       true,
-      `${where} offers no login with XOAUTH2; check exchange.smtp: host, port, tls, or set login: password`,
+      `${where} offers no login with XOAUTH2; check its smtp section: host, port, tls, or set login: password`,
     ];
   if (code === 'NO_LOGIN')
     return [
       true,
-      `${where} offers no login with a password (PLAIN, LOGIN); check exchange.smtp: host, port, tls, login`,
+      `${where} offers no login with a password (PLAIN, LOGIN); check its smtp section: host, port, tls, login`,
     ];
   if (CERTIFICATE.test(code))
     return [
       true,
-      `the certificate of ${where} is not trusted (${code})${offered}; if it is right (an own server, a company's proxy), set exchange.caFile to the certificate of its authority in PEM, and exchange.smtp.host to the name it was made for. Show it: openssl s_client -starttls smtp -connect ${where} -showcerts`,
+      `the certificate of ${where} is not trusted (${code})${offered}; if it is right (an own server, a company's proxy), set caFile (exchange.caFile; of a pickup, deliver.smtp.caFile) to the certificate of its authority in PEM, and smtp.host to the name it was made for. Show it: openssl s_client -starttls smtp -connect ${where} -showcerts`,
     ];
   if (TLS_ALERT.test(code))
     return [
       true,
-      `TLS with ${where} failed (${code}); check exchange.smtp: tls: required is for STARTTLS (port 587), implicit for port 465, and minTls for servers of old`,
+      `TLS with ${where} failed (${code}); check its smtp section: tls: required is for STARTTLS (port 587), implicit for port 465, and minTls for servers of old`,
     ];
   switch (code) {
     case 'ENOTFOUND':
-      return [
-        false,
-        `the name of ${where} is not known to DNS (ENOTFOUND); check exchange.smtp.host and this machine's DNS`,
-      ];
+      return [false, `the name of ${where} is not known to DNS (ENOTFOUND); check smtp.host and this machine's DNS`];
     case 'EAI_AGAIN':
       return [false, `DNS did not answer for ${where} (EAI_AGAIN); check this machine's DNS servers`];
     case 'ECONNREFUSED':

@@ -2,7 +2,7 @@
  * Opens the file: takes its lock, looks whether it is a spool, brings an older one up, checks one that is not too large.
  * Repairs and deletes nothing.
  */
-import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { MIGRATIONS, SCHEMA, VERSION } from './schema.ts';
@@ -55,6 +55,22 @@ function takeLock(path: string): DatabaseSync {
       );
     }
     throw error;
+  }
+}
+
+/** Whether a process has the spool open. Makes nothing; where there is a lock it is read, for a moment. */
+export function isHeld(path: string): boolean {
+  const file = `${real(path)}-lock`;
+  if (!existsSync(file)) return false;
+  const lock = new DatabaseSync(file, { readOnly: true, timeout: 0 });
+  try {
+    lock.prepare('SELECT count(*) FROM sqlite_schema').get();
+    return false;
+  } catch (error) {
+    if (primary(error) === 5) return true;
+    throw error;
+  } finally {
+    lock.close();
   }
 }
 

@@ -35,6 +35,8 @@ export interface ConditionOptions {
   readonly expiresWithin: number;
   /** Those of app registrations whose end is known, by account. */
   readonly credentials?: ReadonlyMap<string, CredentialEnd>;
+  /** Names of pickups, by which routes hand mail to a legacy system: Exchange has no part in what holds those. */
+  readonly pickups?: readonly string[];
 }
 
 /** Milliseconds. */
@@ -142,10 +144,13 @@ export class Conditions {
   }
 
   #ofRoute(route: Route, at: Moment): readonly Condition[] {
+    const isPickup = this.#options.pickups?.includes(route.route) === true;
     if (!route.misconfigured) {
+      const say = isPickup ? words.handOverHeld : words.routeHeld;
       const lasts = at.steady - route.begun >= OUTAGE_AFTER;
-      return lasts ? [condition(words.routeHeld(route), route.since, route.route)] : [];
+      return lasts ? [condition(say(route), route.since, route.route)] : [];
     }
+    if (isPickup) return [condition(words.handOverMisconfigured(route), route.since, route.route)];
     if (route.forToken) return [];
     const say = CLOSED.has(route.cause)
       ? words.ewsClosed

@@ -15,6 +15,7 @@ export interface Words {
 }
 
 const KEPT = 'Mail is accepted and kept, none is returned for this.';
+const PICKED_UP = 'Mail is picked up and kept, none is returned for this.';
 
 export interface HeldRoute {
   readonly route: string;
@@ -33,6 +34,29 @@ export function routeHeld({ route, cause, reason, since }: HeldRoute): Words {
       reason,
       "Look at Microsoft's service health, your proxy, DNS and firewall. The gateway tries on, and goes on by itself; watch the disk while it lasts.",
     ],
+  };
+}
+
+/** Of a pickup: what is out of order is the legacy system. */
+export function handOverHeld({ route, cause, reason, since }: HeldRoute): Words {
+  return {
+    reason: 'routeHeld',
+    severity: 'critical',
+    title: `Nothing can be handed over by pickup ${route} (${cause})`,
+    text: [
+      `The system that it hands mail to, or the way to it, has been out of order since ${moment(since)}. ${PICKED_UP}`,
+      reason,
+      'Look at that system, and at the network between. The gateway tries on, and goes on by itself; watch the disk while it lasts.',
+    ],
+  };
+}
+
+export function handOverMisconfigured({ route, cause, reason, since }: HeldRoute): Words {
+  return {
+    reason: 'misconfigured',
+    severity: 'critical',
+    title: `Pickup ${route} cannot hand over (${cause}): a person has to mend it`,
+    text: [`Nothing is handed over by it since ${moment(since)}. ${PICKED_UP}`, reason, TRIES],
   };
 }
 
@@ -142,8 +166,10 @@ export function certificateExpiring(listener: string, subject: string, expiresAt
     severity: expiresAt > now ? 'warning' : 'critical',
     title: `The certificate of listener ${listener} ${ends(expiresAt, now)}`,
     text: [
-      `It is for ${subject}. Clients that check certificates cannot hand in mail after that; many devices do not check.`,
-      'Renew the files of listeners[].certificate. The gateway takes them within seconds, without a restart; a log line certificate.failed says if it cannot.',
+      listener === 'console'
+        ? `It is for ${subject}. Browsers and Prometheus refuse the console after that; mail is not concerned.`
+        : `It is for ${subject}. Clients that check certificates cannot hand in mail after that; many devices do not check.`,
+      `Renew the files of ${listener === 'console' ? 'console' : 'listeners[]'}.certificate. The gateway takes them within seconds, without a restart; a log line certificate.failed says if it cannot.`,
     ],
   };
 }

@@ -12,6 +12,9 @@ import { LONG, SHORT, line, list, optional } from './line-form.ts';
 import { pickupLine } from './line-pickup.ts';
 import type { Redactor } from './redact.ts';
 
+/** Logins of operators are told; those of programs that send mail come with every message. */
+const CONSOLE = 'console';
+
 type Delivery = Extract<Event, { readonly messageId: string; readonly attempt: number }>;
 
 const FRAMES = 10;
@@ -54,7 +57,7 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       });
     }
     case 'listener.open':
-      return line('info', `Listener ${id(event.listener)} takes mail on ${place(event)}`, {
+      return line('info', `Listener ${id(event.listener)} is open on ${place(event)}`, {
         listener: id(event.listener),
         address: id(event.address),
         port: event.port,
@@ -97,7 +100,9 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'auth.succeeded':
     case 'auth.failed': {
       const [level, verb] =
-        event.event === 'auth.failed' ? (['warn', 'failed to log in'] as const) : (['debug', 'logged in'] as const);
+        event.event === 'auth.failed'
+          ? (['warn', 'failed to log in'] as const)
+          : ([event.listener === CONSOLE ? 'info' : 'debug', 'logged in'] as const);
       return line(level, `${id(event.peer)} ${verb} as ${address(event.user)}`, {
         listener: id(event.listener),
         peer: id(event.peer),
@@ -231,15 +236,11 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'item.held':
       return line('info', `Held until it is released, by ${address(event.by)}`, operated(event, redact));
     case 'item.moved':
-      return line(
-        'info',
-        `Waits to be sent as ${address(event.mailbox)} instead of ${address(event.from.mailbox)}, moved by ${address(event.by)}`,
-        {
-          ...operated(event, redact),
-          fromRoute: id(event.from.route),
-          fromMailbox: address(event.from.mailbox),
-        },
-      );
+      return line('info', `Waits to be sent ${moved(event, redact)}, moved by ${address(event.by)}`, {
+        ...operated(event, redact),
+        fromRoute: id(event.from.route),
+        fromMailbox: address(event.from.mailbox),
+      });
     case 'item.exported':
       return line('info', `Its message was read out by ${address(event.by)}`, operated(event, redact));
     case 'item.viewed':
@@ -491,17 +492,20 @@ function accepted(event: Extract<Event, { event: 'message.accepted' }>, redact: 
   const { origin } = event;
   const from = `from ${address(event.reversePath)} for ${count(event.recipients.length, 'recipient')}`;
   const isPickup = origin.source === 'pickup';
+  const isBrought = origin.source === 'smtp';
   const how = isPickup
     ? `Picked up ${bytes(event.size)} ${from} by ${id(origin.name)}`
-    : `Accepted ${bytes(event.size)} ${from} by ${id(origin.name)} from ${id(origin.peer)}`;
+    : isBrought
+      ? `Accepted ${bytes(event.size)} ${from} by ${id(origin.name)} from ${id(origin.peer)}`
+      : `Made a notice of ${bytes(event.size)} ${from}`;
   return line('info', how, {
     id: id(event.id),
     messageId: id(event.messageId),
     source: origin.source,
-    listener: isPickup ? undefined : id(origin.name),
+    listener: isBrought ? id(origin.name) : undefined,
     pickup: isPickup ? id(origin.name) : undefined,
     receivedAt: optional(origin.receivedAt, instant),
-    peer: isPickup ? undefined : id(origin.peer),
+    peer: isBrought ? id(origin.peer) : undefined,
     helo: optional(origin.helo, text),
     user: optional(origin.user, address),
     tls: optional(origin.tls, id),
@@ -514,6 +518,15 @@ function accepted(event: Extract<Event, { event: 'message.accepted' }>, redact: 
     repairs: list(event.repairs, (repair) => text(repair, 200)),
     seconds: round(event.seconds),
   });
+}
+
+/** What of its way out is another one: the mailbox, the route, or both. */
+function moved({ mailbox, route, from }: Extract<Event, { event: 'item.moved' }>, { id, address }: Redactor): string {
+  const routes = [id(route), id(from.route)];
+  const mailboxes = [address(mailbox), address(from.mailbox)];
+  if (mailbox === from.mailbox) return `on route ${routes.join(' instead of ')}`;
+  if (route === from.route) return `as ${mailboxes.join(' instead of ')}`;
+  return `as ${mailboxes.map((one, at) => `${one} on route ${routes[at]}`).join(' instead of ')}`;
 }
 
 function expiry(at: number, now: number): string {

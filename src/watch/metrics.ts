@@ -316,6 +316,8 @@ class GatewayMetrics implements Metrics {
 
   #accepted(event: Extract<Event, { event: 'message.accepted' }>): void {
     if (event.origin.source === 'pickup') return this.#pickups.fetched(event.origin.name, amount(event.size));
+    // A notice of the gateway itself: nobody brought it.
+    if (event.origin.source === 'gateway') return;
     const m = this.#meters;
     const listener = event.origin.name;
     m.accepted.inc({ listener });

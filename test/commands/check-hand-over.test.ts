@@ -45,12 +45,9 @@ async function closedPort(): Promise<number> {
 }
 
 async function check(deliver: DeliverConfig, more: Partial<Config> = {}): Promise<Finding> {
-  const all: Finding[] = [];
   const pickup = { name: 'fax', setting: 'pickup[0]', deliver };
   const around = { hostname: 'gateway.test', ...more };
-  await checkHandOver(pickup, around, (finding) => all.push(finding), new AbortController().signal);
-  const [found] = all;
-  if (found === undefined || all.length > 1) throw new Error(`one finding was expected, not ${all.length}`);
+  const found = await checkHandOver(pickup, around, new AbortController().signal);
   expect(found).toMatchObject({ what: 'hand-over', pickup: 'fax', transport: deliver.kind });
   return found;
 }
@@ -86,7 +83,6 @@ describe('an SMTP server', () => {
       mark: 'ok',
       says: `127.0.0.1:${port} takes sessions, and the login; no mail was sent`,
     });
-    expect(found.seconds).toBeGreaterThan(0);
     expect((await talk).map((line) => line.split(' ')[0])).toEqual(['EHLO', 'AUTH', 'QUIT']);
   });
 
@@ -218,6 +214,6 @@ it('says of POP3 where clients fetch', async () => {
   const pop3 = { address: '127.0.0.1', port: 1110 } as NonNullable<Config['pop3']>;
   expect(await check({ kind: 'pop3', user: 'fax', passwordHash: new Secret('hash') }, { pop3 })).toMatchObject({
     mark: 'ok',
-    says: 'clients fetch it at 127.0.0.1:1110; whether that port is free was not tried',
+    says: 'clients fetch it at 127.0.0.1:1110',
   });
 });

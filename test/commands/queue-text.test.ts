@@ -71,6 +71,17 @@ describe('a text from outside', () => {
   });
 });
 
+describe('who brought it', () => {
+  it.each([
+    [{ source: 'smtp', name: 'lan', peer: '10.0.0.7' }, 'by lan from 10.0.0.7'],
+    [{ source: 'pickup', name: 'fax', peer: '' }, 'by pickup fax'],
+    [{ source: 'gateway', name: 'bounces', peer: '' }, 'as a notice of this gateway'],
+  ] as const)('%j', (origin, words) => {
+    const arrived = storyText({ item: { ...item, origin }, history: [] }).find((line) => line.startsWith('arrived'));
+    expect(arrived?.endsWith(`${localTime(NOW)} ${words}`)).toBe(true);
+  });
+});
+
 describe('a time', () => {
   it.each([0, NOW, Date.UTC(2026, 6, 1, 23, 59, 59), Date.UTC(2024, 1, 29)])('%i is ISO 8601 with its zone', (time) => {
     expect(localTime(time)).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/);

@@ -44,7 +44,9 @@ describe('what setup writes', () => {
   it('is a configuration without a fault, a key pair, the walk-through and its script', async () => {
     const { code, out } = await setup(...IDS, ...MAILBOX);
     expect(code).toBe(0);
-    expect(readdirSync(place.path).toSorted()).toEqual(['config.yaml', 'exchange', 'setup.md', 'setup.ps1']);
+    expect(readdirSync(place.path).toSorted()).toEqual(['config.yaml', 'console', 'exchange', 'setup.md', 'setup.ps1']);
+    expect(statSync(join(place.path, 'console/token')).mode & 0o777).toBe(0o600);
+    expect(out).not.toContain(read('console/token').trim());
     const { exchange, listeners, senders } = await configOf();
     expect(exchange).toMatchObject({ tenantId: TENANT, clientId: CLIENT, transport: 'auto' });
     expect(exchange.credential.kind).toBe('certificate');
@@ -75,7 +77,8 @@ describe('what setup writes', () => {
     const before = read('exchange/key.pem');
     const again = await setup(...IDS, ...MAILBOX);
     expect(again.out).toContain('Kept the key pair that is there');
-    expect(readdirSync(place.path)).toHaveLength(4);
+    expect(again.out).toContain('Kept the token that is there');
+    expect(readdirSync(place.path)).toHaveLength(5);
     expect(read('exchange/key.pem')).toBe(before);
 
     // Half of it gone: told, and nothing made in its place.
@@ -168,6 +171,7 @@ describe('what setup writes', () => {
     expect(readdirSync(place.path).toSorted()).toEqual([
       'config-2.yaml',
       'config.yaml',
+      'console',
       'setup-2.md',
       'setup.md',
       'setup.ps1',

@@ -2,11 +2,12 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { checkCommand } from '../../src/commands/check.ts';
-import type { Finding } from '../../src/commands/finding.ts';
+import type { Told } from '../../src/commands/finding.ts';
 import type { Terminal } from '../../src/commands/outcome.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { configText } from './config-text.ts';
+import { InsideGateway } from './inside.ts';
 import type { Folder } from './process.ts';
 import { folder } from './process.ts';
 
@@ -49,7 +50,7 @@ async function check({
 }: Options = {}): Promise<{
   readonly code: number;
   readonly text: string;
-  readonly findings: readonly Finding[];
+  readonly findings: readonly Told[];
 }> {
   const made = configText({
     sandbox: { ...sandbox, clientId },
@@ -75,13 +76,18 @@ ${pickup === undefined ? '' : `pickup:\n  - mailbox: ${FAX}\n    name: fax\n${pi
     ...(outside && { outside }),
   };
   const code = await checkCommand.run(values, terminal, []);
-  return { code, text: lines.join('\n'), findings: json ? (JSON.parse(lines.join('\n')) as Finding[]) : [] };
+  return { code, text: lines.join('\n'), findings: json ? (JSON.parse(lines.join('\n')) as Told[]) : [] };
 }
 
-const marks = (findings: readonly Finding[]): readonly string[] =>
+const marks = (findings: readonly Told[]): readonly string[] =>
   findings.map(({ mark, what, pickup, transport, mailbox, folder: path }) =>
     [mark, what, pickup, transport, mailbox, path].filter((part) => part !== undefined).join(' '),
   );
+/** From the first of this kind on. */
+const from = (findings: readonly Told[], what: Told['what']): readonly string[] =>
+  marks(findings.slice(findings.findIndex((one) => one.what === what)));
+const find = (findings: readonly Told[], what: Told['what'], mark?: Told['mark']): Told | undefined =>
+  findings.find((one) => one.what === what && (mark === undefined || one.mark === mark));
 
 describe('check', () => {
   it.each(['ews', 'graph'])(
@@ -91,12 +97,26 @@ describe('check', () => {
       expect(code).toBe(0);
       expect(marks(findings)).toEqual([
         'ok configuration',
+        'ok data folder',
+        'ok data folder',
+        'ok data folder',
+        'ok data folder',
+        'ok port',
+        'ok port',
+        'skip certificate',
         'ok transport',
+        'ok dns',
+        'ok authority',
+        'ok clock',
         `ok token ${transport}`,
+        `ok claims ${transport}`,
+        `ok reach ${transport}`,
         `ok mailbox ${transport} ${SENDER}`,
         `ok mailbox ${transport} ${FAX}`,
+        `warn outside ${transport}`,
+        `skip send as ${SENDER}`,
       ]);
-      expect(findings[2]?.says).toContain('full_access_as_app');
+      expect(find(findings, 'claims')?.says).toContain('full_access_as_app');
       expect(sandbox.arrived()).toEqual([]);
       expect(sandbox.mailbox(SENDER).drafts).toEqual([]);
       expect(existsSync(`${place.path}/spool.db`)).toBe(false);
@@ -108,8 +128,12 @@ describe('check', () => {
     sandbox.openEws(false);
     const { code, findings } = await check();
     expect(code).toBe(1);
-    expect(marks(findings)).toContain(`fail mailbox ews ${SENDER}`);
-    expect(findings.at(-1)?.says).toMatch(/^HTTP 403: .*Get-OrganizationConfig/s);
+    expect(from(findings, 'reach').slice(0, 2)).toEqual(['fail reach ews', 'skip mailbox ews']);
+    expect(find(findings, 'reach')?.says).toMatch(/^HTTP 403: .*Get-OrganizationConfig/s);
+    expect(find(findings, 'reach')).toMatchObject({
+      step: 'ews-allow-list',
+      title: 'Put the app on the EWS allow list',
+    });
   });
 
   it('has a line for a route that has changed over, whose other way may be closed', async () => {
@@ -117,31 +141,32 @@ describe('check', () => {
     place.write('exchange.transport.json', '{"transport":"graph","at":1795000000000,"cause":"HTTP 403"}');
     const { code, findings } = await check({ exchange: '  transport: auto' });
     expect(code).toBe(0);
-    expect(marks(findings)).toEqual([
-      'ok configuration',
-      'warn transport graph',
-      'ok token ews',
-      `warn mailbox ews ${SENDER}`,
-      `warn mailbox ews ${FAX}`,
-      'ok token graph',
+    expect(find(findings, 'transport')?.mark).toBe('warn');
+    expect(from(findings, 'reach').slice(0, 5)).toEqual([
+      'warn reach ews',
+      'ok reach graph',
+      'skip mailbox ews',
       `ok mailbox graph ${SENDER}`,
       `ok mailbox graph ${FAX}`,
     ]);
-    expect(findings[1]?.says).toMatch(/changed over to graph since 2026-11-18T.*HTTP 403.*exchange\.transport\.json/);
+    expect(find(findings, 'transport')?.says).toMatch(
+      /changed over to graph since 2026-11-18T.*HTTP 403.*exchange\.transport\.json/,
+    );
   });
 
   it('is not misled by a change that cannot be read', async () => {
     place.write('exchange.transport.json', '{');
     const { code, findings } = await check({ exchange: '  transport: auto' });
-    expect([code, findings[1]?.mark]).toEqual([1, 'fail']);
-    expect(findings[1]?.says).toContain('delete it');
+    expect([code, find(findings, 'transport')?.mark]).toEqual([1, 'fail']);
+    expect(find(findings, 'transport')?.says).toContain('delete it');
   });
 
   it('says what is wrong with the credential, and tries no mailbox without a token', async () => {
     const { code, findings } = await check({ secret: 'wrong' });
     expect(code).toBe(1);
-    expect(marks(findings).slice(2)).toEqual(['fail token ews', 'skip mailbox ews']);
-    expect(findings[2]?.says).toMatch(/^AADSTS7000215: .*Value/s);
+    expect(from(findings, 'token').slice(0, 3)).toEqual(['fail token ews', 'skip reach ews', 'skip mailbox ews']);
+    expect(find(findings, 'token')?.says).toMatch(/^AADSTS7000215: .*Value/s);
+    expect(find(findings, 'mailbox')?.says).toBe('not looked into: there is no token');
   });
 
   it('looks into mailboxes that are named too', async () => {
@@ -153,14 +178,18 @@ describe('check', () => {
 
   it('says of shadow mode that nothing goes through Exchange', async () => {
     const { code, findings } = await check({ exchange: '  shadow: { host: 127.0.0.1, port: 9, tls: none }' });
-    expect([code, findings.at(-1)?.mark]).toEqual([0, 'warn']);
-    expect(findings.at(-1)?.says).toContain('127.0.0.1:9 delivers all mail');
+    expect([code, find(findings, 'transport', 'warn')?.says]).toEqual([
+      0,
+      expect.stringContaining('127.0.0.1:9 delivers all mail'),
+    ]);
   });
 
   it('prints a line for each, with no secret in any', async () => {
     const { text } = await check({ secret: 'wrong~secret', json: false });
-    expect(text.split('\n')).toHaveLength(4);
-    expect(text).toMatch(/^fail {2}token {10}exchange ews: AADSTS7000215/m);
+    expect(text).toMatch(
+      /^fail {2}token {10}exchange ews: AADSTS7000215.*mended by step credential \(.*\) \[\d+\.\d s\]$/m,
+    );
+    expect(text.split('\n').at(-1)).toMatch(/^\d+ ok, \d+ to be known, 1 failed, \d+ not tried$/);
     expect(text).not.toContain('wrong~secret');
   });
 });
@@ -178,23 +207,21 @@ describe('check, of a pickup', () => {
       - { in: always, to: all@fax.local, tests: [{ text: a, gives: all@fax.local }] }`,
     });
     expect(code).toBe(0);
-    expect(marks(findings).slice(5)).toEqual([
+    expect(from(findings, 'pickup')).toEqual([
       'ok pickup fax',
-      `ok token ${transport}`,
       `ok mailbox fax ${transport} ${FAX}`,
       `ok folder fax ${transport} ${FAX} Inbox`,
       `ok folder fax ${transport} ${FAX} Processed`,
       `ok folder fax ${transport} ${FAX} Refused`,
       `ok folder fax ${transport} ${FAX} Quarantine`,
       'ok hand-over fax folder',
-      'warn outside',
     ]);
-    expect(findings[5]?.says).toBe('3 examples hold');
-    expect(findings.slice(8, 10).map(({ says }) => says)).toEqual([
+    expect(find(findings, 'pickup')?.says).toBe('3 examples hold');
+    expect(findings.slice(-5, -3).map(({ says }) => says)).toEqual([
       'there',
       'not there yet; the gateway makes it when it starts',
     ]);
-    expect(findings.at(-2)?.says).toContain('not there yet');
+    expect(findings.at(-1)?.says).toContain('not there yet');
     expect(sandbox.mailbox(FAX).folder('Processed')).toBeUndefined();
     expect(readdirSync(place.path).toSorted()).toEqual(['ca.pem', 'config.yaml']);
   });
@@ -203,12 +230,12 @@ describe('check, of a pickup', () => {
     sandbox.openEws(false);
     place.write('exchange.transport.json', '{"transport":"graph","at":1795000000000,"cause":"HTTP 403"}');
     const { code, findings } = await check({ exchange: '  transport: auto', pickup: QUIET, outside: [OTHER] });
-    expect(marks(findings)).toContain(`warn mailbox fax ews ${FAX}`);
+    expect(marks(findings)).toContain(`skip mailbox fax ews ${FAX}`);
     expect(marks(findings)).toContain(`ok folder fax graph ${FAX} Inbox`);
     // The permission is there whether the way is in use or not; EWS is closed, which proves nothing.
     expect([code, marks(findings).filter((one) => one.includes('outside'))]).toEqual([
       1,
-      [`warn outside ews ${OTHER}`, `fail outside graph ${OTHER}`],
+      [`skip outside ews ${OTHER}`, `fail outside graph ${OTHER}`],
     ]);
   });
 
@@ -224,12 +251,8 @@ describe('check, of a pickup', () => {
   it('looks into no mailbox without a token', async () => {
     const { code, findings } = await check({ secret: 'wrong', pickup: `    transport: auto\n${QUIET}` });
     expect(code).toBe(1);
-    expect(marks(findings).slice(4, -2)).toEqual([
-      'fail token ews',
-      `skip mailbox fax ews ${FAX}`,
-      'fail token graph',
-      `skip mailbox fax graph ${FAX}`,
-    ]);
+    expect(from(findings, 'token').slice(0, 2)).toEqual(['fail token ews', 'warn token graph']);
+    expect(marks(findings).slice(-3, -1)).toEqual([`skip mailbox fax ews ${FAX}`, `skip mailbox fax graph ${FAX}`]);
   });
 
   it('says who may use it', async () => {
@@ -237,9 +260,9 @@ describe('check, of a pickup', () => {
       pickup: `    deliver: { folder: { path: out } }
     recipients: [{ in: subject, pattern: '[0-9]+', to: $0@fax.local }]`,
     });
-    expect([code, marks(findings).slice(5, 7)]).toEqual([0, ['skip pickup fax', 'warn pickup fax']]);
-    expect(findings[5]?.says).toContain('pickup[0].recipients');
-    expect(findings[6]?.says).toMatch(/anybody on the Internet.*pickup\[0\]\.from\.inside: true/);
+    expect([code, from(findings, 'pickup').slice(0, 2)]).toEqual([0, ['skip pickup fax', 'warn pickup fax']]);
+    expect(find(findings, 'pickup', 'skip')?.says).toContain('pickup[0].recipients');
+    expect(find(findings, 'pickup', 'warn')?.says).toMatch(/anybody on the Internet.*pickup\[0\]\.from\.inside: true/);
   });
 });
 
@@ -283,8 +306,9 @@ describe('check, of what an application is granted', () => {
     ['graph', /"Application Mail\.ReadWrite".*New-ApplicationAccessPolicy -AppId \S+ .*RestrictAccess/, /EWS/],
   ])('says of one that reaches everything how to scope it (%s)', async (transport, wanted, unwanted) => {
     const { code, findings } = await check({ exchange: `  transport: ${transport}`, outside: [OTHER] });
-    expect([code, marks(findings).at(-1)]).toEqual([1, `fail outside ${transport} ${OTHER}`]);
-    const says = findings.at(-1)?.says ?? '';
+    expect([code, from(findings, 'outside')[0]]).toEqual([1, `fail outside ${transport} ${OTHER}`]);
+    expect(find(findings, 'outside')?.step).toBe('roles');
+    const says = find(findings, 'outside')?.says ?? '';
     expect(says).toMatch(wanted);
     expect(says).not.toMatch(unwanted);
     expect(says).toContain(`Test-ServicePrincipalAuthorization -Identity ${sandbox.clientId} -Resource ${OTHER}`);
@@ -307,22 +331,24 @@ pickup:
 ${QUIET}`;
     const { code, findings } = await check({ text, outside: [OTHER] });
     expect(code).toBe(1);
-    expect(marks(findings).slice(4)).toEqual([
+    expect(from(findings, 'mailbox').filter((one) => !one.includes('send as'))).toEqual([
+      `ok mailbox ews ${SENDER}`,
+      `ok mailbox ews ${FAX}`,
+      `fail outside ews ${OTHER}`,
       `ok mailbox pickup ews ${FAX}`,
       `ok folder pickup ews ${FAX} Inbox`,
       `ok folder pickup ews ${FAX} Processed`,
       `ok folder pickup ews ${FAX} Refused`,
       `ok folder pickup ews ${FAX} Quarantine`,
       'ok hand-over pickup folder',
-      `fail outside ews ${OTHER}`,
     ]);
-    expect(findings.at(-1)?.says).toMatch(/ApplicationImpersonation> -CustomRecipientWriteScope/);
+    expect(find(findings, 'outside')?.says).toMatch(/ApplicationImpersonation> -CustomRecipientWriteScope/);
   });
 
   it('does not take a mailbox that does not exist for one that is closed', async () => {
     const { code, findings } = await check({ outside: ['nobody@contoso.com'] });
-    expect([code, marks(findings).at(-1)]).toEqual([1, 'fail outside ews nobody@contoso.com']);
-    expect(findings.at(-1)?.says).toMatch(/^not proved .*ErrorNonExistentMailbox.*a mailbox that exists/);
+    expect([code, from(findings, 'outside')[0]]).toEqual([1, 'fail outside ews nobody@contoso.com']);
+    expect(find(findings, 'outside')?.says).toMatch(/^not proved .*ErrorNonExistentMailbox.*a mailbox that exists/);
     await expect(check({ outside: ['nobody'] })).rejects.toMatchObject({ exitCode: 64 });
   });
 
@@ -338,5 +364,37 @@ ${QUIET}`;
     expect(findings.find(({ pickup: name, what }) => name === 'other' && what === 'mailbox')?.says).toMatch(
       /^ErrorImpersonateUserDenied: .*Application EWS\.AccessAsApp/,
     );
+  });
+});
+
+describe('check, beside a running gateway', () => {
+  it('knows its spool and its ports, and leaves it alone', async () => {
+    const gateway = await InsideGateway.start(place, sandbox);
+    try {
+      const port = Number(gateway.lines.find(({ event }) => event === 'listener.open')?.['port']);
+      const web = new URL(String(gateway.lines.find(({ event }) => event === 'console.open')?.['url']));
+      const spool = String(gateway.lines.find(({ event }) => event === 'control.open')?.['where']).replace(
+        'control.sock',
+        'spool.db',
+      );
+      const text = configText({ sandbox, caFile: place.write('ca.pem', sandbox.ca) })
+        .replace('${SECRET}', sandbox.clientSecret)
+        .replace('port: 0', `port: ${port}`)
+        .replace('port: 0', `port: ${web.port}`);
+      const { code, findings } = await check({ text: `${text}spool: { sqlite: ${spool} }` });
+      expect([code, findings.filter(({ what }) => what === 'port').map(({ says }) => says)]).toEqual([
+        0,
+        ['our own gateway listens there', 'our own gateway listens there'],
+      ]);
+      expect(findings.findLast(({ what }) => what === 'data folder')?.says).toMatch(/^our own gateway runs/);
+      // Another configuration, that would have the same ports.
+      const other = await check({ text: `${text}spool: { sqlite: ${place.path}/other/spool.db }` });
+      expect([other.code, find(other.findings, 'port')?.says]).toEqual([1, expect.stringMatching(/another program/)]);
+      await gateway.send(SENDER, FAX);
+      await gateway.line('delivery.relayed');
+      expect(sandbox.arrived()).toHaveLength(1);
+    } finally {
+      await gateway.stop();
+    }
   });
 });

@@ -307,6 +307,8 @@ describe('an answer', () => {
     answer = (_taken, response) => void response.writeHead(308, { location: 'https://new.test/secret' }).end();
     expect(await deliver()).toMatchObject({ ...MISCONFIGURED, reason: expect.stringContaining('points to new.test') });
     expect(taken).toHaveLength(1);
+    answer = (_taken, response) => void response.writeHead(403).end();
+    expect((await deliver()).reason).not.toContain('points to');
   });
 
   it('whose body never ends counts by its status', async () => {

@@ -34,7 +34,7 @@ describe('a drop', () => {
     const notices = { route: 'exchange', mailbox: 'fax@contoso.com', success, failure: true };
     return itemDrop({
       spool,
-      lane: { route: 'fax', mailbox: 'fax@contoso.com' },
+      route: 'fax',
       door: 'pop3',
       report: (event) => events.push(event),
       bouncer: createBouncer({
@@ -56,11 +56,11 @@ describe('a drop', () => {
     return Buffer.concat(chunks).toString();
   };
 
-  it('shows what is queued in its lane, oldest first, and takes nothing by that', async () => {
+  it('shows what is queued on its route, oldest first, and takes nothing by that', async () => {
     const first = await put();
     await put({ route: 'other' });
-    await put({ mailbox: 'other@contoso.com' });
-    const moved = await put({ origin: { source: 'smtp', name: 'lan', peer: '' } });
+    // Moved here by an operator, from another pickup.
+    const moved = await put({ mailbox: 'other@contoso.com', origin: { source: 'smtp', name: 'lan', peer: '' } });
     const size = BLOCK.length + 6;
     expect(await drop().list()).toEqual([
       { id: first.id, size, isCanonical: true },

@@ -152,6 +152,12 @@ describe('the meaning of an answer', () => {
     expect(ROWS.filter((row) => !hit.has(row))).toEqual([]);
   });
 
+  // The same table serves the server of an account, a smarthost, and that of a pickup.
+  it('sends nobody to settings that the server has elsewhere', () => {
+    const words = ROWS.map(({ means }) => means.reason);
+    expect(words.filter((one) => /exchange\.smtp/.test(one))).toEqual([]);
+  });
+
   it('of a refused login concerns all where all log in as one', () => {
     expect(short('535 5.7.3 Authentication unsuccessful', 'login', 'transport')).toBe('delayed 4.3.5 transport');
   });

@@ -326,6 +326,21 @@ describe('the words', () => {
     expect([since, severity]).toEqual([NOW + MINUTE, 'critical']);
   });
 
+  it('of a hand-over speak of the legacy system, not of Exchange', () => {
+    const pickups = { pickups: ['exchange'] };
+    const closed = only(after([event(held('HTTP 403', true, 'The webhook refuses the login'))], 0, pickups));
+    expect([closed.id, closed.title]).toEqual([
+      'misconfigured:exchange',
+      'Pickup exchange cannot hand over (HTTP 403): a person has to mend it',
+    ]);
+    const out = only(after([event(held('ECONNREFUSED', false))], HOUR, pickups));
+    expect([out.id, out.title]).toEqual([
+      'routeHeld:exchange',
+      'Nothing can be handed over by pickup exchange (ECONNREFUSED)',
+    ]);
+    for (const { text } of [closed, out]) expect(text.join('\n')).not.toMatch(/Exchange|Microsoft/);
+  });
+
   it('of refused credentials say how long sending goes on', () => {
     expect(only(after([event(refused)])).text.join('\n')).toContain(
       'until the present token ends at 2026-11-24T03:10:00Z',

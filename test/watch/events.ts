@@ -89,7 +89,10 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       detail: 'declared by pbx@contoso.com',
     },
   ],
-  'auth.succeeded': [{ event: 'auth.succeeded', listener: 'lan', peer: '10.0.0.7', user: 'pbx', mechanism: 'PLAIN' }],
+  'auth.succeeded': [
+    { event: 'auth.succeeded', listener: 'lan', peer: '10.0.0.7', user: 'pbx', mechanism: 'PLAIN' },
+    { event: 'auth.succeeded', listener: 'console', peer: '127.0.0.1', user: 'alex', mechanism: 'password' },
+  ],
   'auth.failed': [
     { event: 'auth.failed', listener: 'lan', peer: '10.0.0.7', user: 'pbx@contoso.com', mechanism: 'LOGIN' },
   ],
@@ -182,6 +185,18 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       items: ['01k9za-e5f6'],
       repairs: [],
       seconds: 0.2,
+    },
+    {
+      event: 'message.accepted',
+      id: '01k9zb-a7b8',
+      origin: { source: 'gateway', name: 'pickup', peer: '' },
+      messageId: '<01k9zb-a7b8@gateway.contoso.com>',
+      reversePath: '',
+      recipients: ['alice@contoso.com'],
+      size: 1_699,
+      items: ['01k9zb-a7b8'],
+      repairs: [],
+      seconds: 0.014,
     },
   ],
   'delivery.started': [{ event: 'delivery.started', ...attempt }],
@@ -318,7 +333,11 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
   ],
   'item.retried': [{ event: 'item.retried', ...operated }],
   'item.held': [{ event: 'item.held', ...operated }],
-  'item.moved': [{ event: 'item.moved', ...operated, from: { route: 'exchange', mailbox: 'scanner@contoso.com' } }],
+  'item.moved': [
+    { event: 'item.moved', ...operated, from: { route: 'exchange', mailbox: 'scanner@contoso.com' } },
+    { event: 'item.moved', ...operated, from: { route: 'fax', mailbox: operated.mailbox } },
+    { event: 'item.moved', ...operated, from: { route: 'fax', mailbox: 'scanner@contoso.com' } },
+  ],
   'item.exported': [{ event: 'item.exported', ...operated }],
   'item.viewed': [{ event: 'item.viewed', ...operated }],
   'route.held': [

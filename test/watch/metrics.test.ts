@@ -50,7 +50,10 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'session.opened': [['sessions_open{listener="lan"} +1', 'sessions_total{listener="lan"} +1']],
   'session.closed': [['sessions_open{listener="lan"} -1']],
   'session.refused': [['refusals_total{listener="lan",refusal="size"} +1']],
-  'auth.succeeded': [['auth_attempts_total{listener="lan",result="succeeded"} +1']],
+  'auth.succeeded': [
+    ['auth_attempts_total{listener="lan",result="succeeded"} +1'],
+    ['auth_attempts_total{listener="console",result="succeeded"} = 1'],
+  ],
   'auth.failed': [['auth_attempts_total{listener="lan",result="failed"} +1']],
   'auth.banned': [['auth_bans_total{listener="lan"} +1']],
   'certificate.loaded': [
@@ -79,6 +82,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
       'recipients_accepted_total{listener="lan"} +1',
     ],
     ['pickup_fetched_bytes_total{pickup="fax"} +81200', 'pickup_fetched_total{pickup="fax"} +1'],
+    [],
   ],
   'delivery.started': [['deliveries_in_flight{route="exchange"} +1']],
   'delivery.relayed': [
@@ -144,7 +148,11 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'item.dropped': [['items_dropped_total{route="exchange",why="age"} +1'], ['operator_acts_total{act="drop"} +1']],
   'item.retried': [['operator_acts_total{act="retry"} +1']],
   'item.held': [['operator_acts_total{act="hold"} +1']],
-  'item.moved': [['operator_acts_total{act="move"} +1']],
+  'item.moved': [
+    ['operator_acts_total{act="move"} +1'],
+    ['operator_acts_total{act="move"} +1'],
+    ['operator_acts_total{act="move"} +1'],
+  ],
   'item.exported': [['operator_acts_total{act="export"} +1']],
   'item.viewed': [['operator_acts_total{act="view"} +1']],
   'item.parked': [['items_parked_total{route="exchange"} +1']],
