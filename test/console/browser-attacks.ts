@@ -85,9 +85,10 @@ async function hostileMail(run: Run): Promise<void> {
         await page.goto(`${here}/preview`);
         await page.locator('#html').scrollIntoViewIfNeeded();
         await page.frameLocator('#html').locator('#harmless').waitFor();
-        await page.frameLocator('#html').locator(target).first().click({ force: true, noWaitAfter: true, ...how }).catch(() => undefined);
+        await page.frameLocator('#html').locator(target).first().click({ force: true, noWaitAfter: true, timeout: 2_000, ...how }).catch(() => undefined);
         await page.keyboard.press('Enter');
-        await page.waitForLoadState('networkidle');
+        await page.evaluate(() => new Promise((done) => setTimeout(done, 100)));
+        for (const other of context.pages()) if (other !== page) await other.close();
         if (page.url() !== `${here}/preview`) faults.push(`${target} ${JSON.stringify(how)} leads to ${page.url()}`);
       }
     }

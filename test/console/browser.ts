@@ -3,7 +3,9 @@
  * with it, by mouse, by keyboard, on a phone, in the dark, without scripts; what hostile mail and hostile pages can do
  * there. Prints a line a check, keeps screenshots in test-output/console/; exit code 1 if one is wrong.
  *
- *   npm run browser            needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it
+ *   npm run browser [-- orders|attacks|looks|guesses]
+ *
+ * Needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,10 +38,9 @@ const browser = await chromium.launch({
 });
 const run = new Run(browser, site, pictures);
 try {
-  await orders(run);
-  await attacks(run);
-  await looks(run);
-  await guesses(run);
+  const [only] = process.argv.slice(2);
+  for (const [name, part] of Object.entries({ orders, attacks, looks, guesses }))
+    if (only === undefined || only === name) await part(run);
 } finally {
   await browser.close();
   await site.close();
