@@ -25,6 +25,18 @@ export async function* checkReach(walk: Walk): AsyncGenerator<Finding> {
     if (judged.mark === 'fail') account.blocked = `${NAMES[account.way]} is closed to it`;
     yield { ...about, ...judged, mark: eased(judged.mark, account.isSpare) };
   }
+  yield* reachShadows(walk);
+}
+
+/** What delivers in the place of Exchange. */
+async function* reachShadows({ config: { routes, hostname }, stop }: Walk): AsyncGenerator<Finding> {
+  for (const { name, exchange } of routes) {
+    const { shadow, ca } = exchange;
+    if (shadow === undefined) continue;
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(PATIENCE)]);
+    const { mark, says } = await reachServer(shadow, ca, hostname, signal);
+    yield { what: 'reach', route: name, transport: 'shadow', mark, says };
+  }
 }
 
 async function reach(account: Account, { config, named }: Walk): Promise<Judged> {

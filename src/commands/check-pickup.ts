@@ -15,6 +15,7 @@ import { eased } from './finding.ts';
 export async function* checkPickups({ config, accounts, stop }: Walk): AsyncGenerator<Finding> {
   for (const pickup of config.pickups) {
     yield* checkRules(pickup);
+    yield* checkReports(pickup, config.pickups);
     for (const way of readingWays(pickup.transport)) {
       const account = accounts.find((one) => one.route.name === pickup.route && one.way === way);
       if (account === undefined) throw new Error(`the pickup ${pickup.name} has no account`);
@@ -37,6 +38,19 @@ function* checkRules({ name, setting, examples, recipients, from }: PickupConfig
       mark: 'warn',
       says: `anybody on the Internet can use it: ${setting}.from.allow has *, without inside. Set ${setting}.from.inside: true, unless that is meant`,
     };
+}
+
+/** A report of the fax server may well match the rules, and would be faxed: a circle that no field of ours shows. */
+function* checkReports({ name, setting, deliver }: PickupConfig, all: readonly PickupConfig[]): Generator<Finding> {
+  if (deliver.kind !== 'smtp') return;
+  const from = deliver.from.toLowerCase();
+  if (!all.some(({ mailbox }) => mailbox.toLowerCase() === from)) return;
+  yield {
+    what: 'pickup',
+    pickup: name,
+    mark: 'warn',
+    says: `what the other system reports comes to ${deliver.from}, which is picked up from: it may be handed over again, round and round. Leave ${setting}.deliver.smtp.from away, or name a mailbox that is not picked up from`,
+  };
 }
 
 // --- mailboxes and folders -------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ interface Door {
 export async function* checkPorts({ config, gateway }: Walk): AsyncGenerator<Finding> {
   for (const door of doorsOf(config)) {
     const at = `${door.name} ${door.address}:${door.port}`;
-    const isOurs = (gateway?.listening ?? []).some(
+    const isOurs = gateway?.listening?.some(
       ({ address, port }) => port === door.port && (address === door.address || isAny(address) || isAny(door.address)),
     );
     yield { what: 'port', at, ...(await judged(door, isOurs, gateway !== undefined)) };
@@ -36,12 +36,14 @@ function doorsOf({ listeners, console: web, pop3 }: Config): readonly Door[] {
   return [...listeners, { name: 'console', address, port }, ...(pop3 === undefined ? [] : [{ ...pop3, name: 'pop3' }])];
 }
 
-async function judged(door: Door, isOurs: boolean, isRunning: boolean): Promise<Judged> {
+async function judged(door: Door, isOurs: boolean | undefined, isRunning: boolean): Promise<Judged> {
   if (door.port === 0) return { mark: 'ok', says: 'any that is free' };
   const error = await trial(door);
   if (error === undefined)
     return { mark: 'ok', says: isRunning ? 'free: the gateway that runs does not listen there; restart it' : 'free' };
-  if (codeOf(error) === 'EADDRINUSE' && isOurs) return { mark: 'ok', says: 'our own gateway listens there' };
+  if (codeOf(error) === 'EADDRINUSE' && isOurs === true) return { mark: 'ok', says: 'our own gateway listens there' };
+  if (codeOf(error) === 'EADDRINUSE' && isRunning && isOurs === undefined)
+    return { mark: 'skip', says: 'in use; our own gateway, of another version, does not say what it listens on' };
   const which =
     codeOf(error) === 'EADDRINUSE' ? `. "ss -ltnp" (as root; on Windows "netstat -ano") shows which program it is` : '';
   return { mark: 'fail', says: `${cannotListen(error, door).message}${which}` };

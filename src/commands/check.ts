@@ -25,7 +25,7 @@ import type { Stage, Walk } from './check-walk.ts';
 import { walked } from './check-walk.ts';
 import type { Command } from './command.ts';
 import type { Told } from './finding.ts';
-import { lineOf } from './finding.ts';
+import { linesOf } from './finding.ts';
 import type { ExitCode, Terminal } from './outcome.ts';
 import { CommandFault, EXIT } from './outcome.ts';
 
@@ -81,7 +81,7 @@ export async function check(
   const all: Told[] = [];
   const tell = (finding: Told): void => {
     all.push(finding);
-    if (!isJson) terminal.print(lineOf(finding));
+    if (!isJson) for (const line of linesOf(finding)) terminal.print(line);
   };
   const config = await configOf(file, tell);
   if (config !== undefined) {

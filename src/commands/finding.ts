@@ -62,11 +62,27 @@ export function eased(mark: Mark, isSpare: boolean): Mark {
   return mark === 'fail' && isSpare ? 'warn' : mark;
 }
 
-export function lineOf({ mark, what, route, pickup, transport, at, mailbox, folder, ...rest }: Told): string {
+/** How far in the further lines of a finding stand. */
+const INDENT = ' '.repeat(21);
+
+/** For a person: what was found and how long it took in one line; below it what there is to do. */
+export function linesOf({
+  mark,
+  what,
+  route,
+  pickup,
+  transport,
+  at,
+  mailbox,
+  folder,
+  ...rest
+}: Told): readonly string[] {
   const { says, step, title, seconds } = rest;
   const where = [route, pickup, transport, at, mailbox, folder].filter((part) => part !== undefined).join(' ');
-  const text = says.replaceAll('\n', ' ').replace(/ {2,}/g, ' ');
-  const mends = step === undefined ? '' : `; mended by step ${step}${title === undefined ? '' : ` (${title})`}`;
-  const took = ` [${seconds.toFixed(1)} s]`;
-  return `${mark.padEnd(5)} ${what.padEnd(14)} ${where === '' ? '' : `${where}: `}${text}${mends}${took}`;
+  const [first = '', ...more] = says.split('\n').map((line) => line.replace(/\p{Cc}+/gu, ' '));
+  const mends = step === undefined ? [] : [`-> step ${step}${title === undefined ? '' : `: ${title}`}`];
+  return [
+    `${mark.padEnd(5)} ${what.padEnd(14)} ${where === '' ? '' : `${where}: `}${first} [${seconds.toFixed(1)} s]`,
+    ...[...more, ...mends].map((line) => INDENT + line),
+  ];
 }

@@ -114,11 +114,11 @@ th, td { text-align: left; vertical-align: top; padding: 0.5rem 0.75rem; border-
 thead th { font-size: 0.8125rem; font-weight: 550; color: var(--quiet); white-space: nowrap; }
 tbody th { font-weight: 550; }
 tbody tr:last-child > * { border-bottom: 0; }
-.messages time { white-space: nowrap; }
+.messages { font-size: 0.875rem; }
 @media (min-width: 48.0625rem) {
   .messages { table-layout: fixed; }
   .messages th:nth-child(2) { width: 6.25rem; }
-  .messages th:nth-child(3) { width: 8.5rem; }
+  .messages th:nth-child(3) { width: 6.75rem; }
   .messages th:nth-child(7) { width: 5.5rem; }
   .messages th:nth-child(8) { width: 16%; }
 }

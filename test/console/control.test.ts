@@ -86,6 +86,7 @@ describe('the door', () => {
     expect(await client().greet()).toEqual({
       program: 'smtp2exchange',
       version: '1.2.3',
+      listening: [],
       spool: join(place, 'spool.db'),
     });
   });

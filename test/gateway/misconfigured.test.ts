@@ -2,17 +2,18 @@
  * `check` in front of the sandbox, one thing wrong at a time: the first line that fails names that, and the step of the
  * walk-through that mends it, where one does. What hangs on it does not fail beside it.
  */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Server } from 'node:net';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { judgedFileSystem, judgedRoom } from '../../src/commands/check-data.ts';
 import { check } from '../../src/commands/check.ts';
 import type { Mark, Told } from '../../src/commands/finding.ts';
+import { WHATS } from '../../src/commands/finding.ts';
 import type { StepId } from '../../src/commands/step.ts';
 import { createCertificate } from '../../src/sandbox/certificate.ts';
 import type { Sandbox, SandboxOptions } from '../../src/sandbox/sandbox.ts';
@@ -21,7 +22,7 @@ import { openSqliteSpool } from '../../src/spool/sqlite.ts';
 import type { KeyPair } from '../../src/tls/selfsigned.ts';
 import { makeCertificate } from '../../src/tls/selfsigned.ts';
 import type { Folder } from './process.ts';
-import { folder } from './process.ts';
+import { folder, root } from './process.ts';
 
 const SENDER = 'notifications@contoso.com';
 const FAX = 'fax@contoso.com';
@@ -99,6 +100,20 @@ const pickup = (more: Section = {}) => ({
 async function proxy(site: Site, status: number): Promise<string> {
   const server = createHttpServer();
   server.on('connect', (_request, socket) => socket.end(`HTTP/1.1 ${status} No\r\n\r\n`));
+  return `http://127.0.0.1:${await site.listen(server)}`;
+}
+
+/** Opens every way. */
+async function tunnelling(site: Site): Promise<string> {
+  const server = createHttpServer();
+  server.on('connect', ({ url }, client) => {
+    const [host = '', port] = (url ?? '').split(':');
+    const far = connect(Number(port), host, () => {
+      client.write('HTTP/1.1 200 OK\r\n\r\n');
+      client.pipe(far).pipe(client);
+    });
+    for (const socket of [far, client]) socket.on('error', () => undefined);
+  });
   return `http://127.0.0.1:${await site.listen(server)}`;
 }
 
@@ -622,6 +637,17 @@ describe.concurrent('check finds nothing to fail', () => {
     for (const { seconds } of all) expect(seconds).toBeGreaterThanOrEqual(0);
   });
 
+  it('through a proxy', async () => {
+    const { code, all } = await run({
+      ...works,
+      with: async (site) => ({ exchange: { ...asScoped, proxy: await tunnelling(site) } }),
+    });
+    expect([code, all.filter(({ what }) => what === 'proxy').map(({ says }) => says)]).toEqual([
+      0,
+      ['the proxy opens the way', 'the proxy opens the way'],
+    ]);
+  });
+
   it('and looks among what was sent, where the recipient is somebody else', async () => {
     const { code, all } = await run({ ...works, with: exchange(asScoped), sendTo: FAX });
     expect([code, all.at(-1)]).toMatchObject([
@@ -662,4 +688,9 @@ it('knows less free space than is to be kept', () => {
     mark: 'fail',
     says: expect.stringMatching(/^953 MiB free, less than spool\.minFree \(953 MiB\)/) as string,
   });
+});
+
+it('is documented: what is walked, in that order', () => {
+  const text = readFileSync(`${root}/docs/check.md`, 'utf8').split('## What is walked')[1]?.split('\n## ')[0] ?? '';
+  expect([...text.matchAll(/^\| `([^`]+)`/gm)].map(([, what]) => what)).toEqual(WHATS);
 });

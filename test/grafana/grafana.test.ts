@@ -15,9 +15,17 @@ interface Panel {
   readonly id: number;
   readonly type: string;
   readonly title: string;
+  readonly description?: string;
   readonly datasource?: { readonly type: string; readonly uid: string };
   readonly gridPos: { readonly h: number; readonly w: number; readonly x: number; readonly y: number };
-  readonly fieldConfig?: { readonly defaults: { readonly unit?: string } };
+  readonly fieldConfig?: {
+    readonly defaults: {
+      readonly unit?: string;
+      readonly thresholds?: { readonly steps: readonly { readonly color: string; readonly value: number | null }[] };
+      readonly links?: readonly { readonly url: string }[];
+    };
+  };
+  readonly panels?: readonly Panel[];
   readonly targets?: readonly {
     readonly expr: string;
     readonly refId: string;
@@ -29,6 +37,9 @@ interface Dashboard {
   readonly id: null;
   readonly schemaVersion: number;
   readonly title: string;
+  readonly tags: readonly string[];
+  readonly links: readonly { readonly type: string; readonly tags: readonly string[] }[];
+  readonly annotations: { readonly list: readonly { readonly name: string; readonly expr?: string }[] };
   readonly panels: readonly Panel[];
   readonly templating: {
     readonly list: readonly { readonly name: string; readonly type: string; readonly definition?: string }[];
@@ -48,8 +59,11 @@ const rules = (
   parse(read('grafana/alerts/smtp2exchange.rules.yaml')) as { groups: { rules: Rule[] }[] }
 ).groups.flatMap((group) => group.rules);
 const expressions = [
-  ...dashboards.flatMap(([, { panels, templating }]) => [
+  ...dashboards.flatMap(([, { panels, templating, annotations }]) => [
     ...panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => [title, expr] as const)),
+    ...annotations.list.flatMap(({ name, expr }) =>
+      expr === undefined ? [] : [[`annotation ${name}`, expr] as const],
+    ),
     ...templating.list.flatMap(({ name, definition }) =>
       definition === undefined ? [] : ([[`variable ${name}`, definition]] as const),
     ),
@@ -86,7 +100,15 @@ describe('every expression', () => {
   it('uses only labels that its metrics have', () => {
     const wrong = expressions.flatMap(([title, expr]) => {
       const metrics = [...expr.matchAll(METRIC)].map(([name]) => name);
-      const has = new Set(['job', 'instance', 'le', ...metrics.flatMap((name) => definitionOf(name)?.labels ?? [])]);
+      // alertname and alertstate are of ALERTS, which Prometheus itself records.
+      const has = new Set([
+        'job',
+        'instance',
+        'le',
+        'alertname',
+        'alertstate',
+        ...metrics.flatMap((name) => definitionOf(name)?.labels ?? []),
+      ]);
       const selected = [...expr.matchAll(/(\w+)(?:=~|!~|!=|=)"/g)].map(([, label = '']) => label);
       const grouped = [...expr.matchAll(/\b(?:by|on|without|group_left) \(([^)]*)\)/g)].flatMap(([, list = '']) =>
         list.split(/, */),
@@ -128,21 +150,64 @@ describe('every expression', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('leaves no metric of ours unseen', () => {
+  it('leaves no metric of ours without a panel', () => {
     const seen = new Set(
-      expressions.flatMap(([, expr]) => [...expr.matchAll(METRIC)].map(([name]) => definitionOf(name)?.name)),
+      dashboards.flatMap(([, { panels }]) =>
+        panels.flatMap(({ targets = [] }) =>
+          targets.flatMap(({ expr }) => [...expr.matchAll(METRIC)].map(([name]) => definitionOf(name)?.name)),
+        ),
+      ),
     );
     expect(Object.values(CATALOGUE).filter(({ name }) => !seen.has(name))).toEqual([]);
   });
 });
 
-describe.each(dashboards)('dashboard %s', (_, dashboard) => {
+describe('the dashboards', () => {
+  it('are these', () => {
+    expect(dashboards.map(([name]) => name).toSorted()).toEqual(
+      ['delivery', 'front-door', 'identity', 'overview', 'pickup', 'runtime'].map((name) => `${name}.json`),
+    );
+  });
+
+  it('have the same data source, job and instance, so that a link keeps the choice', () => {
+    const [first] = dashboards.map(([, { templating }]) => templating);
+    for (const [, { templating }] of dashboards) expect(templating).toEqual(first);
+  });
+
+  it('colour what is the same figure by the same limits', () => {
+    const limits = new Map<string, string>();
+    for (const [, { panels }] of dashboards) {
+      for (const { type, title, fieldConfig, targets = [] } of panels.filter((panel) => panel.type === 'stat')) {
+        const key = targets.map(({ expr }) => expr).join();
+        const steps = JSON.stringify([type, fieldConfig?.defaults.unit, fieldConfig?.defaults.thresholds]);
+        expect([title, limits.get(key) ?? steps]).toEqual([title, steps]);
+        limits.set(key, steps);
+      }
+    }
+  });
+
+  it('are led to from the first, which stays short', () => {
+    const overview = dashboards.find(([name]) => name === 'overview.json')?.[1];
+    const linked = new Set(
+      overview?.panels
+        .flatMap(({ fieldConfig }) => fieldConfig?.defaults.links ?? [])
+        .map(({ url }) => /^\/d\/([-\w]+)\?/.exec(url)?.[1]),
+    );
+    const others = dashboards.map(([, { uid }]) => uid).filter((uid) => uid !== overview?.uid);
+    expect([...linked].toSorted()).toEqual(others.toSorted());
+    expect(overview?.panels.filter(({ type }) => type !== 'row').length).toBeLessThanOrEqual(20);
+  });
+});
+
+describe.each(dashboards)('dashboard %s', (file, dashboard) => {
   const { panels, templating } = dashboard;
   const graphs = panels.filter(({ type }) => type !== 'row');
 
   it('can be imported beside any other', () => {
     expect(dashboard.id).toBeNull();
-    expect(dashboard.uid).toMatch(/^smtp2exchange-\w+$/);
+    expect(dashboard.uid).toBe(`smtp2exchange-${file.replace('.json', '')}`);
+    expect(dashboard.links).toMatchObject([{ type: 'dashboards', tags: ['smtp2exchange'], includeVars: true }]);
+    expect(dashboard.tags).toContain('smtp2exchange');
     expect(dashboard.schemaVersion).toBeGreaterThanOrEqual(39);
     expect(dashboards.filter(([, other]) => other.uid === dashboard.uid)).toHaveLength(1);
   });
@@ -169,15 +234,24 @@ describe.each(dashboards)('dashboard %s', (_, dashboard) => {
   });
 
   it('uses no variable it does not define', () => {
-    const known = new Set([...templating.list.map(({ name }) => name), '__rate_interval']);
+    const known = new Set([
+      ...templating.list.map(({ name }) => name),
+      '__rate_interval',
+      '__url_time_range',
+      '__all_variables',
+    ]);
     const used = [...JSON.stringify(dashboard).matchAll(/\$\{?(\w+)/g)].map(([, name = '']) => name);
     expect(used.filter((name) => !known.has(name) && name !== '__all')).toEqual([]);
   });
 
   it('has a unit, a query and a place of its own for every panel', () => {
     expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
-    for (const { type, fieldConfig, targets = [] } of graphs) {
-      expect(type === 'table' || fieldConfig?.defaults.unit !== undefined).toBe(true);
+    for (const { type, title, description = '', fieldConfig, targets = [] } of graphs) {
+      expect([title, type]).toEqual([title, expect.stringMatching(/^(?:stat|timeseries|state-timeline|table)$/)]);
+      expect([title, fieldConfig?.defaults.unit]).toEqual([title, expect.any(String)]);
+      expect([title, description]).toEqual([title, expect.stringMatching(/^[A-Z0-9a-z].*\.$/)]);
+      const values = (fieldConfig?.defaults.thresholds?.steps ?? []).map(({ value }) => value ?? -Infinity);
+      expect([title, values]).toEqual([title, values.toSorted((a, b) => a - b)]);
       expect(targets.length).toBeGreaterThan(0);
       expect(new Set(targets.map(({ refId }) => refId)).size).toBe(targets.length);
     }
