@@ -190,9 +190,7 @@ function ofParked(stats: SpoolStats | undefined, alarms: readonly AlarmState[]):
 }
 
 function parkedTitle(parked: number): string {
-  return parked === 1
-    ? '1 message is set aside, waiting for you'
-    : `${parked} messages are set aside, waiting for you`;
+  return parked === 1 ? '1 message is set aside, waiting for you' : `${parked} messages are set aside, waiting for you`;
 }
 
 /** As a word of its own: `exchange` is not in `exchange-2`. */

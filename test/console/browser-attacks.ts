@@ -18,7 +18,8 @@ async function grown(page: Page): Promise<readonly string[]> {
   return await page.evaluate(() =>
     [...document.querySelectorAll('*')].flatMap((element) => {
       const active = [...element.attributes].filter(({ name }) => name.startsWith('on'));
-      const isOurs = element.matches('script[src="/assets/console.js"]') || !element.matches('script, object, embed, base, style');
+      const isOurs =
+        element.matches('script[src="/assets/console.js"]') || !element.matches('script, object, embed, base, style');
       return active.length === 0 && isOurs ? [] : [`a part of the page: ${element.outerHTML.slice(0, 200)}`];
     }),
   );
@@ -49,7 +50,10 @@ async function hostileMail(run: Run): Promise<void> {
     return [
       ...faults,
       ...unless(title.includes('<script>alert("subject")</script>'), `the title is ${title}`),
-      ...unless(title.includes('U+202E') && !/[\u202a-\u202e\u2066-\u2069\u0007\u001b]/.test(title), 'hidden characters are hidden'),
+      ...unless(
+        title.includes('U+202E') && !/[\p{Cc}\p{Cf}]/u.test(title),
+        'hidden characters are hidden',
+      ),
       ...faultsOf({ ...notes, errors: notes.errors.filter((text) => !text.includes('404')) }, url),
     ];
   });
@@ -81,11 +85,21 @@ async function hostileMail(run: Run): Promise<void> {
     const faults: string[] = [];
     const asked = notes.requests.length;
     for (const target of ['#script-link', '#away-link', '#self-link', 'text=Log in again', 'text=hover']) {
-      for (const how of [{}, { button: 'middle' as const }, { modifiers: ['Control' as const] }, { modifiers: ['Shift' as const] }]) {
+      for (const how of [
+        {},
+        { button: 'middle' as const },
+        { modifiers: ['Control' as const] },
+        { modifiers: ['Shift' as const] },
+      ]) {
         await page.goto(`${here}/preview`);
         await page.locator('#html').scrollIntoViewIfNeeded();
         await page.frameLocator('#html').locator('#harmless').waitFor();
-        await page.frameLocator('#html').locator(target).first().click({ force: true, noWaitAfter: true, timeout: 2_000, ...how }).catch(() => undefined);
+        await page
+          .frameLocator('#html')
+          .locator(target)
+          .first()
+          .click({ force: true, noWaitAfter: true, timeout: 2_000, ...how })
+          .catch(() => undefined);
         await page.keyboard.press('Enter');
         await page.evaluate(() => new Promise((done) => setTimeout(done, 100)));
         for (const other of context.pages()) if (other !== page) await other.close();
@@ -154,30 +168,33 @@ async function otherPages(run: Run): Promise<void> {
   const { port } = server.address() as AddressInfo;
   const { page, context } = await run.open();
   for (const host of ['127.0.0.1', 'localhost']) {
-    await run.check(`a page of http://${host}:${port} orders, reads and frames nothing (CSRF, clickjacking)`, async () => {
-      const before = gateway.lines.length;
-      const attacker = await context.newPage();
-      const framed: string[] = [];
-      await attacker.goto(`http://${host}:${port}/`);
-      const read = await attacker.evaluate(() => (window as unknown as { done: Promise<string[]> }).done);
-      for (const frame of attacker.frames().slice(1)) {
-        const text = (await frame.content().catch(() => '')).replace(/<[^>]*>/g, ' ');
-        if (text.includes('contoso.com')) framed.push(`a frame shows mail: ${frame.url()}`);
-      }
-      await attacker.close();
-      await page.goto(`${url}/messages/${hostile}`);
-      const done = gateway.lines
-        .slice(before)
-        .filter(({ event }) => /^item\.|^auth\.succeeded$|^auth\.failed$/.test(event))
-        .map((line) => `the log has ${line.event} by ${String(line['by'] ?? line['user'])}`);
-      return [
-        ...read,
-        ...framed,
-        ...done,
-        ...unless(page.url() === `${url}/messages/${hostile}`, 'the operator was logged out'),
-        ...unless((await page.textContent('.lead .badge')) === 'parked', 'the message was changed'),
-      ];
-    });
+    await run.check(
+      `a page of http://${host}:${port} orders, reads and frames nothing (CSRF, clickjacking)`,
+      async () => {
+        const before = gateway.lines.length;
+        const attacker = await context.newPage();
+        const framed: string[] = [];
+        await attacker.goto(`http://${host}:${port}/`);
+        const read = await attacker.evaluate(() => (window as unknown as { done: Promise<string[]> }).done);
+        for (const frame of attacker.frames().slice(1)) {
+          const text = (await frame.content().catch(() => '')).replace(/<[^>]*>/g, ' ');
+          if (text.includes('contoso.com')) framed.push(`a frame shows mail: ${frame.url()}`);
+        }
+        await attacker.close();
+        await page.goto(`${url}/messages/${hostile}`);
+        const done = gateway.lines
+          .slice(before)
+          .filter(({ event }) => /^item\.|^auth\.succeeded$|^auth\.failed$/.test(event))
+          .map((line) => `the log has ${line.event} by ${String(line['by'] ?? line['user'])}`);
+        return [
+          ...read,
+          ...framed,
+          ...done,
+          ...unless(page.url() === `${url}/messages/${hostile}`, 'the operator was logged out'),
+          ...unless((await page.textContent('.lead .badge')) === 'parked', 'the message was changed'),
+        ];
+      },
+    );
   }
   await context.close();
   server.closeAllConnections();
@@ -191,12 +208,23 @@ async function otherNames(run: Run): Promise<void> {
   await run.check('by a name that is not its own the console shows nothing (DNS rebinding)', async () => {
     const answer = await page.goto(`http://rebound.example:${port}/messages`);
     const text = (await page.textContent('body')) ?? '';
-    return [...unless(answer?.status() === 421, `answered ${answer?.status()}`), ...unless(!text.includes('contoso'), text)];
+    return [
+      ...unless(answer?.status() === 421, `answered ${answer?.status()}`),
+      ...unless(!text.includes('contoso'), text),
+    ];
   });
   await context.close();
   await run.check('after the login nobody is led elsewhere, and no field is planted', async () => {
     const faults: string[] = [];
-    for (const next of ['//evil.example/', '/\\evil.example', 'https://evil.example/', 'javascript:alert(1)', '/%0d%0aSet-Cookie: x=1', '/\r\nSet-Cookie: x=1', '/\t/evil.example']) {
+    for (const next of [
+      '//evil.example/',
+      '/\\evil.example',
+      'https://evil.example/',
+      'javascript:alert(1)',
+      '/%0d%0aSet-Cookie: x=1',
+      '/\r\nSet-Cookie: x=1',
+      '/\t/evil.example',
+    ]) {
       const window = await run.open({}, false);
       await window.page.goto(`${url}/login?next=${encodeURIComponent(next)}`);
       await window.page.fill('#login-name', OPERATOR.name);
@@ -225,29 +253,35 @@ async function otherNames(run: Run): Promise<void> {
 /** The last of all: afterwards this machine may not log in for a while. */
 export async function guesses(run: Run): Promise<void> {
   const { url } = run.site;
-  await run.check('guesses are answered later and later, then this address is banned, the right word included', async () => {
-    const ask = async (token: string): Promise<readonly [status: number, after: number]> => {
-      const begun = performance.now();
-      const answer = await fetch(`${url}/api/state`, { headers: { authorization: `Bearer ${token}` } });
-      return [answer.status, performance.now() - begun];
-    };
-    const answers = await Promise.all(Array.from({ length: 4 }, () => ask('a-guess')));
-    const more = await Promise.all(Array.from({ length: 4 }, () => ask('a-guess')));
-    const right = await ask(TOKEN);
-    const statuses = [...answers, ...more].map(([status]) => status);
-    const { page, context } = await run.open({}, false);
-    await page.goto(url);
-    await page.fill('#login-name', OPERATOR.name);
-    await page.fill('#login-secret', OPERATOR.password);
-    await page.click('#login');
-    const words = (await page.textContent('#login-problem')) ?? '';
-    await run.picture(page, 'login-banned');
-    await context.close();
-    return [
-      ...unless(!statuses.includes(200), `answered ${statuses.join(' ')}`),
-      ...unless(statuses.at(-1) === 429 && right[0] === 429, `not banned: ${statuses.join(' ')}, then ${right[0]}`),
-      ...unless(Math.max(...answers.map(([, after]) => after)) > 3_900, `answered after ${answers.map(([, after]) => Math.round(after)).join(' ')} ms`),
-      ...unless(words.includes('Too many failed logins'), words),
-    ];
-  });
+  await run.check(
+    'guesses are answered later and later, then this address is banned, the right word included',
+    async () => {
+      const ask = async (token: string): Promise<readonly [status: number, after: number]> => {
+        const begun = performance.now();
+        const answer = await fetch(`${url}/api/state`, { headers: { authorization: `Bearer ${token}` } });
+        return [answer.status, performance.now() - begun];
+      };
+      const answers = await Promise.all(Array.from({ length: 4 }, () => ask('a-guess')));
+      const more = await Promise.all(Array.from({ length: 4 }, () => ask('a-guess')));
+      const right = await ask(TOKEN);
+      const statuses = [...answers, ...more].map(([status]) => status);
+      const { page, context } = await run.open({}, false);
+      await page.goto(url);
+      await page.fill('#login-name', OPERATOR.name);
+      await page.fill('#login-secret', OPERATOR.password);
+      await page.click('#login');
+      const words = (await page.textContent('#login-problem')) ?? '';
+      await run.picture(page, 'login-banned');
+      await context.close();
+      return [
+        ...unless(!statuses.includes(200), `answered ${statuses.join(' ')}`),
+        ...unless(statuses.at(-1) === 429 && right[0] === 429, `not banned: ${statuses.join(' ')}, then ${right[0]}`),
+        ...unless(
+          Math.max(...answers.map(([, after]) => after)) > 3_900,
+          `answered after ${answers.map(([, after]) => Math.round(after)).join(' ')} ms`,
+        ),
+        ...unless(words.includes('Too many failed logins'), words),
+      ];
+    },
+  );
 }

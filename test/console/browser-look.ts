@@ -24,7 +24,9 @@ export async function axeFaults(page: Page): Promise<readonly string[]> {
     const { violations } = await axe.run({ iframes: false });
     return violations
       .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 200)} ${failureSummary}`));
+      .flatMap(({ id, nodes }) =>
+        nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 200)} ${failureSummary}`),
+      );
   });
 }
 
@@ -49,14 +51,19 @@ export async function smallTargets(page: Page): Promise<readonly string[]> {
       getComputedStyle(element).display === 'inline' &&
       element.closest('p, dd, li, td, th, h2, span') !== null &&
       (element.closest('p, dd, li, td, th, h2, span')?.textContent ?? '').trim() !== (element.textContent ?? '').trim();
-    return [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, summary')].flatMap((element) => {
-      // A label is a part of what it labels.
-      const target = element.closest('label') ?? element;
-      const { width, height } = target.getBoundingClientRect();
-      const isHidden = width === 0 || element.closest('.visually-hidden, .skip') !== null || !element.checkVisibility();
-      if (isHidden || isInline(element) || (width >= least && height >= least)) return [];
-      return [`${element.tagName}#${element.id} "${(element.textContent ?? '').trim().slice(0, 30)}" ${width.toFixed(1)} x ${height.toFixed(1)}`];
-    });
+    return [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, summary')].flatMap(
+      (element) => {
+        // A label is a part of what it labels.
+        const target = element.closest('label') ?? element;
+        const { width, height } = target.getBoundingClientRect();
+        const isHidden =
+          width === 0 || element.closest('.visually-hidden, .skip') !== null || !element.checkVisibility();
+        if (isHidden || isInline(element) || (width >= least && height >= least)) return [];
+        return [
+          `${element.tagName}#${element.id} "${(element.textContent ?? '').trim().slice(0, 30)}" ${width.toFixed(1)} x ${height.toFixed(1)}`,
+        ];
+      },
+    );
   }, TARGET);
   return [...new Set(small)];
 }
@@ -72,9 +79,14 @@ export interface TabOrder {
 export async function tabOrder(page: Page, within = 'body'): Promise<TabOrder> {
   const wanted = await page.evaluate((where) => {
     let number = 0;
-    const all = document.querySelector(where)?.querySelectorAll<HTMLElement>('a[href], button, input, select, summary, iframe, [tabindex="0"]') ?? [];
+    const all =
+      document
+        .querySelector(where)
+        ?.querySelectorAll<HTMLElement>('a[href], button, input, select, summary, iframe, [tabindex="0"]') ?? [];
     return [...all].flatMap((element) => {
-      const isOff = element.matches('[type=hidden], :disabled, [tabindex="-1"]') || !element.checkVisibility({ visibilityProperty: true });
+      const isOff =
+        element.matches('[type=hidden], :disabled, [tabindex="-1"]') ||
+        !element.checkVisibility({ visibilityProperty: true });
       if (isOff) return [];
       element.dataset['stop'] = String(++number);
       return [`${number} ${element.tagName}#${element.id} ${(element.textContent ?? '').trim().slice(0, 30)}`];
@@ -93,7 +105,9 @@ export async function tabOrder(page: Page, within = 'body'): Promise<TabOrder> {
       const x = Math.min(Math.max(box.left + box.width / 2, 0), innerWidth - 1);
       const y = Math.min(Math.max(box.top + Math.min(box.height / 2, 10), 0), innerHeight - 1);
       const onTop = document.elementFromPoint(x, y);
-      const isSeen = onTop !== null && (element.contains(onTop) || onTop.contains(element) || element.closest('label')?.contains(onTop) === true);
+      const isSeen =
+        onTop !== null &&
+        (element.contains(onTop) || onTop.contains(element) || element.closest('label')?.contains(onTop) === true);
       return {
         name: `${element.dataset['stop'] ?? '?'} ${element.tagName}#${element.id} ${(element.textContent ?? '').trim().slice(0, 30)}`,
         isMarked: element.tagName === 'IFRAME' || (outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2),
@@ -120,7 +134,14 @@ export async function tabOrder(page: Page, within = 'body'): Promise<TabOrder> {
   const missing = wanted.filter((name) => !reached.includes(name)).map((name) => `not reached by Tab: ${name}`);
   const numbers = reached.map((name) => Number(name.split(' ')[0])).filter((number) => !Number.isNaN(number));
   const isInOrder = within !== 'body' || numbers.every((number, at) => at === 0 || number > (numbers[at - 1] ?? 0));
-  return { reached, faults: [...faults, ...missing, ...(isInOrder ? [] : [`the order of Tab is not that of the page: ${numbers.join(' ')}`])] };
+  return {
+    reached,
+    faults: [
+      ...faults,
+      ...missing,
+      ...(isInOrder ? [] : [`the order of Tab is not that of the page: ${numbers.join(' ')}`]),
+    ],
+  };
 }
 
 /** Whatever moves by itself. */
@@ -128,7 +149,8 @@ export async function moving(page: Page): Promise<readonly string[]> {
   return await page.evaluate(() =>
     [...document.querySelectorAll('*')].flatMap((element) => {
       const { transitionDuration, animationName } = getComputedStyle(element);
-      const isStill = transitionDuration.split(', ').every((time) => parseFloat(time) === 0) && animationName === 'none';
+      const isStill =
+        transitionDuration.split(', ').every((time) => parseFloat(time) === 0) && animationName === 'none';
       return isStill ? [] : [`${element.tagName}#${element.id}: ${transitionDuration} ${animationName}`];
     }),
   );

@@ -50,23 +50,47 @@ export async function looks(run: Run): Promise<void> {
       await run.picture(page, `${name}-${scheme}`, name !== 'dialog');
       return [...(await axeFaults(page)), ...(await overflowing(page))];
     });
-    await through(run, views, `${scheme}, 390 px`, { colorScheme: scheme, viewport: PHONE, hasTouch: true }, async (page, name) => {
-      if (scheme === 'light') await run.picture(page, `${name}-390`, name !== 'dialog');
-      return [...(await axeFaults(page)), ...(await overflowing(page)), ...(await smallTargets(page))];
-    });
+    await through(
+      run,
+      views,
+      `${scheme}, 390 px`,
+      { colorScheme: scheme, viewport: PHONE, hasTouch: true },
+      async (page, name) => {
+        if (scheme === 'light') await run.picture(page, `${name}-390`, name !== 'dialog');
+        return [...(await axeFaults(page)), ...(await overflowing(page)), ...(await smallTargets(page))];
+      },
+    );
   }
-  await through(run, views, 'zoomed to 200 %', { viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 }, async (page, name) => {
-    if (name === 'messages') await run.picture(page, 'messages-zoomed', false);
-    return await overflowing(page);
-  });
+  await through(
+    run,
+    views,
+    'zoomed to 200 %',
+    { viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 },
+    async (page, name) => {
+      if (name === 'messages') await run.picture(page, 'messages-zoomed', false);
+      return await overflowing(page);
+    },
+  );
   await through(run, views, '320 px (400 %)', { viewport: { width: 320, height: 640 } }, overflowing);
   await through(run, views, 'text twice as large', {}, async (page) => {
     await page.locator('html').evaluate((html) => (html.style.fontSize = '200%'));
     return await overflowing(page);
   });
   await through(run, views, 'less motion', { reducedMotion: 'reduce' }, moving);
-  await through(run, views, 'by Tab, wide', {}, async (page, name) => (await tabOrder(page, name === 'dialog' ? '#dialog' : 'body')).faults);
-  await through(run, views, 'by Tab, 390 px', { viewport: PHONE }, async (page, name) => (await tabOrder(page, name === 'dialog' ? '#dialog' : 'body')).faults);
+  await through(
+    run,
+    views,
+    'by Tab, wide',
+    {},
+    async (page, name) => (await tabOrder(page, name === 'dialog' ? '#dialog' : 'body')).faults,
+  );
+  await through(
+    run,
+    views,
+    'by Tab, 390 px',
+    { viewport: PHONE },
+    async (page, name) => (await tabOrder(page, name === 'dialog' ? '#dialog' : 'body')).faults,
+  );
   await trouble(run);
 }
 
@@ -95,7 +119,7 @@ async function through(
 
 /** What the operator sees first when Exchange is closed to the gateway. */
 async function trouble(run: Run): Promise<void> {
-  const { url, sandbox, gateway, send } = run.site;
+  const { sandbox, gateway, send } = run.site;
   await run.check('trouble stands at the top, with what to do about it', async () => {
     sandbox.openEws(false);
     await send('scanner@contoso.com', 'alice@contoso.com', 'into trouble');

@@ -3,6 +3,7 @@ import type { Page } from 'playwright-core';
 import { faultsOf, unless } from './browser-run.ts';
 import type { Run, Window } from './browser-run.ts';
 import { OPERATOR, PARKED, TOKEN } from './browser-site.ts';
+import { USER, openSite } from './site.ts';
 
 export async function orders(run: Run): Promise<void> {
   await logins(run);
@@ -15,6 +16,7 @@ export async function orders(run: Run): Promise<void> {
     faultsOf(window.notes, run.site.url),
   );
   await leaving(run, window);
+  await timeOut(run);
 }
 
 async function logins(run: Run): Promise<void> {
@@ -49,18 +51,21 @@ async function logins(run: Run): Promise<void> {
       ...unless((await page.inputValue('#login-secret')) === '', 'the password is in the page again'),
     ];
   });
-  await run.check('the right one leads on, its cookie cannot be read by scripts, and the log names the user', async () => {
-    await page.fill('#login-name', OPERATOR.name);
-    await page.fill('#login-secret', OPERATOR.password);
-    await page.press('#login-secret', 'Enter');
-    await page.waitForURL(`${url}/messages?q=alice`);
-    await gateway.line((line) => line.event === 'auth.succeeded' && line['user'] === OPERATOR.name);
-    const [cookie] = await context.cookies();
-    return [
-      ...unless(cookie?.httpOnly === true && cookie.sameSite === 'Strict', JSON.stringify({ ...cookie, value: '' })),
-      ...unless((await page.evaluate(() => document.cookie)) === '', 'a script sees a cookie'),
-    ];
-  });
+  await run.check(
+    'the right one leads on, its cookie cannot be read by scripts, and the log names the user',
+    async () => {
+      await page.fill('#login-name', OPERATOR.name);
+      await page.fill('#login-secret', OPERATOR.password);
+      await page.press('#login-secret', 'Enter');
+      await page.waitForURL(`${url}/messages?q=alice`);
+      await gateway.line((line) => line.event === 'auth.succeeded' && line['user'] === OPERATOR.name);
+      const [cookie] = await context.cookies();
+      return [
+        ...unless(cookie?.httpOnly === true && cookie.sameSite === 'Strict', JSON.stringify({ ...cookie, value: '' })),
+        ...unless((await page.evaluate(() => document.cookie)) === '', 'a script sees a cookie'),
+      ];
+    },
+  );
   await context.clearCookies();
   await run.check('the token is a login without a name', async () => {
     await page.goto(url);
@@ -149,16 +154,22 @@ async function repairs(run: Run, { page }: Window): Promise<void> {
       ...unless(((await page.textContent('#timeline')) ?? '').includes(OPERATOR.name), 'the story does not say who'),
     ];
   });
-  await run.check('drop asks first: Escape and Cancel change nothing, yes drops, and who did it stands in the log', async () => {
-    await page.goto(`${url}/messages/${second}`);
-    await order(page, 'drop', 'Escape');
-    await order(page, 'drop', 'no');
-    await page.reload();
-    const before = await badge();
-    await order(page, 'drop', 'yes');
-    await run.audit('item.dropped', second);
-    return [...unless(before === 'parked', `was ${before}`), ...unless((await badge()) === 'dropped', `is ${await badge()}`)];
-  });
+  await run.check(
+    'drop asks first: Escape and Cancel change nothing, yes drops, and who did it stands in the log',
+    async () => {
+      await page.goto(`${url}/messages/${second}`);
+      await order(page, 'drop', 'Escape');
+      await order(page, 'drop', 'no');
+      await page.reload();
+      const before = await badge();
+      await order(page, 'drop', 'yes');
+      await run.audit('item.dropped', second);
+      return [
+        ...unless(before === 'parked', `was ${before}`),
+        ...unless((await badge()) === 'dropped', `is ${await badge()}`),
+      ];
+    },
+  );
   await run.check('what waits is held, and released', async () => {
     await page.goto(`${url}/messages/${queued[0]}`);
     await order(page, 'hold', 'yes');
@@ -179,7 +190,10 @@ async function repairs(run: Run, { page }: Window): Promise<void> {
     await page.click('#dialog #confirm-yes');
     await page.waitForSelector('#flash');
     const flash = (await page.textContent('#flash')) ?? '';
-    return [...unless(told.includes('No message is chosen'), told), ...unless(flash.startsWith('2 messages held'), flash)];
+    return [
+      ...unless(told.includes('No message is chosen'), told),
+      ...unless(flash.startsWith('2 messages held'), flash),
+    ];
   });
   await run.check('a message is downloaded, and that stands in the log', async () => {
     await page.goto(`${url}/messages/${third}`);
@@ -234,36 +248,43 @@ async function byKeyboard(run: Run): Promise<void> {
       ...unless(skipped === 'content', `skipping leads to #${skipped}`),
     ];
   });
-  await run.check('by keyboard alone: an order is asked about in a dialog that holds the focus and gives it back', async () => {
-    await to('#acts button[value=drop]');
-    await page.keyboard.press('Enter');
-    await page.waitForSelector('#dialog[open]');
-    const inside: boolean[] = [];
-    for (let press = 0; press < 8; press++) {
-      await page.keyboard.press('Tab');
-      // Beside the dialog only the browser's own fields take the focus.
-      inside.push(await page.evaluate(() => document.activeElement === document.body || document.activeElement?.closest('#dialog') != null));
-    }
-    await page.keyboard.press('Escape');
-    await page.waitForSelector('#dialog', { state: 'detached' });
-    const back = await page.evaluate(() => (document.activeElement as HTMLButtonElement | null)?.value ?? '');
-    await page.keyboard.press('Space');
-    await page.waitForSelector('#dialog[open]');
-    await to('#confirm-no');
-    await page.keyboard.press('Enter');
-    await page.waitForSelector('#dialog', { state: 'detached' });
-    await to('#acts button[value=drop]');
-    await page.keyboard.press('Space');
-    await page.waitForSelector('#dialog[open]');
-    await to('#confirm-yes');
-    await page.keyboard.press('Enter');
-    await page.waitForSelector('#flash');
-    await run.audit('item.dropped', third);
-    return [
-      ...unless(inside.every(Boolean), 'Tab leaves the dialog'),
-      ...unless(back === 'drop', `Escape gives the focus to ${back}`),
-    ];
-  });
+  await run.check(
+    'by keyboard alone: an order is asked about in a dialog that holds the focus and gives it back',
+    async () => {
+      await to('#acts button[value=drop]');
+      await page.keyboard.press('Enter');
+      await page.waitForSelector('#dialog[open]');
+      const inside: boolean[] = [];
+      for (let press = 0; press < 8; press++) {
+        await page.keyboard.press('Tab');
+        // Beside the dialog only the browser's own fields take the focus.
+        inside.push(
+          await page.evaluate(
+            () => document.activeElement === document.body || document.activeElement?.closest('#dialog') != null,
+          ),
+        );
+      }
+      await page.keyboard.press('Escape');
+      await page.waitForSelector('#dialog', { state: 'detached' });
+      const back = await page.evaluate(() => (document.activeElement as HTMLButtonElement | null)?.value ?? '');
+      await page.keyboard.press('Space');
+      await page.waitForSelector('#dialog[open]');
+      await to('#confirm-no');
+      await page.keyboard.press('Enter');
+      await page.waitForSelector('#dialog', { state: 'detached' });
+      await to('#acts button[value=drop]');
+      await page.keyboard.press('Space');
+      await page.waitForSelector('#dialog[open]');
+      await to('#confirm-yes');
+      await page.keyboard.press('Enter');
+      await page.waitForSelector('#flash');
+      await run.audit('item.dropped', third);
+      return [
+        ...unless(inside.every(Boolean), 'Tab leaves the dialog'),
+        ...unless(back === 'drop', `Escape gives the focus to ${back}`),
+      ];
+    },
+  );
   await context.close();
 }
 
@@ -305,24 +326,48 @@ async function withoutScripts(run: Run): Promise<void> {
 
 async function leaving(run: Run, { page, context }: Window): Promise<void> {
   const { url, hostile } = run.site;
-  await run.check('logged out, an open overview shows nothing new, Back shows nothing old, the cookie is worth nothing', async () => {
-    await page.goto(`${url}/`);
-    const other = await context.newPage();
-    await other.goto(`${url}/messages/${hostile}`);
-    const [cookie] = await context.cookies();
-    await other.click('#logout');
-    await other.waitForURL(`${url}/login`);
-    await other.goBack();
-    const back = other.url();
-    if (cookie !== undefined) await context.addCookies([cookie]);
-    await other.goto(`${url}/messages`);
-    const again = other.url();
-    // The next refresh finds that the session is over.
-    await page.waitForURL(`${url}/login`, { timeout: 15_000 });
-    return [
-      ...unless(back.startsWith(`${url}/login`), `Back leads to ${back}`),
-      ...unless(again.startsWith(`${url}/login`), `the old cookie leads to ${again}`),
-    ];
+  await run.check(
+    'logged out, an open overview shows nothing new, Back shows nothing old, the cookie is worth nothing',
+    async () => {
+      await page.goto(`${url}/`);
+      const other = await context.newPage();
+      await other.goto(`${url}/messages/${hostile}`);
+      const [cookie] = await context.cookies();
+      await other.click('#logout');
+      await other.waitForURL(`${url}/login`);
+      await other.goBack();
+      const back = other.url();
+      if (cookie !== undefined) await context.addCookies([cookie]);
+      await other.goto(`${url}/messages`);
+      const again = other.url();
+      // The next refresh finds that the session is over.
+      await page.waitForURL(`${url}/login`, { timeout: 15_000 });
+      return [
+        ...unless(back.startsWith(`${url}/login`), `Back leads to ${back}`),
+        ...unless(again.startsWith(`${url}/login`), `the old cookie leads to ${again}`),
+      ];
+    },
+  );
+  await context.close();
+}
+
+/** With a clock of its own: a console whose sessions end when nothing was asked for a minute. */
+async function timeOut(run: Run): Promise<void> {
+  let now = 0;
+  const site = await openSite({ sessions: { idle: 60_000, lasts: 600_000, steady: () => now } });
+  const { page, context } = await run.open({}, false);
+  await run.check('a session ends by itself: pages that refresh themselves do not keep it', async () => {
+    await page.goto(`${site.url}/login`);
+    await page.fill('#login-name', USER.name);
+    await page.fill('#login-secret', USER.password);
+    await page.click('#login');
+    await page.waitForURL(`${site.url}/`);
+    now = 45_000;
+    const refreshed = await page.waitForResponse(`${site.url}/live`);
+    now = 75_000;
+    await page.waitForURL(`${site.url}/login`, { timeout: 15_000 });
+    return unless(refreshed.status() === 200, `the page was refused too early: ${refreshed.status()}`);
   });
   await context.close();
+  await site.close();
 }

@@ -87,7 +87,11 @@ pickup:
     await send(PARKED, 'dora@contoso.com', 'invoice 2'),
     await send(PARKED, 'emil@contoso.com', 'invoice 3'),
   ];
-  const hostile = await data(PARKED, 'victim@contoso.com', hostileMail(trap.port, { from: PARKED, to: 'victim@contoso.com' }));
+  const hostile = await data(
+    PARKED,
+    'victim@contoso.com',
+    hostileMail(trap.port, { from: PARKED, to: 'victim@contoso.com' }),
+  );
   await sandbox.receive('fax@contoso.com', { mime: mail({ id: 'a', subject: 'to 030123' }) });
   for (const id of delivered) await gateway.line((line) => line.event === 'delivery.relayed' && line['id'] === id);
   for (const id of [...parked, hostile])

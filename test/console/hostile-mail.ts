@@ -32,7 +32,8 @@ export async function openTrap(): Promise<Trap> {
 const encoded = (text: string): string => `=?utf-8?B?${Buffer.from(text).toString('base64')}?=`;
 
 /** Shown as `exe.gnp` by whoever follows the mark: RIGHT-TO-LEFT OVERRIDE, with controls and markup around it. */
-export const SUBJECT = 'Invoice \u202Egnp.exe\u202C <script>alert("subject")</script> \u0007\u001b[31m\u2066 "\'><img src=x onerror=alert(1)>';
+export const SUBJECT =
+  'Invoice \u202Egnp.exe\u202C <script>alert("subject")</script> \u0007\u001b[31m\u2066 "\'><img src=x onerror=alert(1)>';
 export const FILE_NAME = 'invoice\u202Efdp.exe"><img src=x onerror=alert(2)>';
 
 /** @param port of the trap: reached by address and by any name */
@@ -91,7 +92,9 @@ export function hostileMail(port: number, { from, to }: { readonly from: string;
     'Content-Type: text/plain; charset=utf-8',
     'Content-Transfer-Encoding: base64',
     '',
-    Buffer.from('Plain </pre><script>alert(11)</script> text \u202Eesrever\u202C\u0000\u0008 and \u001b]0;title\u0007 end').toString('base64'),
+    Buffer.from(
+      'Plain </pre><script>alert(11)</script> text \u202Eesrever\u202C\u0000\u0008 and \u001b]0;title\u0007 end',
+    ).toString('base64'),
     '--inner',
     'Content-Type: text/html; charset=utf-8',
     'Content-Transfer-Encoding: base64',
