@@ -27,6 +27,15 @@ export function isFromOwnPage({ headers }: Asked, names: ReadonlySet<string>): b
   return host.toLowerCase() === headers.host?.toLowerCase() || names.has(nameOf(host) ?? '');
 }
 
+/**
+ * A page of somebody else leads here: what is written down as a look of the operator's must be his own. Behind another
+ * port of this machine is somebody else too, and there the cookie comes along.
+ */
+export function isLedByOthers({ headers }: Asked): boolean {
+  const site = headers['sec-fetch-site'];
+  return site !== undefined && site !== 'same-origin' && site !== 'none';
+}
+
 /** Without port and brackets, lower case. */
 function nameOf(host: string | undefined): string | undefined {
   const [, bracketed, plain] = /^(?:\[([\da-f:.]+)\]|([\w.-]+))(?::\d{1,5})?$/i.exec(host ?? '') ?? [];

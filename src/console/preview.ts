@@ -33,9 +33,12 @@ const MOST_TEXT = 2_000_000;
 const SHOWN_TEXT = 200_000;
 const LISTED = 100;
 
-/** Tags that reach out or act without any script: they stay, under names that mean nothing. */
+/**
+ * Tags that reach out or act without any script: they stay, under names that mean nothing. Links too: a click with Ctrl or
+ * the middle button opens them outside of the frame, whatever its sandbox says.
+ */
 const ACTIVE =
-  /<(\/?)(link|meta|base|script|iframe|frame|frameset|object|embed|applet|portal|form|input|button|audio|video|source|track|template|svg|math|noscript)(?![\w-])/gi;
+  /<(\/?)(a|area|link|meta|base|script|iframe|frame|frameset|object|embed|applet|portal|form|input|button|audio|video|source|track|template|svg|math|noscript)(?![\w-])/gi;
 
 /** No script, no form, no navigation from inside; nothing is loaded but images that are in the address itself. */
 const SANDBOX =
@@ -99,7 +102,7 @@ export function htmlAnswer({ html, problem }: Content): Answer {
   return {
     status: html === undefined ? 404 : 200,
     type: HTML,
-    body: `<!doctype html><meta charset="utf-8"><title>HTML part</title><style>x-script,x-template,x-noscript{display:none}</style>${defused(body)}`,
+    body: `<!doctype html><meta charset="utf-8"><title>HTML part</title><style>x-script,x-template,x-noscript{display:none}x-a{color:#0b57c2;text-decoration:underline}</style>${defused(body)}`,
     headers: {
       'content-security-policy': SANDBOX,
       'x-frame-options': 'SAMEORIGIN',

@@ -28,7 +28,7 @@ export function problemsOf(
 ): readonly Problem[] {
   const alarms = [...board.alarms.values()];
   const found = [
-    ...alarms.map(ofAlarm),
+    ...alarms.map((alarm) => ofAlarm(alarm, stats)),
     ...ofSpool(board, stats, alarms, reasons),
     ...ofRoutes(board, alarms),
     ...ofAccounts(board, alarms),
@@ -43,7 +43,9 @@ function isCritical({ severity }: Problem): boolean {
   return severity === 'critical';
 }
 
-function ofAlarm({ reason, severity, title, text, since }: AlarmState): Problem {
+function ofAlarm({ reason, severity, title: then, text, since }: AlarmState, stats: SpoolStats | undefined): Problem {
+  // The alarm was raised at the first of them, and is told anew after a while only.
+  const title = reason === 'mailParked' && stats !== undefined ? parkedTitle(stats.items.parked) : then;
   const link =
     reason === 'mailParked'
       ? PARKED
@@ -180,12 +182,15 @@ function ofParked(stats: SpoolStats | undefined, alarms: readonly AlarmState[]):
   return [
     {
       severity: 'warning',
-      title:
-        parked === 1 ? '1 message is set aside, waiting for you' : `${parked} messages are set aside, waiting for you`,
+      title: parkedTitle(parked),
       text: 'Each says why in its story. Retry them when the cause is mended, or drop them.',
       link: PARKED,
     },
   ];
+}
+
+function parkedTitle(parked: number): string {
+  return parked === 1 ? '1 message is set aside, waiting for you' : `${parked} messages are set aside, waiting for you`;
 }
 
 /** As a word of its own: `exchange` is not in `exchange-2`. */

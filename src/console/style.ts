@@ -19,6 +19,8 @@ export const STYLE = `:root {
 }
 * { box-sizing: border-box; }
 html { font-size: 100%; -webkit-text-size-adjust: 100%; }
+/* What has the focus is not under the orders at the lower edge. */
+html:has(#found) { scroll-padding-bottom: 4.5rem; }
 body { margin: 0; background: var(--ground); color: var(--text); font: 0.9375rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; font-variant-numeric: tabular-nums; }
 a { color: var(--link); text-underline-offset: 0.15em; }
 h1, h2, h3 { line-height: 1.25; margin: 0; text-wrap: balance; }
@@ -122,7 +124,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 }
 .messages tbody tr:hover { background: color-mix(in srgb, var(--neutral-ground) 55%, transparent); }
 .number { text-align: right; white-space: nowrap; }
-.tick { width: 2.25rem; }
+.tick { width: 2.75rem; }
 .badge { display: inline-block; white-space: nowrap; font-size: 0.8125rem; font-weight: 600; padding: 0.0625rem 0.5rem; border-radius: 999px; background: var(--neutral-ground); color: var(--text); }
 .badge-relayed { background: var(--good-ground); color: var(--good); }
 .badge-parked { background: var(--warning-ground); color: var(--warning); }
@@ -145,7 +147,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 #understood { margin: 0.75rem 0 0.5rem; }
 .acts { display: flex; flex-wrap: wrap; gap: 0.5rem; align-items: center; margin: 0.75rem 0; }
 .acts form { display: contents; }
-#found .acts { position: sticky; flex-wrap: nowrap; overflow-x: auto; bottom: 0; padding: 0.625rem 0; margin: 0; background: var(--ground); }
+#found .acts { position: sticky; z-index: 2; flex-wrap: nowrap; overflow-x: auto; bottom: 0; padding: 0.625rem 0; margin: 0; background: var(--ground); }
 .paging { display: flex; gap: 1.25rem; padding: 0.5rem 0; }
 
 .crumbs { display: flex; gap: 0.75rem; font-size: 0.875rem; margin: 0 0 0.375rem; }
@@ -207,6 +209,9 @@ dialog::backdrop { background: rgb(0 0 0 / 0.5); }
   .cards [data-label]::before { content: attr(data-label); position: absolute; left: 0; color: var(--quiet); font-weight: 400; }
   .cards .tick { position: absolute; right: 0.5rem; top: 0.5rem; width: auto; padding: 0.25rem; min-height: 0; z-index: 1; }
   .cards .tick input { width: 1.5rem; height: 1.5rem; }
+  .cards th a, .cards td > a, .crumbs a, .paging a, .problem-foot a, .filter-buttons a, h2 a, dd > a, .login p a, .lately a { display: inline-block; min-width: 1.5rem; min-height: 1.5rem; }
+  .confirm label { display: inline-block; padding: 0.25rem 0; }
+  .trace summary { padding: 0.25rem 0; }
   .facts { grid-template-columns: minmax(0, 1fr); gap: 0; }
   .facts dd { margin-bottom: 0.5rem; }
   .trace .facts dt { margin-top: 0.25rem; }

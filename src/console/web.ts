@@ -12,7 +12,7 @@ import type { Answer, Asked } from './answer.ts';
 import { page, seeOther, sentence } from './answer.ts';
 import type { ApiParts } from './api.ts';
 import { api, refusal } from './api.ts';
-import { isFromOwnPage, isKnownHost, ownPath } from './gate.ts';
+import { isFromOwnPage, isKnownHost, isLedByOthers, ownPath } from './gate.ts';
 import { framed, loginPage, noticePage } from './layout.ts';
 import type { Frame } from './layout.ts';
 import type { Login, Outcome } from './login.ts';
@@ -245,6 +245,8 @@ class Web {
     }
     const [, id = '', part = ''] = /^\/messages\/([\w-]{1,64})(\/preview|\/html|\/message\.eml)?$/.exec(path) ?? [];
     if (id === '') return this.#notFound();
+    if (part !== '' && isLedByOthers(asked))
+      return page(noticePage('Not here', 'A page of another site led here. Go on from the page of the message.'), 403);
     if (part === '/message.eml') return await this.#download(id, session);
     const story = await operations.show(id);
     if (story === undefined)

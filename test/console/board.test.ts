@@ -216,6 +216,9 @@ describe('what is wrong', () => {
     expect(titles(begin(), STATS, ['spool: full'])).toEqual(['critical: New mail is not accepted at the moment']);
     const parked = { ...STATS, items: { ...STATS.items, parked: 2 } };
     expect(titles(begin(), parked)).toEqual(['warning: 2 messages are set aside, waiting for you']);
+    const alarm = raised({ severity: 'warning', reason: 'mailParked', title: '1 message set aside' });
+    expect(titles(after(alarm), parked)).toEqual(['warning: 2 messages are set aside, waiting for you']);
+    expect(problemsOf(after(alarm), undefined, []).map(({ title }) => title)).toContain('1 message set aside');
   });
 });
 

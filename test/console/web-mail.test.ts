@@ -130,7 +130,9 @@ describe('hostile mail', () => {
     ['<LiNk/rel=preconnect>', '<x-LiNk/rel=preconnect>'],
     ['<li<link>nk rel=x>', '<li<x-link>nk rel=x>'],
     ['<meta\nhttp-equiv=refresh>', '<x-meta\nhttp-equiv=refresh>'],
-    ['<svg><a>', '<x-svg><a>'],
+    ['<svg><a>', '<x-svg><x-a>'],
+    ['<a/href=x>y</A\n><area href=x>', '<x-a/href=x>y</x-A\n><x-area href=x>'],
+    ['<abbr><address><article>', '<abbr><address><article>'],
     ['<linkage>', '<linkage>'],
   ])('%s', (given, expected) => {
     expect(defused(given)).toBe(expected);
@@ -177,6 +179,25 @@ describe('the audit', () => {
     const other = await operator(site);
     await other.ask(`/messages/${id}/html`);
     expect(site.told('item.viewed')).toHaveLength(2);
+  });
+});
+
+describe('a page of somebody else that leads to the content', () => {
+  it.each(['cross-site', 'same-site'])('%s: is not shown it, and no look is noted', async (from) => {
+    const id = await site.put(HOSTILE);
+    for (const part of ['preview', 'html', 'message.eml']) {
+      const headers = { 'sec-fetch-site': from, 'sec-fetch-dest': 'iframe' };
+      const { status, text } = await client.ask(`/messages/${id}/${part}`, { headers });
+      expect([part, status]).toEqual([part, 403]);
+      expect(text).toContain('A page of another site led here');
+    }
+    expect([...site.told('item.viewed'), ...site.told('item.exported')]).toEqual([]);
+  });
+
+  it.each(['same-origin', 'none'])('%s is the operator', async (from) => {
+    const id = await site.put(HOSTILE);
+    const { status } = await client.ask(`/messages/${id}/message.eml`, { headers: { 'sec-fetch-site': from } });
+    expect([status, site.told('item.exported').length]).toEqual([200, 1]);
   });
 });
 

@@ -14,6 +14,8 @@ export interface ConfigTextOptions {
   readonly mailboxes?: readonly string[];
   /** Replaces `senders`. */
   readonly senders?: string;
+  /** Further keys of `console`. */
+  readonly console?: string;
 }
 
 export function configText({
@@ -24,6 +26,7 @@ export function configText({
   listeners,
   mailboxes = [],
   senders,
+  console = '',
 }: ConfigTextOptions): string {
   const rules = mailboxes.map((mailbox) => `{ from: ${mailbox}, mailbox: ${mailbox} }`).join(', ');
   return `
@@ -38,7 +41,7 @@ exchange:
   authority: ${sandbox.authority}
   caFile: ${caFile}
 ${exchange}
-console: { address: 127.0.0.1, port: 0 }
+console: { address: 127.0.0.1, port: 0${console} }
 ${more}
 `;
 }
