@@ -5,6 +5,7 @@
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -265,6 +266,21 @@ const daily: Story = {
   },
 };
 
+/** The configuration is changed to what cannot be used, then corrected. */
+const misspelt: Story = {
+  site: { name: 'misspelt' },
+  also: [],
+  async tell({ site, fires, clear }) {
+    const right = readFileSync(site.configFile, 'utf8');
+    site.replace('config.yaml', `${right}\nlisteneers: []\n`);
+    site.hangUp();
+    await fires(40, 'ConfigRefused');
+    site.replace('config.yaml', right);
+    site.hangUp();
+    await clear(40, 'ConfigRefused');
+  },
+};
+
 /** The server ends its notifications again and again. */
 const deaf: Story = {
   // Thirty minutes, which a stream lasts at most, are half a second: one that ended in due course is followed by another at once.
@@ -340,6 +356,7 @@ export async function stories(): Promise<readonly Story[]> {
     new SlowDisk(),
     await HandOver.prepare(),
     daily,
+    misspelt,
     deaf,
     stale,
     unstable,
