@@ -109,7 +109,7 @@ exchange:
   ewsUrl: ${sandbox.ewsUrl}
   caFile: ${caFile}
 
-Mailboxes: ${Object.values(PEOPLE).join(', ')}
+Mailboxes: ${[...Object.values(PEOPLE), FAX].join(', ')}
 What arrived: curl --cacert ${caFile} ${sandbox.origin}/control/arrived
 Mail from outside: curl --cacert ${caFile} --data-binary @mail.eml ${sandbox.origin}/control/mailboxes/${PEOPLE.alice}/receive
 All it can do: curl --cacert ${caFile} ${sandbox.origin}/control
