@@ -50,10 +50,7 @@ async function hostileMail(run: Run): Promise<void> {
     return [
       ...faults,
       ...unless(title.includes('<script>alert("subject")</script>'), `the title is ${title}`),
-      ...unless(
-        title.includes('U+202E') && !/[\p{Cc}\p{Cf}]/u.test(title),
-        'hidden characters are hidden',
-      ),
+      ...unless(title.includes('U+202E') && !/[\p{Cc}\p{Cf}]/u.test(title), 'hidden characters are hidden'),
       ...faultsOf({ ...notes, errors: notes.errors.filter((text) => !text.includes('404')) }, url),
     ];
   });
