@@ -71,5 +71,9 @@ for (const form of document.querySelectorAll('form[data-dialog]')) {
 }
 
 // What was done is said once, and heard.
-document.querySelector('#flash')?.setAttribute('tabindex', '-1');
+const flash = document.querySelector('#flash');
+if (flash) {
+  flash.tabIndex = -1;
+  flash.focus();
+}
 `;

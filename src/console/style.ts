@@ -32,7 +32,7 @@ code, pre { font: 0.875em/1.5 ui-monospace, "Cascadia Mono", Menlo, Consolas, mo
 ul.plain { list-style: none; margin: 0; padding: 0; }
 bdi { overflow-wrap: anywhere; }
 :focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; border-radius: 3px; }
-main:focus { outline: none; }
+main:focus, #flash:focus { outline: none; }
 .quiet { color: var(--quiet); }
 .hint { font-size: 0.875rem; margin: 0.25rem 0 0.75rem; }
 .visually-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }

@@ -279,7 +279,9 @@ async function byKeyboard(run: Run): Promise<void> {
       await page.keyboard.press('Enter');
       await page.waitForSelector('#flash');
       await run.audit('item.dropped', third);
+      const told = await focused();
       return [
+        ...unless(told === 'flash', `after the order the focus is at #${told}`),
         ...unless(inside.every(Boolean), 'Tab leaves the dialog'),
         ...unless(back === 'drop', `Escape gives the focus to ${back}`),
       ];
