@@ -133,7 +133,8 @@ async function makePickups(config: Config, parts: PickupParts, before = NONE): P
         pickups.set(pickup.name, there);
         continue;
       }
-      const boxes = await mailboxes.boxesOf(pickup);
+      const found = await mailboxes.boxesOf(pickup);
+      const boxes = pickup.claim ? found : found.map(({ claim: _unused, ...box }) => box);
       const source = pickupSource({ ...optionsOf(pickup, config, parts), boxes });
       pickups.set(pickup.name, { basis, mailboxes, source });
     }

@@ -257,6 +257,8 @@ export interface PickupConfig {
   readonly transport: 'ews' | 'graph' | 'auto';
   readonly interval: number;
   readonly notifications: boolean;
+  /** The folder is marked, for other gateways to see. */
+  readonly claim: boolean;
   readonly maxSize: number;
   readonly from: {
     /** Patterns. At least one. */

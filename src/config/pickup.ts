@@ -163,6 +163,12 @@ export const pickup = section('A mailbox whose mail is handed over to a legacy s
   ),
   interval: orElse(time('How often it is looked into, whatever the notifications say.', '1s', '1d'), '1m'),
   notifications: orElse(flag('Lets the server tell of new mail at once (EWS only).'), true),
+  claim: orElse(
+    flag(
+      'Marks the folder in the mailbox, so that of two gateways that pick up from it only one does. false: it is not marked, and a second one would hand over everything too.',
+    ),
+    true,
+  ),
   maxSize: orElse(
     octets('Largest mail that is taken; a larger one goes to the folder refused.', '1KB', '1GiB'),
     '150MB',

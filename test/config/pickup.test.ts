@@ -59,6 +59,7 @@ describe('a pickup', () => {
       transport: 'ews',
       interval: 60_000,
       notifications: true,
+      claim: true,
       maxSize: 150_000_000,
       from: { allow: ['*'], deny: [], inside: false },
       recipients: [{ in: 'always', to: 'fax@pbx.local', digits: false }],
@@ -88,7 +89,7 @@ describe('a pickup', () => {
 
   it('takes values as they are written', async () => {
     const [fax] = await pickupsOf(
-      'name: Fax-1, deliver: { folder: { path: x } }, folder: Inbox/Für Fax, transport: graph, interval: 5s, notifications: false, maxSize: 1MB, from: { allow: ["@contoso.com"], deny: [a@contoso.com], inside: true }, attachments: { required: true, allow: [.PDF, Image/*], maxCount: 2, maxSize: 5KB }, refused: No, quarantine: Odd, answer: { success: true, failure: false, refusal: Not you, from: b@contoso.com, subject: "{status}", text: "{reason}" }, concurrency: 9, perMinute: 8',
+      'name: Fax-1, deliver: { folder: { path: x } }, folder: Inbox/Für Fax, transport: graph, interval: 5s, notifications: false, claim: false, maxSize: 1MB, from: { allow: ["@contoso.com"], deny: [a@contoso.com], inside: true }, attachments: { required: true, allow: [.PDF, Image/*], maxCount: 2, maxSize: 5KB }, refused: No, quarantine: Odd, answer: { success: true, failure: false, refusal: Not you, from: b@contoso.com, subject: "{status}", text: "{reason}" }, concurrency: 9, perMinute: 8',
     );
     expect(fax).toMatchObject({
       name: 'Fax-1',
@@ -96,6 +97,7 @@ describe('a pickup', () => {
       transport: 'graph',
       interval: 5_000,
       notifications: false,
+      claim: false,
       maxSize: 1_000_000,
       from: { allow: ['@contoso.com'], deny: ['a@contoso.com'], inside: true },
       attachments: { required: true, allow: ['.pdf', 'image/*'], maxCount: 2, maxSize: 5_000 },

@@ -34,7 +34,7 @@ async function siteOver(
     async start(name) {
       const path = `${place.path}/${name}`;
       mkdirSync(path);
-      const entry = `    interval: 1s\n    deliver: { folder: { path: ${path} } }\n    recipients: [{ in: always, to: fax@pbx.local }]`;
+      const entry = `    claim: true\n    interval: 1s\n    deliver: { folder: { path: ${path} } }\n    recipients: [{ in: always, to: fax@pbx.local }]`;
       const gateway = await pickingUp(place, sandbox, entry, { transport });
       running.push(gateway);
       return { gateway, path };
