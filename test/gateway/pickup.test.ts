@@ -161,7 +161,8 @@ describe.each(WAYS)('a user over %s', (way) => {
     await until('polled', () => one.count('pickup.polled') >= 2);
     // Whoever moves it back has it filed, and no second fax sent.
     move('Inbox');
-    await look();
+    await one.reload();
+    await until('filed again', () => lying(sandbox, 'Processed').length === 1);
     expect(one.count('pickup.repeated')).toBe(1);
     expect(lying(sandbox, 'Processed')).toEqual(['a']);
     expect(handedIds(out)).toEqual(ids('a'));
