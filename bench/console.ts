@@ -117,6 +117,7 @@ function pagesOf(spool: OperatedSpool): (path: string) => Promise<string> {
     routes: ['exchange'],
     pickups: [],
     lookInto: () => undefined,
+    reload: async () => ({ ok: false, faults: [] }),
     hosts: [],
     gateway: 'gateway.test',
     version: 'bench',

@@ -90,6 +90,10 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     undo.push(() => alerting.stop());
     const board = consoleBoard(config, credentials, (event) => report(event));
+    /** What the console asks for, once it is there. */
+    const again: { reload(by?: string): Promise<Reloaded> } = {
+      reload: async () => ({ ok: false, faults: ['The gateway is just starting: try again in a moment'] }),
+    };
     /** Where the gateway itself listens, by name. */
     const listening = new Map<string, { address: string; port: number }>();
     const report: Report = (event) => {
@@ -177,6 +181,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       pickups: () => inUse.pickups.map(({ name }) => name),
       logins: () => inUse.logins,
       lookInto: (name) => pickups.look(name),
+      reload: (by) => again.reload(by),
     });
     undo.push(async () => ofConsole?.close());
     await web.start();
@@ -206,6 +211,11 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       ending: ending.signal,
       report,
     });
+    again.reload = async (by) => {
+      const reloaded = await reload(by);
+      await renew();
+      return reloaded;
+    };
     const renew = async (): Promise<void> => {
       if (ending.signal.aborted) return;
       await Promise.all([ofConsole?.reload(), ...[listeners, door, outlets, pickups].map((part) => part.renew())]);
@@ -237,11 +247,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       },
       consoleUrl: web.url(),
       failed: failure.promise,
-      async reload() {
-        const reloaded = await reload();
-        await renew();
-        return reloaded;
-      },
+      reload: () => again.reload(),
       stop: (why) => (stopping ??= stop(why)),
     };
   } catch (error) {

@@ -15,6 +15,7 @@ import type { CertificateSource } from '../smtp/certificate.ts';
 import type { LoginRules } from '../smtp/limits.ts';
 import { passwordCheck } from '../smtp/password.ts';
 import { certificateOf, followedGuard } from './front-door.ts';
+import type { Reloaded } from './reload.ts';
 
 /** Keeps what the overview shows, from the first event on. */
 export interface Board {
@@ -62,12 +63,14 @@ export interface ConsoleParts extends Pick<ConsoleOptions, 'metrics' | 'ready' |
   /** Limits of failed logins, as they are now. */
   readonly logins: () => LoginRules;
   readonly lookInto: (pickup: string) => void;
+  /** Reads the configuration anew. @param by who asks for it */
+  readonly reload: (by: string) => Promise<Reloaded>;
 }
 
 /** @throws StartError for a certificate that cannot be used */
 export async function consoleOf(
   config: Config,
-  { board, operations, stats, routes, pickups, logins, lookInto, ...parts }: ConsoleParts,
+  { board, operations, stats, routes, pickups, logins, lookInto, reload, ...parts }: ConsoleParts,
 ): Promise<{ readonly web: Console; readonly certificate?: CertificateSource }> {
   const { address, port, users, token, hosts, idleTimeout, sessionTimeout, certificate: files } = config.console;
   const certificate =
@@ -103,6 +106,7 @@ export async function consoleOf(
           return pickups();
         },
         lookInto,
+        reload,
         hosts,
         gateway: config.hostname,
         version,

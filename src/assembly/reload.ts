@@ -30,11 +30,11 @@ export interface ReloadParts {
   readonly report: Report;
 }
 
-/** One after the other; a call while one is under way reads the file once more after it. Never rejects. */
-export function reloader(options: ReloadParts): () => Promise<Reloaded> {
+/** One after the other, each for whoever asked; a call while one is under way reads the file once more after it. Never rejects. */
+export function reloader(options: ReloadParts): (by?: string) => Promise<Reloaded> {
   let last: Promise<unknown> = Promise.resolve();
-  return () => {
-    const turn = last.then(() => reload(options));
+  return (by) => {
+    const turn = last.then(() => reload(options, by));
     last = turn;
     return turn;
   };
@@ -42,9 +42,13 @@ export function reloader(options: ReloadParts): () => Promise<Reloaded> {
 
 const STOPPING: Reloaded = { ok: false, faults: ['The gateway is stopping'] };
 
-async function reload({ file: config, reread, inUse, parts, ending, report }: ReloadParts): Promise<Reloaded> {
+async function reload(
+  { file: config, reread, inUse, parts, ending, report }: ReloadParts,
+  by: string | undefined,
+): Promise<Reloaded> {
+  const asked = by === undefined ? {} : { by };
   const refuse = (faults: readonly string[]): Reloaded => {
-    report({ event: 'config.refused', config, faults });
+    report({ event: 'config.refused', config, ...asked, faults });
     return { ok: false, faults };
   };
   if (ending.aborted) return STOPPING;
@@ -60,7 +64,7 @@ async function reload({ file: config, reread, inUse, parts, ending, report }: Re
     return refuse([error instanceof Error ? error.message : String(error)]);
   }
   const changes = changesBetween(before, loaded.config);
-  report({ event: 'config.reloaded', config, ...changes, removed: removedBetween(before, next) });
+  report({ event: 'config.reloaded', config, ...asked, ...changes, removed: removedBetween(before, next) });
   return { ok: true, ...changes };
 }
 

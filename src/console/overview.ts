@@ -3,6 +3,7 @@ import type { SpoolStats } from '../mail/spool.ts';
 import type { AccountState, BoardState, Flow, PickupState, RouteState } from './board.ts';
 import { chart } from './chart.ts';
 import { clock, count, countOf, day, distance, duration, moment, octets } from './figures.ts';
+import { formTokenField } from './layout.ts';
 import type { Markup, Piece } from './markup.ts';
 import { markup, shown } from './markup.ts';
 import type { Problem } from './problems.ts';
@@ -39,9 +40,10 @@ ${lately(board)}
 <p class="quiet refreshed" id="refreshed">As of ${moment(now)}</p>`;
 }
 
-export function overviewPage(overview: Overview): Markup {
+export function overviewPage(overview: Overview, formToken: string): Markup {
   return markup`<h1 class="title">Overview</h1>
-<div id="live" data-refresh="/live">${overviewParts(overview)}</div>`;
+<div id="live" data-refresh="/live">${overviewParts(overview)}</div>
+<form method="post" action="/reload" id="reload">${formTokenField(formToken)}<button>Read the configuration anew</button></form>`;
 }
 
 function health(problems: readonly Problem[], now: number): Markup {

@@ -42,6 +42,13 @@ export interface WebOptions {
   readonly pickups: readonly string[];
   /** Looks into that mailbox at once. */
   readonly lookInto: (pickup: string) => void;
+  /** Reads the configuration anew, and takes it into use or says why not. */
+  readonly reload: (
+    by: string,
+  ) => Promise<
+    | { readonly ok: true; readonly changed: readonly string[]; readonly needsRestart: readonly string[] }
+    | { readonly ok: false; readonly faults: readonly string[] }
+  >;
   /** Names it may be reached by, beside addresses and localhost. */
   readonly hosts: readonly string[];
   /** This gateway's name. */
@@ -184,7 +191,7 @@ class Web {
 
   async #post(asked: Asked): Promise<Answer> {
     const { path } = asked;
-    if (!['/login', '/logout', '/acts', '/pickups'].includes(path)) return this.#notFound();
+    if (!['/login', '/logout', '/acts', '/pickups', '/reload'].includes(path)) return this.#notFound();
     if (!isFromOwnPage(asked, this.#names))
       return page(noticePage('Not allowed', 'The form was sent from a page of another site.'), 403);
     if (!/^application\/x-www-form-urlencoded\b/i.test(asked.headers['content-type'] ?? ''))
@@ -206,7 +213,16 @@ class Web {
       return seeOther('/login', { 'set-cookie': this.#cookie(asked, ''), 'clear-site-data': '"cache"' });
     }
     if (path === '/pickups') return this.#lookInto(session, form.get('pickup') ?? '');
+    if (path === '/reload') return await this.#reload(session);
     return await actPosted(form, session, this.#options);
+  }
+
+  async #reload(session: Session): Promise<Answer> {
+    const reloaded = await this.#options.reload(session.user);
+    session.flash = reloaded.ok
+      ? { kind: 'done', text: takenWords(reloaded) }
+      : { kind: 'failed', text: `The configuration stays as it was. ${reloaded.faults.slice(0, 3).join(' ')}` };
+    return seeOther('/');
   }
 
   #lookInto(session: Session, pickup: string): Answer {
@@ -229,7 +245,12 @@ class Web {
       case '/': {
         const seen = await look();
         const many = seen.problems.length;
-        return this.#framed(visit, `${many > 0 ? `(${many}) ` : ''}Overview`, 'overview', overviewPage(seen));
+        return this.#framed(
+          visit,
+          `${many > 0 ? `(${many}) ` : ''}Overview`,
+          'overview',
+          overviewPage(seen, session.formToken),
+        );
       }
       case '/live':
         return page(overviewParts(await look()));
@@ -391,4 +412,16 @@ function gone(why: 'absent' | 'gone'): Answer {
   return why === 'absent'
     ? page(noticePage('Not there', 'There is no such message.'), 404)
     : page(noticePage('Gone', 'Its content is gone: it is kept only until a message is delivered or ended.'), 410);
+}
+
+function takenWords({
+  changed,
+  needsRestart,
+}: {
+  readonly changed: readonly string[];
+  readonly needsRestart: readonly string[];
+}): string {
+  if (changed.length === 0) return 'The configuration was read anew: nothing has changed.';
+  const late = needsRestart.length === 0 ? '' : ` Only a restart takes ${needsRestart.join(', ')} into use.`;
+  return `The configuration was read anew. Changed: ${changed.join(', ')}.${late}`;
 }

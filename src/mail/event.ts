@@ -79,12 +79,19 @@ export type Event =
   | {
       readonly event: 'config.reloaded';
       readonly config: string;
+      /** The console's user who asked for it; absent: SIGHUP. */
+      readonly by?: string;
       readonly changed: readonly string[];
       readonly needsRestart: readonly string[];
       readonly removed: Readonly<Record<'listeners' | 'routes' | 'pickups' | 'accounts', readonly string[]>>;
     }
   /** It cannot be used as it is now: the configuration before stays in use. faults: a line each, without values. */
-  | { readonly event: 'config.refused'; readonly config: string; readonly faults: readonly string[] }
+  | {
+      readonly event: 'config.refused';
+      readonly config: string;
+      readonly by?: string;
+      readonly faults: readonly string[];
+    }
   | { readonly event: 'gateway.stopping'; readonly why: string }
   | { readonly event: 'gateway.stopped'; readonly seconds: number; readonly abandoned: number }
   | {

@@ -50,6 +50,7 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       const said = changed.length === 0 ? 'nothing has changed' : `${count(changed.length, 'change')}${late}`;
       return line(needsRestart.length === 0 ? 'info' : 'warn', `Configuration read anew: ${said}`, {
         config: text(event.config),
+        ...(event.by === undefined ? {} : { by: text(event.by) }),
         changes: changed.length,
         changed: list(changed, text),
         needsRestart: list(needsRestart, text),
@@ -61,7 +62,7 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       return line(
         'error',
         `New configuration not taken, the one before stays in use: ${text(faults[0] ?? '')}${more}`,
-        { config: text(event.config), faults: list(faults, (fault) => text(fault, LONG)) },
+        { config: text(event.config), ...(event.by === undefined ? {} : { by: text(event.by) }), faults: list(faults, (fault) => text(fault, LONG)) },
       );
     }
     case 'gateway.stopping':

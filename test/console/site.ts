@@ -13,6 +13,7 @@ import { createConsole } from '../../src/console/server.ts';
 import type { SessionRules } from '../../src/console/sessions.ts';
 import { createSessions } from '../../src/console/sessions.ts';
 import { createWeb } from '../../src/console/web.ts';
+import type { WebOptions } from '../../src/console/web.ts';
 import type { Event } from '../../src/mail/event.ts';
 import type { SpoolId } from '../../src/mail/item.ts';
 import type { OperatedSpool } from '../../src/mail/spool.ts';
@@ -31,6 +32,9 @@ export interface Site {
   /** Milliseconds that answers to failed logins were held back. */
   readonly pauses: number[];
   readonly looks: string[];
+  /** Who asked for the configuration to be read anew, and what comes of it. */
+  readonly reloads: string[];
+  readonly reloaded: { now: Awaited<ReturnType<WebOptions['reload']>> };
   /** @returns its id */
   put(
     message: string,
@@ -80,6 +84,8 @@ export async function openSite({ store, sessions = {}, guard, hosts = [] }: Site
   const meter = new Meter(Date.now());
   const pauses: number[] = [];
   const looks: string[] = [];
+  const reloads: string[] = [];
+  const reloaded: Site['reloaded'] = { now: { ok: true, changed: [], needsRestart: [] } };
   const ready = (): { ready: boolean; reasons: readonly string[] } => ({ ready: true, reasons: [] });
   const pages = createWeb({
     login: createLogin({
@@ -96,6 +102,10 @@ export async function openSite({ store, sessions = {}, guard, hosts = [] }: Site
     routes: ['exchange', 'subsidiary', 'fax'],
     pickups: ['fax'],
     lookInto: (pickup) => void looks.push(pickup),
+    reload: async (by) => {
+      reloads.push(by);
+      return reloaded.now;
+    },
     hosts,
     gateway: 'gateway.test',
     version: '0.1.0',
@@ -118,6 +128,8 @@ export async function openSite({ store, sessions = {}, guard, hosts = [] }: Site
     events,
     pauses,
     looks,
+    reloads,
+    reloaded,
     async put(
       message,
       {

@@ -302,6 +302,25 @@ describe('orders', () => {
     expect(site.looks).toEqual(['fax']);
     expect((await client.ask('/pickups')).text).toContain('There is no such pickup.');
   });
+
+  it('the configuration is read anew, in the name of whoever asks, and what came of it is told', async () => {
+    const formToken = await client.formToken();
+    const ask = async (): Promise<string> => {
+      await client.post('/reload', [['formToken', formToken]]);
+      return (await client.ask('/')).text;
+    };
+    expect(await ask()).toContain('The configuration was read anew: nothing has changed.');
+    site.reloaded.now = { ok: true, changed: ['retry.intervals', 'console.port'], needsRestart: ['console.port'] };
+    expect(await ask()).toContain(
+      'Changed: retry.intervals, console.port. Only a restart takes console.port into use.',
+    );
+    site.reloaded.now = { ok: false, faults: ['config.yaml:3:5: <b>retry</b>: is no list'] };
+    const refused = await ask();
+    expect(refused).toContain('The configuration stays as it was. config.yaml:3:5: &lt;b&gt;retry');
+    expect(site.reloads).toEqual(['alex', 'alex', 'alex']);
+    await client.post('/reload', [['formToken', 'of somebody else']]);
+    expect(site.reloads).toHaveLength(3);
+  });
 });
 
 it('a file of many quotes lines like separators, wherever chunks end', async () => {

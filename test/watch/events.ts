@@ -75,6 +75,7 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     {
       event: 'config.reloaded',
       config: '/etc/config.yaml',
+      by: 'alex',
       changed: [],
       needsRestart: [],
       removed: { listeners: [], routes: [], pickups: [], accounts: [] },
