@@ -10,6 +10,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { loadConfig } from '../config/load.ts';
 import type { Gateway } from '../gateway.ts';
 import type { Delivered, Sandbox } from '../sandbox/sandbox.ts';
 import type { Mail } from '../smtp/client.ts';
@@ -74,7 +75,12 @@ async function demonstrate(
   });
   await writeFile(configFile, text, { mode: 0o600 });
   const log = createWriteStream(logFile);
-  const gateway = await start(await readConfig(configFile), { version: version(), configFile, logTo: log });
+  const gateway = await start(await readConfig(configFile), {
+    version: version(),
+    configFile,
+    logTo: log,
+    reread: () => loadConfig(configFile),
+  });
   running.gateway = gateway;
   try {
     terminal.print(
