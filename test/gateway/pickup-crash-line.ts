@@ -70,7 +70,7 @@ export class Line {
   #config(transport: 'ews' | 'graph'): string {
     const { graphUrl } = this.#sandbox;
     const pickup = (name: string, mailbox: string, deliver: string): string =>
-      `  - { name: ${name}, mailbox: ${mailbox}, transport: ${transport}, interval: 1s, deliver: ${deliver}, from: { deny: ["*@${BLOCKED}"] }, answer: { refusal: "Only colleagues may send faxes." } }`;
+      `  - { name: ${name}, mailbox: ${mailbox}, transport: ${transport}, interval: 1s, claim: false, deliver: ${deliver}, from: { deny: ["*@${BLOCKED}"] }, answer: { refusal: "Only colleagues may send faxes." } }`;
     const text = configText({
       sandbox: this.#sandbox,
       caFile: this.#caFile,
