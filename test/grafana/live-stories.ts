@@ -70,7 +70,8 @@ const secret: Story = {
 const ending: Story = {
   site: { name: 'ending', exchange: `  expires: ${inDays(90)}` },
   // It is started anew.
-  also: ['Down', 'PickupLate'],
+  // A reload finds the certificate that cannot be used too, and is refused.
+  also: ['Down', 'PickupLate', 'ConfigRefused'],
   async tell({ site, fires, clear }) {
     site.options = { ...site.options, exchange: `  expires: ${inDays(5)}` };
     await site.down();
