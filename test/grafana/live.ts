@@ -88,7 +88,7 @@ async function dashboardsMoved(prometheus: Prometheus, seconds: number): Promise
   const still = new Map<string, boolean>();
   for (const [what, expression] of readdirSync(join(root, 'grafana/dashboards')).flatMap(expressionsOf)) {
     if (what.includes(': variable ')) continue;
-    const asked = `max_over_time((${filledIn(expression, '.*')})[${seconds}s:2s])`;
+    const asked = `max_over_time((${filledIn(expression, '.*')})[${seconds}s:1s])`;
     const samples = await prometheus.query(asked);
     if (!samples.some(({ value }) => value > 0)) still.set(`${what}: ${expression}`, true);
   }
