@@ -62,7 +62,11 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       return line(
         'error',
         `New configuration not taken, the one before stays in use: ${text(faults[0] ?? '')}${more}`,
-        { config: text(event.config), ...(event.by === undefined ? {} : { by: text(event.by) }), faults: list(faults, (fault) => text(fault, LONG)) },
+        {
+          config: text(event.config),
+          ...(event.by === undefined ? {} : { by: text(event.by) }),
+          faults: list(faults, (fault) => text(fault, LONG)),
+        },
       );
     }
     case 'gateway.stopping':
