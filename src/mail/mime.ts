@@ -6,6 +6,7 @@
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { MailParser, parseAddressHeader } from 'mailparser';
+import { collectGarbage } from './collect.ts';
 
 export interface AttachedPart {
   readonly kind: 'attachment';
@@ -55,6 +56,8 @@ export async function decodeWords(value: string): Promise<string> {
   });
 }
 
+/** Octets after which what the parser has left over is collected: some thirty milliseconds for each. */
+const COLLECTED = 8 * 1024 * 1024;
 /** Octets handed to the parser at once: what it keeps of them is small then. */
 const PIECE = 64 * 1024;
 
@@ -129,7 +132,13 @@ async function feed(
   maxText: number,
 ): Promise<void> {
   let text = 0;
+  let since = 0;
   for await (const chunk of message) {
+    since += chunk.length;
+    if (since > COLLECTED) {
+      since = 0;
+      collectGarbage();
+    }
     for (let at = 0; at < chunk.length; at += PIECE) {
       const piece = chunk.subarray(at, at + PIECE);
       if (isText()) text += piece.length;
