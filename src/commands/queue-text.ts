@@ -3,6 +3,8 @@
  * control character, terminal escape or mark that changes the direction of writing reaches the terminal, and a line stays
  * one line. Pure; never fails.
  */
+import { itemJson as ofConsole } from '../console/api.ts';
+import { HAPPENED } from '../console/item-words.ts';
 import type { Outcome, Story } from '../console/operations.ts';
 import type { HistoryEntry, QueueItem } from '../mail/item.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
@@ -92,15 +94,7 @@ export function table(rows: readonly (readonly string[])[]): readonly string[] {
 
 /** For programs: times are ISO 8601 in UTC, as in the log. */
 export function itemJson(item: QueueItem): object {
-  const { envelope, arrivedAt, due, headerSize: _, ...rest } = item;
-  return {
-    ...rest,
-    arrivedAt: utc(arrivedAt),
-    due: utc(due),
-    sender: envelope.reversePath,
-    recipients: envelope.recipients.map(({ address }) => address),
-    envelope,
-  };
+  return { ...ofConsole(item), envelope: item.envelope };
 }
 
 export function storyJson({ item, history, header }: Story): object {
@@ -177,27 +171,6 @@ function broughtBy({ source, name, peer }: QueueItem['origin']): string {
       return unreachable(source);
   }
 }
-
-const HAPPENED = {
-  accepted: 'Accepted',
-  attempted: 'An attempt began',
-  verified: 'Looked whether an earlier attempt had gone through',
-  relayed: 'Delivered',
-  delayed: 'The attempt failed for now',
-  unknown: 'The attempt got no clear answer: it may or may not have gone through',
-  parked: 'Parked, to wait for an operator',
-  bounced: 'Given up, and a notice to its sender was made',
-  told: 'The notice was delivered: the body is gone',
-  warned: 'Its sender was told that it is late',
-  released: 'Put back before anything was sent',
-  held: 'Held by an operator',
-  retried: 'To be tried at once, as an operator wants it',
-  moved: 'Moved by an operator',
-  dropped: 'Ended, its body is gone',
-  step: 'A step of sending began or ended',
-  split: 'Some recipients are an item of their own now',
-  recovered: 'Found in the middle of an attempt when the gateway started',
-} as const satisfies Record<HistoryEntry['what'], string>;
 
 function chapter({ at, what, detail, status }: HistoryEntry): readonly string[] {
   const why = [

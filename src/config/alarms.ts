@@ -1,10 +1,8 @@
 /** The settings of alarms: when there is one, and who is told how. */
 import { mailbox } from './addresses.ts';
-import { plainName, secretUrl, time } from './kinds.ts';
+import { commandWord, plainName, secretUrl, time } from './kinds.ts';
 import { serverName } from './network.ts';
 import { choice, integer, list, optional, orElse, section, text } from './schema.ts';
-import type { Value } from './value.ts';
-import { bad, good } from './value.ts';
 
 const mail = section('Mail past this gateway: to a server that takes it from here without login.', {
   to: text({ description: 'Who is told.', kind: 'e-mail address' }, mailbox),
@@ -49,7 +47,3 @@ export const alarms = section('Trouble that somebody must know of, and that it i
     }),
   ),
 });
-
-function commandWord(value: string): Value<string> {
-  return value.includes('\0') ? bad('must not hold a NUL character') : good(value);
-}

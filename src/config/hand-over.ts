@@ -5,7 +5,7 @@
 import { webhookKey } from '../mail/signing-key.ts';
 import { mailbox, userName } from './addresses.ts';
 import { passwordHash } from './entra.ts';
-import { certificate, file, networks, secret, secretUrl, time } from './kinds.ts';
+import { certificate, commandWord, file, networks, secret, secretUrl, time } from './kinds.ts';
 import { ipAddress, serverName } from './network.ts';
 import { choice, integer, list, optional, orElse, section, text } from './schema.ts';
 import { Secret } from './secret.ts';
@@ -170,8 +170,4 @@ export function authorization(value: string): Value<Secret> {
   return /^[\w!#$%&'*+.^`|~-]+ [\x21-\x7e][\x20-\x7e]{0,7999}$/.test(value)
     ? good(new Secret(value))
     : bad('must be a scheme, a space and what goes with it, such as Bearer and a token', 'ASCII only, on one line');
-}
-
-function commandWord(value: string): Value<string> {
-  return value.includes('\0') ? bad('must not hold a NUL character') : good(value);
 }

@@ -84,3 +84,8 @@ function orNever(text: string, read: Value<number>): Value<number> {
 function filled(value: string): Value<string> {
   return value.includes('\0') ? bad('must be the path of a file') : good(value);
 }
+
+/** A word of a program's command line. */
+export function commandWord(value: string): Value<string> {
+  return value.includes('\0') ? bad('must not hold a NUL character') : good(value);
+}

@@ -80,7 +80,8 @@ async function act(asked: Asked, user: string, operations: Operations, routes: r
   return json({ outcomes: Object.fromEntries(ids.map((one, at) => [one, outcomes[at]])) });
 }
 
-function itemJson(item: QueueItem): object {
+/** Times are ISO 8601 in UTC, as in the log. */
+export function itemJson(item: QueueItem): object {
   const { envelope, arrivedAt, due, headerSize: _, ...rest } = item;
   return {
     ...rest,

@@ -25,6 +25,7 @@ import {
   replaceHeader,
   SizeMismatch,
   unreadable,
+  cutShort,
 } from '../mail/stored.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
 import { FOLDERS } from './ews.ts';
@@ -213,12 +214,5 @@ async function look(
 }
 
 export function aborted(): Delayed {
-  return {
-    outcome: 'delayed',
-    code: '4.3.2',
-    reach: 'message',
-    cause: 'ABORTED',
-    text: 'The mail gateway is stopping',
-    reason: 'Given up before anything was sent',
-  };
+  return cutShort('Given up before anything was sent');
 }

@@ -16,6 +16,7 @@ import {
   replaceHeader,
   SizeMismatch,
   unreadable,
+  cutShort,
 } from '../mail/stored.ts';
 import type { Outgoing, Transport } from '../mail/transport.ts';
 import { meaningOfEnd, notStarted } from './command-answers.ts';
@@ -137,14 +138,7 @@ function plain(text: string): string {
 }
 
 function stopped(): Delayed {
-  return {
-    outcome: 'delayed',
-    code: '4.3.2',
-    reach: 'message',
-    cause: 'ABORTED',
-    text: 'The mail gateway is stopping',
-    reason: 'The program was not started',
-  };
+  return cutShort('The program was not started');
 }
 
 function tooManyRecipients(): Failed {

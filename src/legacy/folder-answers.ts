@@ -5,6 +5,7 @@
 import type { MimeError } from '../mail/mime.ts';
 import type { Delayed, Failed, TransientCode } from '../mail/status.ts';
 import { MISCONFIGURED } from '../mail/status.ts';
+import { cutShort } from '../mail/stored.ts';
 import type { TooManyParts } from './parts.ts';
 
 /** What stands for `...` in "the folder ...". */
@@ -78,12 +79,5 @@ export function notTakenApart(error: MimeError | TooManyParts): Failed {
 }
 
 export function aborted(): Delayed {
-  return {
-    outcome: 'delayed',
-    code: '4.3.2',
-    reach: 'message',
-    cause: 'ABORTED',
-    text: 'The mail gateway is stopping',
-    reason: 'Given up before the message was handed over',
-  };
+  return cutShort('Given up before the message was handed over');
 }

@@ -6,6 +6,7 @@
 import { printable } from './printable.ts';
 import type { Delayed, DeliveryStatus, Failed, PermanentCode, Reach, TransientCode } from '../mail/status.ts';
 import { MISCONFIGURED } from '../mail/status.ts';
+import { cutShort } from '../mail/stored.ts';
 
 interface Temporary {
   readonly code: TransientCode;
@@ -162,15 +163,9 @@ export function withoutAnswer({ stage, code, message }: RequestFailure): Delayed
 }
 
 export function stopping(stage: RequestFailure['stage']): Delayed {
-  return {
-    outcome: 'delayed',
-    code: '4.3.2',
-    reach: 'message',
-    cause: 'ABORTED',
-    text: 'The mail gateway is stopping',
-    reason:
-      stage === 'sent' || stage === 'receiving'
-        ? 'Given up while the answer was waited for. It is sent again with the same Idempotency-Key'
-        : 'Given up before the message was sent whole',
-  };
+  return cutShort(
+    stage === 'sent' || stage === 'receiving'
+      ? 'Given up while the answer was waited for. It is sent again with the same Idempotency-Key'
+      : 'Given up before the message was sent whole',
+  );
 }

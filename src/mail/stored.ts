@@ -62,3 +62,15 @@ export function unreadable(error: SpoolError | SizeMismatch): Delayed {
     ...(isSpool ? {} : { capped: true }),
   };
 }
+
+/** The gateway ends in the middle of an attempt: the message is tried again after the next start. */
+export function cutShort(reason: string): Delayed {
+  return {
+    outcome: 'delayed',
+    code: '4.3.2',
+    reach: 'message',
+    cause: 'ABORTED',
+    text: 'The mail gateway is stopping',
+    reason,
+  };
+}

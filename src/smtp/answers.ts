@@ -16,6 +16,7 @@ import type {
   Unknown,
 } from '../mail/status.ts';
 import { MISCONFIGURED, unreachable } from '../mail/status.ts';
+import { cutShort } from '../mail/stored.ts';
 import { offeredInWords } from '../tls/offered.ts';
 import type { SmtpStep, SmtpTrouble } from './client.ts';
 
@@ -509,14 +510,7 @@ function silence(step: SmtpStep, code: string, where: string, offered: string): 
 }
 
 export function aborted(): Delayed {
-  return {
-    outcome: 'delayed',
-    code: '4.3.2',
-    reach: 'message',
-    cause: 'ABORTED',
-    text: 'The mail gateway is stopping',
-    reason: 'Given up before the message was sent whole',
-  };
+  return cutShort('Given up before the message was sent whole');
 }
 
 function at({ host, port }: Circumstances): string {
