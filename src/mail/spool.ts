@@ -3,6 +3,7 @@
  * the engines are in spool/. Every method that returns a promise settles only when its effect is durable.
  * Errors: SpoolError, and nothing else, is thrown for trouble with the store itself.
  */
+import type { Gate } from './cluster.ts';
 import type { HistoryEntry, ItemState, LaneKey, ArrivingItem, QueueItem, SpoolId } from './item.ts';
 import type { DeliveryStatus } from './status.ts';
 
@@ -157,11 +158,16 @@ export interface Spool {
    * until `leaseUntil` (epoch milliseconds). Those that go first (decided when they came to exist) go before the others,
    * but after three of them in a row one of the others has its turn. A damaged one is set aside instead (parked, or for a
    * notice what it tells of, with the event item.parked), a doubtful one only when its row is unreadable: that one is
-   * looked for first.
+   * looked for first. `gate` is asked where several gateways work on the queue, and nowhere else.
    */
   claim(
     lane: LaneKey,
-    options: { readonly now: number; readonly limit: number; readonly leaseUntil: number },
+    options: {
+      readonly now: number;
+      readonly limit: number;
+      readonly leaseUntil: number;
+      readonly gate?: Gate;
+    },
   ): Promise<readonly QueueItem[]>;
   /**
    * Takes one queued item, whatever its due time: state sending, attempts + 1, leased until `leaseUntil` (epoch
@@ -261,4 +267,68 @@ export interface OperatedSpool extends Spool {
    * set aside, as claim() does. Trouble of kind `damaged` is over when this finds nothing.
    */
   check(): Promise<CheckResult>;
+}
+
+export interface SpoolLimits {
+  readonly maxItems: number;
+  /** Octets that have to stay free on the store's file system, where it can be known. */
+  readonly minFree: number;
+}
+
+/** A spool whose limits can be set while it is in use. */
+export interface LimitedSpool extends OperatedSpool {
+  limit(limits: SpoolLimits): void;
+}
+
+/** An item as it is kept, with what only the store itself asks for. */
+export interface KeptItem {
+  readonly item: QueueItem;
+  readonly isFirst: boolean;
+  /** Epoch milliseconds, as all here: when its last attempt began, when it ended, since when it is parked. */
+  readonly startedAt?: number;
+  readonly endedAt?: number;
+  readonly parkedAt?: number;
+  readonly history: readonly HistoryEntry[];
+}
+
+/** A message with all of its items. */
+export interface KeptMessage {
+  readonly id: SpoolId;
+  /** Octets. */
+  readonly size: number;
+  /** Its octets are still needed. */
+  readonly hasBody: boolean;
+  /** By their ids. */
+  readonly items: readonly KeptItem[];
+}
+
+export interface KeptReceipt extends Receipt {
+  readonly at: number;
+  readonly settledAt?: number;
+}
+
+export interface KeptCursor {
+  readonly source: string;
+  readonly cursor: string;
+}
+
+/**
+ * What a spool is emptied and filled by, while no gateway works on it. Everything may be repeated: what is there already
+ * stays as it is. An item that is being sent arrives as one in doubt.
+ */
+export interface MovableSpool extends OperatedSpool {
+  /** @returns up to `limit` messages with ids greater than `after`, in order of their ids; body by open() */
+  kept(after: SpoolId | undefined, limit: number): Promise<readonly KeptMessage[]>;
+  /** Durable when it resolves. @param body of one that has a body. @returns false: it was there already, and nothing has changed */
+  adopt(message: KeptMessage, body?: AsyncIterable<Uint8Array>): Promise<boolean>;
+  /** Removes a message with its items, histories and body, as if it had never been here. */
+  erase(message: SpoolId): Promise<void>;
+  /** @returns up to `limit`, from the one after `after` on */
+  keptReceipts(after: Receipt | undefined, limit: number): Promise<readonly KeptReceipt[]>;
+  keptCursors(): Promise<readonly KeptCursor[]>;
+  adoptReceipts(receipts: readonly KeptReceipt[]): Promise<void>;
+  adoptCursors(cursors: readonly KeptCursor[]): Promise<void>;
+  /** Of what was adopted elsewhere. */
+  eraseReceipts(receipts: readonly Receipt[]): Promise<void>;
+  eraseCursors(sources: readonly string[]): Promise<void>;
 }

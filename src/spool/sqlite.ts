@@ -14,11 +14,12 @@ import type {
   Draft,
   DroppedItem,
   Lane,
+  LimitedSpool,
   ListFilter,
-  OperatedSpool,
   Operated,
   Receipt,
   Room,
+  SpoolLimits,
   SpoolStats,
 } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
@@ -29,16 +30,6 @@ import { spoolIds } from './id.ts';
 import { letGo } from './memory.ts';
 import { laneName } from './protocol.ts';
 import type { FromChecker, FromWorker, Order, Page, Request, WorkerData } from './protocol.ts';
-
-export interface SpoolLimits {
-  readonly maxItems: number;
-  readonly minFree: number;
-}
-
-/** A spool whose limits can be set while it is in use. */
-export interface LimitedSpool extends OperatedSpool {
-  limit(limits: SpoolLimits): void;
-}
 
 export interface SqliteOptions {
   /** The database file. Its folder is made if it does not exist, readable by its owner only. */
@@ -260,9 +251,10 @@ class SqliteSpool implements LimitedSpool {
 
   async claim(
     lane: LaneKey,
-    options: { now: number; limit: number; leaseUntil: number },
+    { now, limit, leaseUntil }: { now: number; limit: number; leaseUntil: number },
   ): Promise<readonly QueueItem[]> {
-    return (await this.#ask({ do: 'claim', lane: laneName(lane), ...options })) as QueueItem[];
+    const order = { do: 'claim', lane: laneName(lane), now, limit, leaseUntil } as const;
+    return (await this.#ask(order)) as QueueItem[];
   }
 
   async renew(id: SpoolId, leaseUntil: number): Promise<boolean> {
