@@ -3,7 +3,7 @@ import { pattern } from './addresses.ts';
 import { network, serverUrl } from './network.ts';
 import { list, optional, section, text } from './schema.ts';
 import { Secret } from './secret.ts';
-import { suggest } from './suggest.ts';
+import { suggest } from '../mail/suggest.ts';
 import { DATE_PATTERN, DURATION_PATTERN, duration, isoDate, SIZE_PATTERN, size } from './units.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';

@@ -1,7 +1,7 @@
 /** Addresses, networks, host names and URLs as the configuration has them. */
 import { isIP } from 'node:net';
 import { Secret } from './secret.ts';
-import { suggest } from './suggest.ts';
+import { suggest } from '../mail/suggest.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
 

@@ -9,7 +9,7 @@ import { PROCESSED } from './pickup.ts';
 import { checkRecipients } from './pickup-recipients.ts';
 import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
 import type { Context, SoundAccount, SoundPickup, SoundSettings } from './sound.ts';
-import { suggest } from './suggest.ts';
+import { suggest } from '../mail/suggest.ts';
 
 export function checkPickups(settings: SoundSettings, context: Context): void {
   const { pickup = [] } = settings;

@@ -9,7 +9,7 @@ import { fillIn } from './environment.ts';
 import type { Path, Position } from './fault.ts';
 import { pathText } from './fault.ts';
 import type { Setting, Shape } from './schema.ts';
-import { distance, suggest } from './suggest.ts';
+import { distance, suggest } from '../mail/suggest.ts';
 
 /** What is left of T when every faulty part is taken out. List entries stay, with what is left of them. */
 export type Sound<T> = T extends readonly (infer Item)[]

@@ -7,7 +7,7 @@ import type { Path } from './fault.ts';
 import { covers } from './network.ts';
 import { DEFAULT_ROUTE } from './routes.ts';
 import type { Context, SoundSettings } from './sound.ts';
-import { suggest } from './suggest.ts';
+import { suggest } from '../mail/suggest.ts';
 
 type Rule = NonNullable<NonNullable<NonNullable<SoundSettings['senders']>['rules']>[number]>;
 

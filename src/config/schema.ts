@@ -3,7 +3,7 @@
  * by, and a JSON Schema for editors. Nothing here fails. The only file that knows zod.
  */
 import { z } from 'zod';
-import { suggest } from './suggest.ts';
+import { suggest } from '../mail/suggest.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
 

@@ -14,7 +14,7 @@ import {
   serverName,
   serverUrl,
 } from '../../src/config/network.ts';
-import { distance, suggest } from '../../src/config/suggest.ts';
+import { distance, suggest } from '../../src/mail/suggest.ts';
 import { timeOrNever } from '../../src/config/kinds.ts';
 import { duration, isoDate, size } from '../../src/config/units.ts';
 import type { Value } from '../../src/config/value.ts';
