@@ -298,8 +298,10 @@ export interface KeptMessage {
   readonly size: number;
   /** Its octets are still needed. */
   readonly hasBody: boolean;
-  /** By their ids. */
+  /** By their ids. Those that can be read. */
   readonly items: readonly KeptItem[];
+  /** What of it cannot be read, in words: it stays where it is. */
+  readonly damaged?: string;
 }
 
 export interface KeptReceipt extends Receipt {
