@@ -226,6 +226,8 @@ export type Event =
       readonly recipients: readonly string[];
       readonly status: DeliveryStatus;
     } & LaneKey)
+  /** An attempt was given up because another gateway may have the item by now. Its outcome is not written down here. */
+  | ({ readonly event: 'lease.lost'; readonly id: SpoolId; readonly messageId: string } & LaneKey)
   /** Given up, and its sender told: the notice is durable as an item of its own. */
   | ({ readonly event: 'delivery.bounced'; readonly why: string } & Told)
   /** Its sender was told that it is late. */
@@ -410,6 +412,8 @@ export type Event =
   | {
       readonly event: 'spool.open';
       readonly where: string;
+      /** A name for the store: the same for all gateways on it, and of no other store. It tells neither path nor address. */
+      readonly spool: string;
       readonly queued: number;
       readonly recovered: number;
       readonly swept: number;

@@ -4,6 +4,7 @@
  * SpoolError; while it lasts room() says no, and a probe every few seconds finds out when the store works again.
  */
 import { stat, statfs } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { dirname, extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Report } from '../mail/event.ts';
@@ -30,6 +31,7 @@ import { spoolIds } from './id.ts';
 import { letGo } from './memory.ts';
 import { laneName } from './protocol.ts';
 import type { FromChecker, FromWorker, Order, Page, Request, WorkerData } from './protocol.ts';
+import { storeName } from './store-name.ts';
 
 export interface SqliteOptions {
   /** The database file. Its folder is made if it does not exist, readable by its owner only. */
@@ -92,6 +94,7 @@ export async function openSqliteSpool(options: SqliteOptions): Promise<LimitedSp
   report({
     event: 'spool.open',
     where: path,
+    spool: storeName(hostname(), path),
     queued: first.waiting,
     recovered: first.recovered,
     swept: first.swept,

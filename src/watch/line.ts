@@ -270,6 +270,17 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
       return line('info', `Its message was read out by ${address(event.by)}`, operated(event, redact));
     case 'item.viewed':
       return line('info', `Its content was looked at by ${address(event.by)}`, operated(event, redact));
+    case 'lease.lost':
+      return line(
+        'warn',
+        'The attempt was given up: this gateway was stopped, or cut off from the database, for longer than spool.lease, so that another one may have the message',
+        {
+          id: id(event.id),
+          messageId: id(event.messageId),
+          route: id(event.route),
+          mailbox: address(event.mailbox),
+        },
+      );
     case 'item.split':
       return line(
         'warn',
@@ -447,6 +458,7 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         `Spool open with ${count(event.queued, 'item')} waiting, ${event.recovered} of them found in the middle of an attempt`,
         {
           where: text(event.where),
+          spool: text(event.spool),
           queued: event.queued,
           recovered: event.recovered,
           swept: event.swept,

@@ -231,6 +231,10 @@ class GatewayMetrics implements Metrics {
         return m.operatorActs.inc({ act: 'export' });
       case 'item.viewed':
         return m.operatorActs.inc({ act: 'view' });
+      case 'lease.lost':
+        m.leasesLost.inc({ route: event.route });
+        this.#running.get(event.route)?.delete(event.id);
+        return this.#showRunning();
       case 'item.split':
         m.splits.inc({ route: event.route });
         return;
@@ -294,6 +298,10 @@ class GatewayMetrics implements Metrics {
         m.tokenFailures.inc({ account: event.account, cause: this.#cause(event.cause) });
         return;
       case 'spool.open':
+        // On every series: what gateways on one spool say of it is said once, what they count is counted together.
+        this.#registry.setDefaultLabels({ spool: event.spool });
+        m.spoolTrouble.set(0);
+        return;
       case 'spool.recovered':
         m.spoolTrouble.set(0);
         return;
@@ -424,6 +432,7 @@ class GatewayMetrics implements Metrics {
       m.warned,
       m.notified,
       m.splits,
+      m.leasesLost,
       m.unknownOutcomes,
     ])
       counter.inc({ route }, 0);

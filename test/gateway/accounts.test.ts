@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { withoutSpool } from '../watch/exposition.ts';
 import { configText } from './config-text.ts';
 import type { Folder, LogLine } from './process.ts';
 import { folder, GatewayProcess, root } from './process.ts';
@@ -73,9 +74,9 @@ const about = (running: GatewayProcess, event: string, more: Readonly<Record<str
 const relayed = (running: GatewayProcess, id: string): Promise<LogLine> => about(running, 'delivery.relayed', { id });
 const inbox = (sandbox: Sandbox): number => sandbox.mailbox(READER).inbox.length;
 
-/** The samples of /metrics by name and labels as they are written there. */
+/** The samples of /metrics by name and labels as they are written there, but for the spool's name. */
 async function metrics(running: GatewayProcess): Promise<Readonly<Record<string, number>>> {
-  const text = await (await fetch(`${await running.consoleUrl()}/metrics`)).text();
+  const text = withoutSpool(await (await fetch(`${await running.consoleUrl()}/metrics`)).text());
   const samples = text.matchAll(/^smtp2exchange_(\S+) (\S+)$/gm);
   return Object.fromEntries([...samples].map(([, name = '', value]) => [name, Number(value)]));
 }

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { makeCertificate } from '../../src/tls/selfsigned.ts';
+import { withoutSpool } from '../watch/exposition.ts';
 import { configText } from './config-text.ts';
 import type { Folder, LogLine } from './process.ts';
 import { folder, GatewayProcess } from './process.ts';
@@ -129,7 +130,7 @@ const notice = (kind: string, reason: string): Promise<Posted> =>
 const count = (lines: readonly LogLine[], name: string): number => lines.filter(({ event }) => event === name).length;
 
 async function metric(process: GatewayProcess, series: string): Promise<number> {
-  const text = await (await fetch(`${await process.consoleUrl()}/metrics`)).text();
+  const text = withoutSpool(await (await fetch(`${await process.consoleUrl()}/metrics`)).text());
   const line = text.split('\n').find((one) => one.startsWith(`smtp2exchange_${series} `));
   return Number(line?.split(' ')[1]);
 }

@@ -7,6 +7,7 @@ import { simpleParser } from 'mailparser';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Delivered, Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { withoutSpool } from '../watch/exposition.ts';
 import { configText } from './config-text.ts';
 import type { Folder } from './process.ts';
 import { folder, GatewayProcess, root } from './process.ts';
@@ -66,7 +67,7 @@ async function queue(...words: readonly string[]): Promise<string> {
 }
 
 async function queueItems(process: GatewayProcess, state: string): Promise<number> {
-  const metrics = await (await fetch(`${await process.consoleUrl()}/metrics`)).text();
+  const metrics = withoutSpool(await (await fetch(`${await process.consoleUrl()}/metrics`)).text());
   return Number(new RegExp(`^smtp2exchange_queue_items\\{state="${state}"\\} (\\d+)$`, 'm').exec(metrics)?.[1]);
 }
 

@@ -8,6 +8,7 @@ import { startGateway } from '../../src/gateway.ts';
 import type { HistoryEntry, QueueItem } from '../../src/mail/item.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
+import { withoutSpool } from '../watch/exposition.ts';
 import { configText } from './config-text.ts';
 import type { Folder, LogLine } from './process.ts';
 import { RawSmtp } from './raw-smtp.ts';
@@ -137,9 +138,9 @@ export class InsideGateway {
     }
   }
 
-  /** The samples of /metrics by name and labels as they are written there. */
+  /** The samples of /metrics by name and labels as they are written there, but for the spool's name. */
   async metrics(): Promise<ReadonlyMap<string, number>> {
-    const text = await (await fetch(`${this.#gateway?.consoleUrl}/metrics`)).text();
+    const text = withoutSpool(await (await fetch(`${this.#gateway?.consoleUrl}/metrics`)).text());
     return new Map(
       [...text.matchAll(/^smtp2exchange_(\S+(?:\{.*\})?) (\S+)$/gm)].map(([, name = '', value]) => [
         name,

@@ -13,6 +13,7 @@ import { queueCommand } from '../../src/commands/queue.ts';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
+import { withoutSpool } from '../watch/exposition.ts';
 import { configText } from './config-text.ts';
 import type { Folder } from './process.ts';
 import { folder, GatewayProcess, root } from './process.ts';
@@ -181,7 +182,7 @@ describe('beside a running gateway', () => {
     const by = userInfo().username;
     expect(await running.event('item.moved')).toMatchObject({ id, by, mailbox: OTHER, fromMailbox: SENDING });
     expect(await running.event('item.exported')).toMatchObject({ id, by });
-    const metrics = await (await fetch(`${await running.consoleUrl()}/metrics`)).text();
+    const metrics = withoutSpool(await (await fetch(`${await running.consoleUrl()}/metrics`)).text());
     expect(metrics).toContain('smtp2exchange_operator_acts_total{act="move"} 1\n');
     expect((await queue('show', id)).text).toContain('Moved by an operator');
     expect(await queue('retry', id)).toMatchObject({ code: 1, errors: expect.stringContaining('has ended') as string });

@@ -293,6 +293,15 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       status: failed,
     },
   ],
+  'lease.lost': [
+    {
+      event: 'lease.lost',
+      id: '01k9z8-a1b2',
+      messageId: '<scan.7@scanner.contoso.com>',
+      route: 'exchange',
+      mailbox: 'notifications@contoso.com',
+    },
+  ],
   'delivery.bounced': [
     {
       event: 'delivery.bounced',
@@ -575,7 +584,17 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       reason: 'exchange.passwordFile there is no such file',
     },
   ],
-  'spool.open': [{ event: 'spool.open', where: 'data/spool.db', queued: 3, recovered: 1, swept: 0, seconds: 0.012 }],
+  'spool.open': [
+    {
+      event: 'spool.open',
+      where: 'data/spool.db',
+      spool: 'gateway-1f2e3d4c',
+      queued: 3,
+      recovered: 1,
+      swept: 0,
+      seconds: 0.012,
+    },
+  ],
   'spool.trouble': [{ event: 'spool.trouble', trouble: 'full', detail: 'data/spool.db: no space left' }],
   'spool.recovered': [{ event: 'spool.recovered', where: 'data/spool.db', queued: 3 }],
   'alarm.raised': [

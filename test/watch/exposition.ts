@@ -15,11 +15,16 @@ export function series(text: string): Map<string, number> {
   return found;
 }
 
+/** The text without the label that every series of a gateway has: the name of its spool. */
+export function withoutSpool(text: string): string {
+  return text.replaceAll(/\{spool="[^"]*"\}|,spool="[^"]*"|(?<=\{)spool="[^"]*",/g, '');
+}
+
 /** What changed, one line a series: `name{...} +1` or, for a new one, `name{...} = 1`; without the buckets of histograms. */
 export function changes(before: string, after: string): string[] {
-  const old = series(before);
+  const old = series(withoutSpool(before));
   const lines: string[] = [];
-  for (const [key, value] of series(after)) {
+  for (const [key, value] of series(withoutSpool(after))) {
     if (!key.startsWith('smtp2exchange_') || /_bucket\{/.test(key)) continue;
     const was = old.get(key);
     const difference = Math.round((value - (was ?? 0)) * 1e6) / 1e6;

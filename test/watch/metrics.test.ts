@@ -8,7 +8,7 @@ import { causeLabels } from '../../src/watch/cause.ts';
 import { createMetrics } from '../../src/watch/metrics.ts';
 import type { Metrics, MetricsOptions } from '../../src/watch/metrics.ts';
 import { ALL_EVENTS, EVENTS, NOW } from './events.ts';
-import { changes, series } from './exposition.ts';
+import { changes, series, withoutSpool } from './exposition.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -144,6 +144,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
     ['verifications_total{found="unknowable",route="exchange"} +1'],
   ],
   'item.split': [['items_split_total{route="exchange"} +1']],
+  'lease.lost': [['leases_lost_total{route="exchange"} +1']],
   'delivery.bounced': [['items_bounced_total{route="exchange"} +1']],
   'delivery.warned': [['items_warned_total{route="exchange"} +1']],
   'delivery.notified': [['items_notified_total{route="exchange"} +1']],
@@ -390,7 +391,7 @@ describe('over a sequence', () => {
   it.each(['spool.recovered', 'spool.open'] as const)('trouble with the spool is over with %s', async (name) => {
     const watched = metrics();
     const trouble = async (): Promise<number | undefined> =>
-      series(await text(watched)).get('smtp2exchange_spool_trouble');
+      series(withoutSpool(await text(watched))).get('smtp2exchange_spool_trouble');
     watched.report(first('spool.trouble'));
     // A small message may still find room on a full disk.
     watched.report(first('message.accepted'));
@@ -552,7 +553,7 @@ describe('labels', () => {
     }
     watched.report({ ...first('token.failed'), cause: 'alice@contoso.com' });
     watched.report({ ...first('pickup.failed'), cause: 'alice@contoso.com' });
-    const body = await text(watched);
+    const body = withoutSpool(await text(watched));
     expect(body).not.toContain('@');
     expect(body).not.toContain('alice');
     expect(
@@ -643,6 +644,15 @@ describe('the exposition', () => {
     }
   });
 
+  it('has the name of the spool on every series, from when it is open', async () => {
+    const watched = metrics();
+    watched.report(first('delivery.relayed'));
+    expect(await text(watched)).not.toContain('spool="');
+    watched.report(first('spool.open'));
+    const all = [...series(await text(watched)).keys()];
+    expect(all.filter((key) => !key.includes('spool="gateway-1f2e3d4c"'))).toEqual([]);
+  });
+
   it('names its version and when it was started', async () => {
     const all = series(await text(metrics()));
     expect(all.get(`smtp2exchange_build_info{node="${process.versions.node}",version="0.1.0"}`)).toBe(1);
@@ -668,7 +678,7 @@ describe('the exposition', () => {
         ? name
         : name.replace(/_(?:bucket|sum|count)$/, '');
       const set = used.get(base) ?? new Set();
-      for (const [, label = ''] of labels.matchAll(/(\w+)="/g)) if (label !== 'le') set.add(label);
+      for (const [, label = ''] of labels.matchAll(/(\w+)="/g)) if (label !== 'le' && label !== 'spool') set.add(label);
       used.set(base, set);
     }
     expect(Object.fromEntries([...used].map(([name, set]) => [name, [...set].toSorted()]))).toEqual(
