@@ -14,7 +14,7 @@ const SHORTEST_HOLD = 1_000;
 const OUTAGE = [1_000, 2_000, 5_000, 10_000, 20_000, 30_000];
 const MISCONFIGURATION = [60_000, 120_000, 300_000, 600_000, 1_800_000];
 
-export interface HoldCause {
+export type HoldCause = {
   readonly cause: string;
   readonly reason: string;
   readonly misconfigured: boolean;
@@ -22,15 +22,62 @@ export interface HoldCause {
   readonly ofAccount?: boolean;
   /** The wait that the server asked for, milliseconds. */
   readonly retryAfter?: number;
-}
+};
+
+/** What there is to know of a route, as plain data; what is absent is as in a new one. */
+export type HoldState = {
+  readonly held?: Held;
+  /** Another probe may start when this one is so old. */
+  readonly probingUntil?: number;
+  readonly refused?: readonly string[];
+  readonly alone?: readonly string[];
+};
+
+type Held = {
+  since: number;
+  until: number;
+  untriedUntil: number;
+  probes: number;
+  why: HoldCause;
+};
 
 export class RouteHold {
-  #held: { since: number; until: number; untriedUntil: number; probes: number; why: HoldCause } | undefined;
-  #probing = false;
+  #held: Held | undefined;
+  /** A probe is under way, which is waited for until then. */
+  #probingUntil = -Infinity;
   /** Mailboxes refused since the hold began. */
   readonly #refused = new Set<string>();
   /** Mailboxes refused while another one got through. */
   readonly #alone = new Set<string>();
+
+  /** Whether it knows nothing that a new one would not. */
+  get isFresh(): boolean {
+    return this.#held === undefined && this.#refused.size === 0 && this.#alone.size === 0;
+  }
+
+  /** @returns undefined: nothing that a new one would not know */
+  state(now: number): HoldState | undefined {
+    const state: HoldState = {
+      ...(this.#held !== undefined && { held: { ...this.#held } }),
+      ...(this.#held !== undefined && this.#probingUntil > now && { probingUntil: this.#probingUntil }),
+      ...(this.#refused.size > 0 && { refused: [...this.#refused] }),
+      ...(this.#alone.size > 0 && { alone: [...this.#alone] }),
+    };
+    return Object.keys(state).length === 0 ? undefined : state;
+  }
+
+  /** What all gateways know takes the place of what this one did. */
+  learn({ held, probingUntil = -Infinity, refused = [], alone = [] }: HoldState = {}): void {
+    this.#held = held === undefined ? undefined : { ...held };
+    this.#probingUntil = probingUntil;
+    for (const [known, told] of [
+      [this.#refused, refused],
+      [this.#alone, alone],
+    ] as const) {
+      known.clear();
+      for (const mailbox of told) known.add(mailbox);
+    }
+  }
 
   get held(): { readonly since: number; readonly until: number; readonly why: HoldCause } | undefined {
     return this.#held;
@@ -39,13 +86,16 @@ export class RouteHold {
   /** How many attempts may start: no limit, one probe, or none. */
   allows(now: number, mailbox: string): number {
     if (this.#held === undefined) return Infinity;
-    return now < this.nextProbe(mailbox) ? 0 : 1;
+    return now < this.nextProbe(mailbox, now) ? 0 : 1;
   }
 
-  /** When the next probe may start by this mailbox; 0 without a hold, Infinity while one is under way. */
-  nextProbe(mailbox: string): number {
+  /**
+   * When the next probe may start by this mailbox; 0 without a hold. While one is under way: when it is no longer waited
+   * for, which is Infinity but for one of another gateway.
+   */
+  nextProbe(mailbox: string, now: number): number {
     if (this.#held === undefined) return 0;
-    if (this.#probing) return Infinity;
+    if (this.#probingUntil > now) return this.#probingUntil;
     const isOdd = this.#refused.size === 1 && !this.#refused.has(mailbox);
     return isOdd ? this.#held.untriedUntil : this.#held.until;
   }
@@ -68,21 +118,26 @@ export class RouteHold {
     return this.#held === undefined && this.#alone.has(mailbox);
   }
 
+  /** Whether the mailbox was refused while another one got through, and has not got through itself since. */
+  isMarked(mailbox: string): boolean {
+    return this.#alone.has(mailbox);
+  }
+
   /** A message of this mailbox got through. */
   gotThrough(mailbox: string): void {
     this.#alone.delete(mailbox);
   }
 
-  /** An attempt starts. True: it is the probe. */
-  started(): boolean {
+  /** An attempt starts. @param until how long it is waited for, if it is the probe. True: it is */
+  started(until = Infinity): boolean {
     if (this.#held === undefined) return false;
-    this.#probing = true;
+    this.#probingUntil = until;
     return true;
   }
 
   /** An attempt that was the probe has ended, whatever came of it. */
   probeEnded(): void {
-    this.#probing = false;
+    this.#probingUntil = -Infinity;
   }
 
   /**

@@ -11,18 +11,32 @@ export interface PaceLimits {
   readonly perMinute: number;
 }
 
+/** What there is to know of a lane beside its limits, as plain data; what is absent is as in a new one. */
+export type PaceState = {
+  /** Attempts begun in the last minute: when, and how many. */
+  readonly starts?: readonly (readonly [at: number, count: number])[];
+  readonly slots?: number;
+  readonly streak?: number;
+  readonly heldUntil?: number;
+  readonly mendableUntil?: number;
+  readonly throttledAt?: number;
+  readonly changedAt?: number;
+};
+
 const MINUTE = 60_000;
 /** Successes in a row after which a lane that was throttled may have one more slot. */
 const RECOVERY = 10;
 /** The same after so long without throttling, milliseconds: a lane with little mail must not stay slow for ever. */
 const QUIET = 600_000;
+/** Milliseconds to which times of starts are rounded up in a state, so that it stays small at any limit. */
+const GRAIN = 500;
 /** A hold that ends less than this later than the one before is the same hold, confirmed. */
 const SAME_HOLD = 1_000;
 
 export class Pace {
   #limits: PaceLimits;
   /** Starts of the last minute, oldest first; never longer than perMinute. */
-  readonly #starts: number[] = [];
+  #starts: number[] = [];
   #slots: number;
   #inFlight = 0;
   #streak = 0;
@@ -45,6 +59,34 @@ export class Pace {
     this.#slots = isFull ? limits.concurrency : Math.min(this.#slots, limits.concurrency);
   }
 
+  /** @returns undefined: nothing that a new one would not know */
+  state(now: number): PaceState | undefined {
+    this.#forget(now);
+    this.#recover(now);
+    const isFull = this.#slots >= this.#limits.concurrency;
+    const state: PaceState = {
+      ...(this.#starts.length > 0 && { starts: inGrains(this.#starts) }),
+      ...(!isFull && { slots: this.#slots, streak: this.#streak, throttledAt: this.#throttledAt }),
+      ...(!isFull && this.#changedAt > -Infinity && { changedAt: this.#changedAt }),
+      ...((this.#heldUntil > now || (!isFull && this.#heldUntil > -Infinity)) && { heldUntil: this.#heldUntil }),
+      ...(this.#heldUntil > now && this.#mendableUntil > now && { mendableUntil: this.#mendableUntil }),
+    };
+    return Object.keys(state).length === 0 ? undefined : state;
+  }
+
+  /** What all gateways know takes the place of what this one did. */
+  learn(state: PaceState = {}): void {
+    const { concurrency } = this.#limits;
+    const { starts = [], slots = concurrency, streak = 0 } = state;
+    this.#starts = starts.flatMap(([at, count]) => Array.from({ length: count }, () => at));
+    this.#slots = Math.max(1, Math.min(slots, concurrency));
+    this.#streak = streak;
+    this.#heldUntil = state.heldUntil ?? -Infinity;
+    this.#mendableUntil = state.mendableUntil ?? -Infinity;
+    this.#throttledAt = state.throttledAt ?? -Infinity;
+    this.#changedAt = state.changedAt ?? -Infinity;
+  }
+
   get inFlight(): number {
     return this.#inFlight;
   }
@@ -54,15 +96,20 @@ export class Pace {
     return this.#slots;
   }
 
+  /** Fewer attempts than configured, for the time being. */
+  get isThrottled(): boolean {
+    return this.#slots < this.#limits.concurrency;
+  }
+
   get heldUntil(): number {
     return this.#heldUntil;
   }
 
-  /** How many attempts may start now. */
-  free(now: number): number {
+  /** How many attempts may start now. @param inFlight those of all gateways, where there are several */
+  free(now: number, inFlight = this.#inFlight): number {
     if (now < this.#heldUntil) return 0;
     this.#recover(now);
-    const slots = this.#slots - this.#inFlight;
+    const slots = this.#slots - inFlight;
     if (this.#limits.perMinute === Infinity) return Math.max(0, slots);
     this.#forget(now);
     return Math.max(0, Math.min(slots, this.#limits.perMinute - this.#starts.length));
@@ -93,7 +140,17 @@ export class Pace {
 
   started(now: number): void {
     this.#inFlight++;
-    if (this.#limits.perMinute !== Infinity) this.#starts.push(now);
+    this.counted(now, 1);
+  }
+
+  /** So many attempts start now; where they run is not looked at. */
+  counted(now: number, attempts: number): void {
+    if (this.#limits.perMinute !== Infinity) for (let n = 0; n < attempts; n++) this.#starts.push(now);
+  }
+
+  /** An attempt that was counted starts here. */
+  begun(): void {
+    this.#inFlight++;
   }
 
   ended(): void {
@@ -151,4 +208,13 @@ export class Pace {
     for (let first = this.#starts[0]; first !== undefined && first <= now - MINUTE; first = this.#starts[0])
       this.#starts.shift();
   }
+}
+
+function inGrains(starts: readonly number[]): [number, number][] {
+  const grains = new Map<number, number>();
+  for (const at of starts) {
+    const grain = Math.ceil(at / GRAIN) * GRAIN;
+    grains.set(grain, (grains.get(grain) ?? 0) + 1);
+  }
+  return [...grains];
 }

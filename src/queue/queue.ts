@@ -8,6 +8,7 @@
  * Two clocks: when an item is due is wall time, because it outlives the process; holds, pace and waits for the store are
  * steady time, so that a clock set back stops nothing.
  */
+import type { Cluster, Gate, Json, Subject } from '../mail/cluster.ts';
 import type { Report } from '../mail/event.ts';
 import type { LaneKey, QueueItem } from '../mail/item.ts';
 import type { Schedule } from '../mail/schedule.ts';
@@ -18,18 +19,23 @@ import type { Apart, Delayed, DeliveryStatus, Relayed } from '../mail/status.ts'
 import { MISCONFIGURED, NO_ROUTE, unreachable } from '../mail/status.ts';
 import type { SetTimer } from '../mail/timer.ts';
 import type { Journal, Outgoing, Transport } from '../mail/transport.ts';
+import { Accord } from './accord.ts';
 import type { AttemptResult } from './attempt.ts';
 import { attempt } from './attempt.ts';
 import type { Bouncer, Notice } from './bounce.ts';
 import { asError, bugStatus } from './bug.ts';
+import type { HoldState } from './hold.ts';
 import { RouteHold } from './hold.ts';
-import type { PaceLimits } from './pace.ts';
+import { Lease } from './lease.ts';
+import type { PaceLimits, PaceState } from './pace.ts';
 import { Pace } from './pace.ts';
 import type { Tries } from './tries.ts';
 import { triesIn } from './tries.ts';
 
 export interface QueueOptions {
   readonly spool: Spool;
+  /** Where several gateways work on the spool: what they know together, and the clock that they have in common. */
+  readonly cluster?: Cluster;
   /** By route name. Items of a route that is not here stay queued. */
   readonly transports: ReadonlyMap<string, Transport>;
   /** Routes whose items are fetched by somebody else: they stay queued, and nothing is missing. */
@@ -52,10 +58,11 @@ export interface QueueOptions {
   readonly bouncer?: Bouncer;
   /** Age in milliseconds from which on a sender is told, once, that a message is late. Default: never. */
   readonly warnAfter?: number;
-  /** Milliseconds; renewed at half of it. */
+  /** Milliseconds; renewed at half of it. Default: the cluster's, else 5 minutes. */
   readonly lease?: number;
+  /** Epoch milliseconds. Default: the cluster's clock, else this machine's. */
   readonly now?: () => number;
-  /** Milliseconds since any moment, never set back. */
+  /** Milliseconds since any moment, never set back; the same for all gateways of a cluster. */
   readonly steady?: () => number;
   readonly setTimer?: SetTimer;
   readonly random?: () => number;
@@ -99,9 +106,13 @@ interface LaneState extends LaneKey {
   arrivals: number;
   /** Mail had to wait for reasons other than its pace; true until nothing is due. */
   behind: boolean;
+  /** Other gateways have all of its slots: no claim before this (steady) time. */
+  fullUntil: number;
 }
 
 const LEASE = 300_000;
+/** Milliseconds between looks at a lease that cannot be renewed. */
+const LEASE_LOOK = 500;
 const CAPPED_ATTEMPTS = 8;
 /** Why a message is given up. */
 const REFUSED = 'refused for good';
@@ -120,6 +131,10 @@ const GRACE = 1_000;
 const DUE_EARLY = 1_000;
 /** The longest sleep: a clock that jumps, or another process that adds items, is noticed within it. */
 const LONGEST_SLEEP = 30_000;
+/** The same where other gateways work on the queue, and leave things. */
+const LONGEST_SLEEP_OF_MANY = 2_000;
+/** Milliseconds after which a lane is asked for again whose slots other gateways had. */
+const FULL_WAIT = 500;
 
 const setTimer: SetTimer = (then, milliseconds) => {
   const timer = setTimeout(then, milliseconds);
@@ -162,11 +177,17 @@ class DeliveryQueue implements Queue {
   #storeRetryAt = -Infinity;
   #isGraceOver = false;
   #claims = new Set<Promise<void>>();
+  readonly #cluster: Cluster | undefined;
+  readonly #accord: Accord;
+  #endListening = (): void => undefined;
 
   constructor(options: QueueOptions) {
     this.#options = options;
-    this.#now = options.now ?? Date.now;
-    this.#steady = options.steady ?? (() => performance.now());
+    const { cluster } = options;
+    this.#cluster = cluster;
+    this.#accord = new Accord({ cluster, write: (work) => this.#write(work) });
+    this.#now = options.now ?? (cluster === undefined ? Date.now : () => cluster.now());
+    this.#steady = options.steady ?? (cluster === undefined ? () => performance.now() : () => cluster.now());
     this.#setTimer = options.setTimer ?? setTimer;
     this.#random = options.random ?? Math.random;
     for (const route of options.transports.keys()) if (!this.#isPassive(route)) this.#holds.set(route, new RouteHold());
@@ -178,6 +199,14 @@ class DeliveryQueue implements Queue {
 
   start(): void {
     this.#started = true;
+    if (this.#cluster !== undefined)
+      this.#endListening = this.#cluster.listen({
+        due: (lane) => this.arrived(lane),
+        changed: (subject, state) => {
+          this.#learn(subject, state);
+          this.#wake();
+        },
+      });
     this.#wake();
   }
 
@@ -221,8 +250,10 @@ class DeliveryQueue implements Queue {
 
   mended(): void {
     const steady = this.#steady();
-    for (const hold of this.#holds.values()) hold.mended(steady);
-    for (const { pace } of this.#lanes.values()) pace.mended(steady);
+    for (const [route, hold] of this.#holds)
+      if (!hold.isFresh) this.#onRoute(route, hold, (known) => known.mended(steady));
+    for (const lane of this.#lanes.values())
+      if (lane.pace.heldUntil > steady) this.#onLane(lane, (known) => known.mended(steady));
     this.#wake();
   }
 
@@ -230,6 +261,7 @@ class DeliveryQueue implements Queue {
     this.#stopping = true;
     this.#ending.abort();
     this.#endSleep();
+    this.#endListening();
     let cut = 0;
     let endGrace = (): void => undefined;
     const over = Promise.withResolvers<void>();
@@ -252,29 +284,35 @@ class DeliveryQueue implements Queue {
   async #drained(): Promise<void> {
     await Promise.all(this.#claims);
     await Promise.all(this.#running.values());
+    await this.#accord.settled();
   }
 
   #lane(key: LaneKey): LaneState {
     const name = `${key.route}\n${key.mailbox}`;
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
-      const { pace } = this.#options;
       lane = {
         route: key.route,
         mailbox: key.mailbox,
-        pace: new Pace(typeof pace === 'function' ? pace(key) : pace),
+        pace: this.#newPace(key),
         due: Infinity,
         claiming: false,
         arrivals: 0,
         behind: false,
+        fullUntil: -Infinity,
       };
       this.#lanes.set(name, lane);
     }
     return lane;
   }
 
-  #slots(lane: LaneState): number {
-    return lane.behind && this.#options.catchUp !== 'parallel' ? 1 : lane.pace.slots;
+  #newPace(lane: LaneKey): Pace {
+    const { pace } = this.#options;
+    return new Pace(typeof pace === 'function' ? pace(lane) : pace);
+  }
+
+  #slots({ behind, pace }: Pick<LaneState, 'behind' | 'pace'>): number {
+    return behind && this.#options.catchUp !== 'parallel' ? 1 : pace.slots;
   }
 
   /** A route leaves a slot to each of the others: one whose server does not answer must not hold them up. */
@@ -325,6 +363,7 @@ class DeliveryQueue implements Queue {
   async #refresh(): Promise<void> {
     const before = new Map([...this.#lanes.values()].map((lane) => [lane, lane.arrivals]));
     const isFirst = this.#isFirst;
+    const isAlone = isFirst ? await this.#meet() : true;
     const lanes = (await this.#options.spool.lanes()).filter(({ route }) => !this.#isPassive(route));
     this.#stale = false;
     this.#isFirst = false;
@@ -332,7 +371,7 @@ class DeliveryQueue implements Queue {
     for (const { route, mailbox, due } of lanes) {
       const lane = this.#lane({ route, mailbox });
       lane.due = lane.arrivals === (before.get(lane) ?? 0) ? due : Math.min(lane.due, due);
-      if (isFirst) lane.behind = true;
+      if (isFirst && isAlone) lane.behind = true;
       withWork.add(lane);
     }
     this.#tellMissing(new Set(lanes.map(({ route }) => route)));
@@ -342,6 +381,13 @@ class DeliveryQueue implements Queue {
       // An idle lane is forgotten, so that RAM does not grow with every mailbox ever seen.
       if (lane.pace.isFresh(this.#steady())) this.#lanes.delete(name);
     }
+  }
+
+  /** Learns what the others know. @returns whether there are none: then what waits has waited for this start */
+  async #meet(): Promise<boolean> {
+    if (this.#cluster === undefined) return true;
+    for (const { subject, state } of await this.#cluster.known()) this.#learn(subject, state);
+    return (await this.#cluster.members()).every(({ id }) => id === this.#cluster?.id);
   }
 
   /** What was accepted for a route that the configuration no longer has is not left without a word. */
@@ -367,7 +413,7 @@ class DeliveryQueue implements Queue {
     for (const [name, lane] of this.#inOrder()) {
       if (this.#taken >= this.#options.concurrency) return;
       const hold = this.#holds.get(lane.route);
-      if (hold === undefined || lane.claiming || lane.due > now) continue;
+      if (hold === undefined || lane.claiming || lane.due > now || lane.fullUntil > steady) continue;
       const limit = Math.min(this.#room(lane.route), this.#free(lane), hold.allows(steady, lane.mailbox));
       if (limit <= 0) continue;
       this.#lanes.delete(name);
@@ -387,14 +433,19 @@ class DeliveryQueue implements Queue {
   }
 
   async #claim(lane: LaneState, hold: RouteHold, limit: number, now: number): Promise<void> {
-    const probe = hold.started();
+    let probe = hold.started();
     const arrivals = lane.arrivals;
     lane.claiming = true;
     this.#take(lane.route, limit);
     let items: readonly QueueItem[] = [];
+    const lease = this.#newLease();
+    const asked = this.#ask(lane, hold, limit);
     try {
-      items = await this.#options.spool.claim(lane, { now, limit, leaseUntil: now + this.#lease });
-      if (items.length < limit && lane.arrivals === arrivals) {
+      const claim = { now, limit, leaseUntil: now + this.#lease };
+      items = await this.#options.spool.claim(lane, asked === undefined ? claim : { ...claim, gate: asked.gate });
+      const { limit: allowed, probe: isProbe } = asked?.learn(items.length) ?? { limit, probe };
+      probe = isProbe;
+      if (items.length < allowed && lane.arrivals === arrivals) {
         lane.due = Infinity;
         lane.behind = false;
         this.#stale = true;
@@ -408,10 +459,61 @@ class DeliveryQueue implements Queue {
     // Whatever began to hold the lane back while the claim was under way holds these items back too.
     const isHeld = this.#stopping || (!probe && hold.held !== undefined) || this.#holds.get(lane.route) !== hold;
     const begun = isHeld ? 0 : Math.max(0, Math.min(items.length, this.#free(lane)));
-    for (const item of items.slice(0, begun)) this.#begin(lane, hold, item, probe);
-    if (probe && begun === 0) hold.probeEnded();
+    for (const item of items.slice(0, begun)) this.#begin(lane, hold, item, { probe, lease: lease.copy() });
+    if (probe && begun === 0) this.#probeEnded(lane, hold);
     await Promise.all(items.slice(begun).map((item) => this.#giveBack(lane, item)));
     this.#wake();
+  }
+
+  #newLease(): Lease {
+    return new Lease(this.#lease, { steady: () => performance.now(), wall: Date.now });
+  }
+
+  /** What a claim goes by where there are other gateways; and what is to be done with what they know, once it is made. */
+  #ask(
+    lane: LaneState,
+    hold: RouteHold,
+    limit: number,
+  ): { gate: Gate; learn(claimed: number): { readonly limit: number; readonly probe: boolean } } | undefined {
+    const cluster = this.#cluster;
+    if (cluster === undefined) return undefined;
+    const { route, mailbox } = lane;
+    let last: { readonly pace: Pace; readonly known: RouteHold; readonly limit: number } | undefined;
+    let [isFull, probe] = [false, false];
+    return {
+      gate: (common) => {
+        const now = cluster.now();
+        const [pace, known] = [this.#newPace(lane), new RouteHold()];
+        pace.learn(common.lane as PaceState | undefined);
+        known.learn(common.route as HoldState | undefined);
+        const slots = this.#slots({ behind: lane.behind, pace }) - common.sending;
+        const most = Math.min(limit, slots, pace.free(now, common.sending), known.allows(now, mailbox));
+        isFull = slots <= 0;
+        probe = false;
+        last = { pace, known, limit: Math.max(0, most) };
+        return {
+          limit: last.limit,
+          after: (claimed) => {
+            pace.counted(now, claimed);
+            probe = known.started(now + this.#lease);
+            return { ...stated('lane', pace.state(now)), ...stated('route', known.state(now)) };
+          },
+        };
+      },
+      learn: (claimed) => {
+        const now = cluster.now();
+        if (claimed === 0) probe = false;
+        // A store that has nothing in the lane need not have asked.
+        if (last === undefined) {
+          hold.probeEnded();
+          return { limit, probe };
+        }
+        if (!this.#accord.isAhead({ route, mailbox })) lane.pace.learn(last.pace.state(now));
+        if (!this.#accord.isAhead({ route })) this.#learnRoute(route, hold, last.known.state(now));
+        if (isFull && claimed === 0) lane.fullUntil = now + FULL_WAIT;
+        return { limit: last.limit, probe };
+      },
+    };
   }
 
   async #giveBack(lane: LaneState, item: QueueItem): Promise<void> {
@@ -424,21 +526,23 @@ class DeliveryQueue implements Queue {
   }
 
   get #lease(): number {
-    return this.#options.lease ?? LEASE;
+    return this.#options.lease ?? this.#cluster?.lease ?? LEASE;
   }
 
   #sleep(): void {
     const now = this.#now();
     const steady = this.#steady();
-    let wait = LONGEST_SLEEP;
+    const longest = this.#cluster === undefined ? LONGEST_SLEEP : LONGEST_SLEEP_OF_MANY;
+    let wait = longest;
     // With every slot taken, the end of an attempt wakes the queue.
     const lanes = this.#taken < this.#options.concurrency ? this.#lanes.values() : [];
     for (const lane of lanes) {
       if (lane.due === Infinity || lane.claiming) continue;
       // A lane without a free slot is woken by the end of an attempt.
       if (lane.pace.inFlight >= this.#slots(lane) || this.#room(lane.route) <= 0) continue;
-      const probe = this.#holds.get(lane.route)?.nextProbe(lane.mailbox) ?? Infinity;
-      wait = Math.min(wait, Math.max(lane.due - now, lane.pace.nextFree(steady) - steady, probe - steady));
+      const probe = this.#holds.get(lane.route)?.nextProbe(lane.mailbox, steady) ?? Infinity;
+      const free = Math.max(lane.pace.nextFree(steady), lane.fullUntil, probe) - steady;
+      wait = Math.min(wait, Math.max(lane.due - now, free));
     }
     if (this.#stale) wait = 0;
     wait = Math.max(wait, this.#storeRetryAt - steady);
@@ -448,29 +552,42 @@ class DeliveryQueue implements Queue {
         this.#stale = true;
         this.#wake();
       },
-      Math.max(1, Math.min(wait, LONGEST_SLEEP)),
+      Math.max(1, Math.min(wait, longest)),
     );
   }
 
   // --- one attempt -----------------------------------------------------------------------------------------------
 
-  #begin(lane: LaneState, hold: RouteHold, item: QueueItem, probe: boolean): void {
+  #begin(
+    lane: LaneState,
+    hold: RouteHold,
+    item: QueueItem,
+    { probe, lease }: { readonly probe: boolean; readonly lease: Lease },
+  ): void {
     const controller = new AbortController();
     this.#take(lane.route, 1);
-    lane.pace.started(this.#steady());
-    const done = this.#try(lane, hold, item, controller)
+    // In a cluster the claim has counted it.
+    if (this.#cluster === undefined) lane.pace.started(this.#steady());
+    else lane.pace.begun();
+    const done = this.#try(lane, hold, item, controller, lease)
       .catch((error: unknown) => this.#bug(lane, item, error))
       .finally(() => {
         this.#take(lane.route, -1);
         lane.pace.ended();
-        if (probe) hold.probeEnded();
+        if (probe) this.#probeEnded(lane, hold);
         this.#running.delete(controller);
         this.#wake();
       });
     this.#running.set(controller, done);
   }
 
-  async #try(lane: LaneState, hold: RouteHold, item: QueueItem, controller: AbortController): Promise<void> {
+  async #try(
+    lane: LaneState,
+    hold: RouteHold,
+    item: QueueItem,
+    controller: AbortController,
+    lease: Lease,
+  ): Promise<void> {
     const { spool, report, transports } = this.#options;
     const transport = transports.get(item.route);
     if (transport === undefined) throw new Error(`no transport for route ${item.route}`);
@@ -491,25 +608,44 @@ class DeliveryQueue implements Queue {
       this.#options.attemptTimeout,
     );
     let lost = false;
+    const lose = (): void => {
+      lost = true;
+      controller.abort(new Error('the lease was lost'));
+    };
+    /** With one gateway nobody else can have it, whatever the clocks say. */
+    const isOver = (): boolean => this.#cluster !== undefined && lease.isOver;
+    const keep = (): void => {
+      if (isOver()) lose();
+      if (lost) throw new SpoolError('io', `Message ${item.id} is no longer ours to send: its lease is over`);
+    };
     const endRenewal = this.#repeat(() => {
+      const isRenewed = lease.renewing();
       spool.renew(item.id, this.#now() + this.#lease).then(
-        (ours) => {
-          if (ours) return;
-          lost = true;
-          controller.abort(new Error('the lease was lost'));
-        },
-        () => undefined, // the next renewal, or the write of the outcome, meets the same trouble
+        (ours) => (ours ? isRenewed() : lose()),
+        // The next renewal, or the write of the outcome, meets the same trouble.
+        () => void (isOver() && lose()),
       );
-    }, this.#lease / 2);
-    const outgoing: Outgoing = { item, open: () => spool.open(item.message), journal: journalOf(spool, item.id) };
+    }, this.#lease / 3);
+    const endWatch =
+      this.#cluster === undefined ? () => undefined : this.#repeat(() => void (isOver() && lose()), LEASE_LOOK);
+    const outgoing: Outgoing = {
+      item,
+      open: () => whileOurs(spool.open(item.message), keep),
+      journal: journalOf(spool, item.id, keep),
+    };
     let result: AttemptResult;
     try {
+      keep();
       result = await attempt(outgoing, { transport, report, history: (id) => spool.history(id) }, controller.signal);
+    } catch (error) {
+      if (!lost) throw error;
+      return report({ event: 'lease.lost', ...laneFacts(item) });
     } finally {
       endTimeout();
       endRenewal();
+      endWatch();
     }
-    if (lost) return;
+    if (lost) return report({ event: 'lease.lost', ...laneFacts(item) });
     const seconds = (this.#steady() - startedAt) / 1000;
     // One that chooses by itself may have changed over within the attempt.
     const told = { ...facts, transport: transport.name, seconds };
@@ -603,8 +739,8 @@ class DeliveryQueue implements Queue {
     const status = isOwn ? ofMailbox(told) : told;
     switch (status.outcome) {
       case 'relayed':
-        hold.gotThrough(lane.mailbox);
-        lane.pace.succeeded();
+        if (hold.isMarked(lane.mailbox)) this.#onRoute(lane.route, hold, (known) => known.gotThrough(lane.mailbox));
+        this.#succeeded(lane);
         this.#answered(lane, hold, startedAt);
         return this.#finish(item, status, isFinished, () => {
           const { receivedAt } = item.origin;
@@ -645,7 +781,7 @@ class DeliveryQueue implements Queue {
         return;
       }
       case 'failed':
-        lane.pace.succeeded();
+        this.#succeeded(lane);
         this.#answered(lane, hold, startedAt);
         report({ event: 'delivery.failed', ...facts, status });
         // What may have been delivered is not called undelivered.
@@ -655,7 +791,11 @@ class DeliveryQueue implements Queue {
         if (undecidable !== undefined) return this.#park(item, status, undecidable);
         report({ event: 'delivery.unknown', ...facts, status, due });
         this.#noteUnclear(item);
-        if (hold.unanswered(this.#steady(), startedAt, lane.mailbox)) this.#reportHeld(lane, hold);
+        const steady = this.#steady();
+        if (hold.held !== undefined) {
+          const isMoved = this.#onRoute(lane.route, hold, (known) => known.unanswered(steady, startedAt, lane.mailbox));
+          if (isMoved) this.#reportHeld(lane.route, hold);
+        }
         await this.#write(() => spool.defer(item.id, { due, doubtful: true, status }));
         lane.due = Math.min(lane.due, due);
         return;
@@ -698,7 +838,7 @@ class DeliveryQueue implements Queue {
     startedAt: number,
   ): number | undefined {
     const steady = this.#steady();
-    if (status.throttled === true) lane.pace.throttled(steady, startedAt);
+    if (status.throttled === true) this.#onLane(lane, (known) => known.throttled(steady, startedAt));
     switch (status.reach) {
       case 'transport': {
         const why = {
@@ -708,7 +848,8 @@ class DeliveryQueue implements Queue {
           ofAccount: status.ofAccount === true,
           ...(status.retryAfter === undefined ? {} : { retryAfter: status.retryAfter }),
         };
-        if (hold.hold(steady, startedAt, lane.mailbox, why)) this.#reportHeld(lane, hold);
+        const isMoved = this.#onRoute(lane.route, hold, (known) => known.hold(steady, startedAt, lane.mailbox, why));
+        if (isMoved) this.#reportHeld(lane.route, hold);
         return undefined;
       }
       case 'mailbox': {
@@ -716,7 +857,8 @@ class DeliveryQueue implements Queue {
         this.#answered(lane, hold, startedAt);
         // Throttling has its own way to go on: fewer at a time.
         if (status.throttled !== true) lane.behind = true;
-        if (lane.pace.hold(steady + wait, status.code === MISCONFIGURED)) {
+        const isMendable = status.code === MISCONFIGURED;
+        if (this.#onLane(lane, (known) => known.hold(steady + wait, isMendable))) {
           this.#options.report({
             event: 'lane.held',
             route: lane.route,
@@ -735,19 +877,80 @@ class DeliveryQueue implements Queue {
     }
   }
 
-  #reportHeld(lane: LaneState, { held }: RouteHold): void {
+  #reportHeld(route: string, { held }: RouteHold): void {
     if (held === undefined) return;
     const { cause, reason, misconfigured } = held.why;
     const until = this.#now() + held.until - this.#steady();
-    this.#options.report({ event: 'route.held', route: lane.route, cause, reason, misconfigured, until });
+    this.#options.report({ event: 'route.held', route, cause, reason, misconfigured, until });
+  }
+
+  // --- what other gateways know too ------------------------------------------------------------------------------
+
+  #onLane<Result>(lane: LaneState, change: (pace: Pace) => Result): Result {
+    const { route, mailbox, pace } = lane;
+    return this.#accord.change<Pace, Result>(
+      { route, mailbox },
+      {
+        copy: pace,
+        blank: () => this.#newPace(lane),
+        change,
+        learnt: (state) => pace.learn(state as PaceState | undefined),
+      },
+    );
+  }
+
+  #onRoute<Result>(route: string, hold: RouteHold, change: (hold: RouteHold) => Result): Result {
+    return this.#accord.change<RouteHold, Result>(
+      { route },
+      {
+        copy: hold,
+        blank: () => new RouteHold(),
+        change,
+        learnt: (state) => this.#learnRoute(route, hold, state),
+      },
+    );
+  }
+
+  #probeEnded({ route }: LaneState, hold: RouteHold): void {
+    if (hold.isFresh) return hold.probeEnded();
+    this.#onRoute(route, hold, (known) => known.probeEnded());
+  }
+
+  #succeeded(lane: LaneState): void {
+    if (lane.pace.isThrottled) this.#onLane(lane, (known) => known.succeeded());
+  }
+
+  /** What another gateway has found out. */
+  #learn({ route, mailbox }: Subject, state: Json | undefined): void {
+    if (this.#accord.isAhead(mailbox === undefined ? { route } : { route, mailbox })) return;
+    if (mailbox !== undefined) {
+      this.#lanes.get(`${route}\n${mailbox}`)?.pace.learn(state as PaceState | undefined);
+      return;
+    }
+    const hold = this.#holds.get(route);
+    if (hold !== undefined) this.#learnRoute(route, hold, state);
+  }
+
+  /** Tells of a hold that another gateway began, moved or ended. */
+  #learnRoute(route: string, hold: RouteHold, state: Json | undefined): void {
+    const before = hold.held;
+    hold.learn(state as HoldState | undefined);
+    const { held } = hold;
+    if (held !== undefined && before?.until !== held.until) this.#reportHeld(route, hold);
+    if (held === undefined && before !== undefined) this.#released(route, this.#steady() - before.since);
   }
 
   /** The route answered: whatever it said, it is not down. */
   #answered(lane: LaneState, hold: RouteHold, startedAt: number): void {
-    const held = hold.release(this.#steady(), startedAt, lane.mailbox);
-    if (held === undefined) return;
-    for (const one of this.#lanes.values()) if (one.route === lane.route) one.behind = true;
-    this.#options.report({ event: 'route.released', route: lane.route, seconds: held / 1000 });
+    if (hold.held === undefined) return;
+    const steady = this.#steady();
+    const held = this.#onRoute(lane.route, hold, (known) => known.release(steady, startedAt, lane.mailbox));
+    if (held !== undefined) this.#released(lane.route, held);
+  }
+
+  #released(route: string, held: number): void {
+    for (const one of this.#lanes.values()) if (one.route === route) one.behind = true;
+    this.#options.report({ event: 'route.released', route, seconds: held / 1000 });
   }
 
   /** It ends, and its sender is told where that is wanted. */
@@ -857,15 +1060,37 @@ class DeliveryQueue implements Queue {
 }
 
 /** The steps of an attempt, kept in the item's history. What was begun in another mailbox says nothing of this one. */
-function journalOf(spool: Spool, id: string): Journal {
+function journalOf(spool: Spool, id: string, keep: () => void): Journal {
   return {
     last: async () => {
       const history = await spool.history(id);
       const here = history.slice(history.findLastIndex(({ what }) => what === 'moved') + 1);
       return here.findLast(({ what }) => what === 'step')?.detail;
     },
-    write: (step) => spool.note(id, { what: 'step', detail: step }),
+    async write(step) {
+      keep();
+      await spool.note(id, { what: 'step', detail: step });
+      keep();
+    },
   };
+}
+
+/** The octets, as long as they are ours to send. @param keep throws when they are not */
+async function* whileOurs(octets: AsyncIterable<Uint8Array>, keep: () => void): AsyncGenerator<Uint8Array> {
+  keep();
+  for await (const chunk of octets) {
+    keep();
+    yield chunk;
+  }
+  keep();
+}
+
+function laneFacts({ id, messageId, route, mailbox }: QueueItem) {
+  return { id, messageId, route, mailbox } as const;
+}
+
+function stated<Key extends 'lane' | 'route'>(key: Key, state: Json | undefined): { readonly [K in Key]?: Json } {
+  return state === undefined ? {} : ({ [key]: state } as { readonly [K in Key]?: Json });
 }
 
 /** As the spool has it after a split. */

@@ -111,6 +111,11 @@ export const CATALOGUE = {
     'Items made of recipients for whom an attempt ended otherwise than for the others of their message.',
     'route',
   ),
+  leasesLost: counter(
+    'leases_lost_total',
+    'Attempts given up because another gateway may have the item by now.',
+    'route',
+  ),
   warned: counter('items_warned_total', 'Items whose sender was told that they are late.', 'route'),
   notified: counter('items_notified_total', 'Items whose sender was told that they were handed over.', 'route'),
   unknownOutcomes: counter('unknown_outcomes_total', 'Attempts that were fully sent and got no clear answer.', 'route'),
