@@ -8,16 +8,23 @@ export interface MetricDefinition {
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
   readonly labels: readonly string[];
+  /**
+   * Of several gateways on one spool. gateway: each tells of itself; what all have counted is the sum. spool: each tells the
+   * same of the spool they share; a sum would count it as often as there are gateways.
+   */
+  readonly scope: 'gateway' | 'spool';
   /** Of a histogram, in its unit. */
   readonly buckets?: readonly number[];
 }
 
 const counter = (name: string, help: string, ...labels: readonly string[]) =>
-  ({ name: `smtp2exchange_${name}`, type: 'counter', help, labels }) as const;
+  ({ name: `smtp2exchange_${name}`, type: 'counter', scope: 'gateway', help, labels }) as const;
 const gauge = (name: string, help: string, ...labels: readonly string[]) =>
-  ({ name: `smtp2exchange_${name}`, type: 'gauge', help, labels }) as const;
+  ({ name: `smtp2exchange_${name}`, type: 'gauge', scope: 'gateway', help, labels }) as const;
+const ofSpool = (name: string, help: string, ...labels: readonly string[]) =>
+  ({ name: `smtp2exchange_${name}`, type: 'gauge', scope: 'spool', help, labels }) as const;
 const histogram = (name: string, help: string, buckets: readonly number[], ...labels: readonly string[]) =>
-  ({ name: `smtp2exchange_${name}`, type: 'histogram', help, labels, buckets }) as const;
+  ({ name: `smtp2exchange_${name}`, type: 'histogram', scope: 'gateway', help, labels, buckets }) as const;
 
 const ACCEPT = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
 const ATTEMPT = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300];
@@ -56,14 +63,14 @@ export const CATALOGUE = {
     'listener',
   ),
   // queue and spool
-  queueItems: gauge(
+  queueItems: ofSpool(
     'queue_items',
     'Items in the spool by state; relayed, bounced and dropped ones are history.',
     'state',
   ),
-  oldestAge: gauge('queue_oldest_age_seconds', 'Age of the oldest item that still has to be sent; 0: none.'),
-  bodyBytes: gauge('spool_body_bytes', 'Octets of the message bodies kept.'),
-  freeBytes: gauge('spool_free_bytes', "Octets free on the spool's file system; absent where it cannot be known."),
+  oldestAge: ofSpool('queue_oldest_age_seconds', 'Age of the oldest item that still has to be sent; 0: none.'),
+  bodyBytes: ofSpool('spool_body_bytes', 'Octets of the message bodies kept.'),
+  freeBytes: ofSpool('spool_free_bytes', "Octets free on the spool's file system; absent where it cannot be known."),
   spoolTrouble: gauge('spool_trouble', '1 from a trouble with the store until it can be written again.'),
   spoolTroubles: counter('spool_troubles_total', 'Troubles with the store.'),
   statsErrors: counter(
@@ -131,8 +138,8 @@ export const CATALOGUE = {
     'route',
     'reach',
   ),
-  routeHeld: gauge('route_held', '1 while the route is held.', 'route'),
-  routeMisconfigured: gauge(
+  routeHeld: ofSpool('route_held', '1 while the route is held.', 'route'),
+  routeMisconfigured: ofSpool(
     'route_misconfigured',
     '1 while the route is held for a fault of our own configuration.',
     'route',

@@ -686,16 +686,17 @@ describe('the exposition', () => {
     );
   });
 
-  it('is what docs/metrics.md lists: name, type, labels, meaning', () => {
+  it('is what docs/metrics.md lists: name, type, of what, labels, meaning', () => {
     const rows = [
       ...readFileSync(join(root, 'docs/metrics.md'), 'utf8').matchAll(
-        /^\| `(smtp2exchange_\w+)` \| (.*?) \| (.*?) ?\| (.*) \|$/gm,
+        /^\| `(smtp2exchange_\w+)` \| (.*?) \| (.*?) \| (.*?) ?\| (.*) \|$/gm,
       ),
     ];
-    expect(rows.map(([, name, type, labels, help]) => ({ name, type, labels, help }))).toEqual(
-      Object.values(CATALOGUE).map(({ name, type, labels, help }) => ({
+    expect(rows.map(([, name, type, scope, labels, help]) => ({ name, type, scope, labels, help }))).toEqual(
+      Object.values(CATALOGUE).map(({ name, type, scope, labels, help }) => ({
         name,
         type,
+        scope,
         labels: labels.map((label) => `\`${label}\``).join(', '),
         help,
       })),
