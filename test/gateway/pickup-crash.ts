@@ -7,6 +7,7 @@
  * Usage: pickup-crash.ts [ROUNDS [SEED]]. Prints a table; exit code 1 if the books do not balance; the spools are kept then.
  * The order of events is the machine's, so a seed repeats the choices, not the run.
  */
+import { chance } from './chance.ts';
 import { KINDS } from './pickup-crash-faults.ts';
 import type { Way } from './pickup-crash-line.ts';
 import { Line } from './pickup-crash-line.ts';
@@ -14,17 +15,6 @@ import { Line } from './pickup-crash-line.ts';
 const rounds = Number(process.argv[2] ?? 300);
 const seed = Number(process.argv[3] ?? Math.floor(Math.random() * 2 ** 32));
 const WAYS: readonly Way[] = ['ews', 'graph', 'both'];
-
-/** mulberry32 */
-function chance(from: number): () => number {
-  let state = from >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const print = (what: string, values: readonly (number | string)[]): void =>
   void process.stdout.write(`${what.padEnd(52)}${values.map((value) => String(value).padStart(10)).join('')}\n`);
