@@ -458,7 +458,9 @@ class DeliveryQueue implements Queue {
     }
     // Whatever began to hold the lane back while the claim was under way holds these items back too.
     const isHeld = this.#stopping || (!probe && hold.held !== undefined) || this.#holds.get(lane.route) !== hold;
-    const begun = isHeld ? 0 : Math.max(0, Math.min(items.length, this.#free(lane)));
+    // What all gateways know allowed these, and counted them.
+    const free = this.#cluster === undefined ? Math.max(0, this.#free(lane)) : items.length;
+    const begun = isHeld ? 0 : Math.min(items.length, free);
     for (const item of items.slice(0, begun)) this.#begin(lane, hold, item, { probe, lease: lease.copy() });
     if (probe && begun === 0) this.#probeEnded(lane, hold);
     await Promise.all(items.slice(begun).map((item) => this.#giveBack(lane, item)));
