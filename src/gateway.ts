@@ -15,6 +15,7 @@ import { openPop3Door } from './assembly/pop3-door.ts';
 import type { Reloaded } from './assembly/reload.ts';
 import { accountsIn, reloader } from './assembly/reload.ts';
 import { bouncerOf, queueSettingsOf } from './assembly/sending.ts';
+import { openSpool, spoolName } from './assembly/spool.ts';
 import { asStartError } from './assembly/start-error.ts';
 import { live } from './assembly/step.ts';
 import type { Config } from './config/config.ts';
@@ -25,7 +26,6 @@ import type { Report } from './mail/event.ts';
 import type { LimitedSpool } from './mail/spool.ts';
 import { createQueue } from './queue/queue.ts';
 import { forgetOld } from './spool/forget.ts';
-import { openSqliteSpool } from './spool/sqlite.ts';
 import { createLog } from './watch/log.ts';
 import { createMetrics } from './watch/metrics.ts';
 
@@ -111,16 +111,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     // spool
     const failure = Promise.withResolvers<Error>();
-    spool = await openSqliteSpool({
-      onLost: (error) => failure.resolve(error),
-      path: config.spool.sqlite,
-      maxItems: config.spool.maxItems,
-      minFree: config.spool.minFree,
-      verifyAfter: config.retry.verifyAfter,
-      first: config.pacing.first,
-      report,
-    });
-    const opened = spool;
+    const { spool: opened } = await openSpool(config, { report, version, onLost: (error) => failure.resolve(error) });
+    spool = opened;
     undo.push(() => opened.close());
 
     // transports
@@ -135,7 +127,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const arrived = queue.arrived.bind(queue);
     const orders = operations({ spool: opened, report, arrived });
     const control = await openControl({
-      spool: config.spool.sqlite,
+      folder: config.spool.folder,
+      spool: spoolName(config.spool.store),
       operations: orders,
       get routes() {
         return routesOf(inUse);

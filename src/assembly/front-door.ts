@@ -1,5 +1,4 @@
 /** The listeners as the configuration has them: their rules, their certificates, their limits. */
-import { dirname } from 'node:path';
 import { isSame } from '../config/changes.ts';
 import type { Config, ListenerConfig } from '../config/config.ts';
 import type { Report } from '../mail/event.ts';
@@ -67,7 +66,7 @@ export function followedGuard(limits: () => LoginRules): LoginGuard {
 }
 
 /**
- * The files named, or one of our own making beside the spool. Undefined without TLS.
+ * The files named, or one of our own making in our own folder. Undefined without TLS.
  * @throws StartError
  */
 export async function certificateOf(
@@ -78,7 +77,7 @@ export async function certificateOf(
   if (tls === 'none') return undefined;
   const files =
     certificate === undefined
-      ? { generateIn: dirname(spool.sqlite), hostname }
+      ? { generateIn: spool.folder, hostname }
       : {
           ...('pfxFile' in certificate
             ? { pfxFile: certificate.pfxFile }

@@ -44,7 +44,7 @@ function accountOf(route: string, way: Way): string {
   return way === 'ews' ? `${route}.pickup` : `${route}.pickup.graph`;
 }
 
-export type MailboxesParts = Pick<WayOutParts, 'name' | 'setting' | 'exchange' | 'spool' | 'version'> & {
+export type MailboxesParts = Pick<WayOutParts, 'name' | 'setting' | 'exchange' | 'folder' | 'version'> & {
   readonly report: Report;
 };
 

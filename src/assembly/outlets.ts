@@ -135,13 +135,13 @@ function tellCredential({ name: account, route }: Plan, before: Plan | undefined
   if (!isSame(end, last)) report({ event: 'credential.loaded', account, ...end });
 }
 
-function plansOf({ routes, pickups, hostname, spool: { sqlite } }: Config, version: string): readonly Plan[] {
+function plansOf({ routes, pickups, hostname, spool: { folder } }: Config, version: string): readonly Plan[] {
   const ofRoute = (route: RouteConfig): Plan => ({
     name: route.name,
     basis: { route, hostname },
     route,
     async open(report) {
-      const out = await openWayOut({ ...route, hostname, version, spool: sqlite, report });
+      const out = await openWayOut({ ...route, hostname, version, folder, report });
       return { transport: out.transport, out, close: () => out.close() };
     },
   });

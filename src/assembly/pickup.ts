@@ -116,12 +116,12 @@ async function makePickups(config: Config, parts: PickupParts, before = NONE): P
     for (const route of config.routes) {
       if (!config.pickups.some((pickup) => pickup.route === route.name)) continue;
       const there = before.accounts.get(route.name);
-      const spool = config.spool.sqlite;
+      const { folder } = config.spool;
       accounts.set(
         route.name,
         there !== undefined && isSame(there.basis, route)
           ? there
-          : { basis: route, mailboxes: openMailboxes({ ...route, spool, version, report }) },
+          : { basis: route, mailboxes: openMailboxes({ ...route, folder, version, report }) },
       );
     }
     for (const pickup of config.pickups) {

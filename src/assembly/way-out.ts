@@ -3,8 +3,8 @@
  * loaded. It never fails to open because Exchange or the identity server does; what it throws is a StartError, or the
  * message of an address that cannot be used.
  */
-import { dirname, join } from 'node:path';
-import type { Config, RouteConfig, SmtpConfig } from '../config/config.ts';
+import { join } from 'node:path';
+import type { RouteConfig, SmtpConfig } from '../config/config.ts';
 import type { ChangeOver } from '../exchange/auto.ts';
 import { changeOverFile } from '../exchange/change-over.ts';
 import type { Ews } from '../exchange/ews.ts';
@@ -38,8 +38,8 @@ export interface WayOut {
 
 export interface WayOutParts extends RouteConfig {
   readonly hostname: string;
-  /** Path of the spool; what is remembered stands beside it. */
-  readonly spool: Config['spool']['sqlite'];
+  /** Where what is remembered stands. */
+  readonly folder: string;
   readonly version: string;
   readonly report: Report;
 }
@@ -133,12 +133,12 @@ export function waysOf({ name, setting, exchange }: RouteConfig): readonly Route
 }
 
 /** Whether a route that changes over by itself has, as far as is written down. Rejects with why that cannot be read. */
-export async function changeOf({ name, spool }: Pick<WayOutParts, 'name' | 'spool'>): Promise<ChangeOver | undefined> {
-  return await changeOverFile(changeFile(name, spool)).load();
+export async function changeOf({ name, folder }: Pick<WayOutParts, 'name' | 'folder'>): Promise<ChangeOver | undefined> {
+  return await changeOverFile(changeFile(name, folder)).load();
 }
 
-function changeFile(name: string, spool: string): string {
-  return join(dirname(spool), `${name}.transport.json`);
+function changeFile(name: string, folder: string): string {
+  return join(folder, `${name}.transport.json`);
 }
 
 /** What is rehearsed is done as far as it changes nothing. */
@@ -182,14 +182,14 @@ async function graphOf(
 }
 
 async function autoOf(parts: WayOutParts, { token }: Login, ews: Ews, graph: Transport): Promise<Transport> {
-  const { name: route, exchange, spool, report } = parts;
+  const { name: route, exchange, folder, report } = parts;
   const { autoTransport } = await import('../exchange/auto.ts');
   try {
     return await autoTransport({
       ews: ewsTransport(parts, ews),
       graph,
       route,
-      store: changeOverFile(changeFile(route, spool)),
+      store: changeOverFile(changeFile(route, folder)),
       report,
       renewToken: async () => {
         const held = await token?.get();

@@ -20,8 +20,8 @@ import { CommandFault } from './outcome.ts';
 import { nearest, reachFolder } from './reach.ts';
 
 export async function* checkData(walk: Walk): AsyncGenerator<Finding> {
-  const { sqlite, minFree } = walk.config.spool;
-  const folder = dirname(sqlite);
+  const { store, folder, minFree } = walk.config.spool;
+  const sqlite = store.kind === 'sqlite' ? store.path : '';
   const tell = (judged: Judged, at = folder): Finding => ({ what: 'data folder', at, ...judged });
   const made = await madeOf(folder);
   yield tell(made);
@@ -198,7 +198,7 @@ async function formatOf(sqlite: string): Promise<Judged> {
 }
 
 async function holderOf(sqlite: string): Promise<{ readonly judged: Judged; readonly gateway?: Greeting }> {
-  const where = controlPath(sqlite);
+  const where = controlPath(dirname(sqlite));
   try {
     const gateway = await controlClient(where).greet();
     if (real(gateway.spool) === real(sqlite))

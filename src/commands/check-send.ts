@@ -51,7 +51,7 @@ async function send({ account, mailbox, from, to }: Errand, walk: Walk): Promise
   const out = await openWayOut({
     ...account.taken,
     hostname: config.hostname,
-    spool: config.spool.sqlite,
+    folder: config.spool.folder,
     version: version(),
     report: () => undefined,
   });

@@ -14,7 +14,7 @@ export async function* checkTransports({ config, accounts, isWithoutData = false
     let change: ChangeOver | undefined;
     let trouble: string | undefined;
     try {
-      change = await changeOf({ name, spool: config.spool.sqlite });
+      change = await changeOf({ name, folder: config.spool.folder });
     } catch (error) {
       trouble = error instanceof Error ? error.message : String(error);
     }

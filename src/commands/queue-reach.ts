@@ -3,6 +3,7 @@
  * spool's lock lets one in. Throws CommandFault with what to do: 75 if it cannot be reached, 78 for the configuration.
  */
 import { existsSync, realpathSync } from 'node:fs';
+import { isDatabase, openSpool, spoolName } from '../assembly/spool.ts';
 import { loadSpool, renderFaults } from '../config/load.ts';
 import type { LoadedSpool } from '../config/load.ts';
 import { controlPath } from '../console/control.ts';
@@ -10,9 +11,9 @@ import type { Operations } from '../console/operations.ts';
 import { operations } from '../console/operations.ts';
 import type { Event } from '../mail/event.ts';
 import { SpoolError } from '../mail/spool.ts';
-import { openSqliteSpool } from '../spool/sqlite.ts';
 import { controlClient, Unreachable } from './control-client.ts';
 import { CommandFault, EXIT } from './outcome.ts';
+import { version } from './version.ts';
 
 export interface Reached {
   readonly operations: Operations;
@@ -34,12 +35,10 @@ export async function reach(configFile: string, warn: (line: string) => void): P
 
 /** Undefined: none runs, or it works on another spool. */
 export async function throughGateway({ spool, routes }: SpoolSettings): Promise<Reached | undefined> {
-  const where = controlPath(spool.sqlite);
-  const client = controlClient(where);
+  const client = controlClient(controlPath(spool.folder));
   try {
-    const { spool: theirs } = await client.greet();
     // Two spools in one folder: the other one's gateway is not to touch this one's mail.
-    if (real(theirs) !== real(spool.sqlite)) return undefined;
+    if (!isOf((await client.greet()).spool, spool.store)) return undefined;
   } catch (error) {
     if (error instanceof Unreachable) return undefined;
     throw error;
@@ -47,32 +46,52 @@ export async function throughGateway({ spool, routes }: SpoolSettings): Promise<
   return { operations: client, isRunning: true, routes, close: async () => undefined };
 }
 
+/** Whether a gateway that greets so works on this spool. */
+function isOf(theirs: string, store: SpoolSettings['spool']['store']): boolean {
+  switch (store.kind) {
+    case 'sqlite':
+      return real(theirs) === real(store.path);
+    case 'postgres':
+      return theirs === spoolName(store);
+    case 'unread':
+      // Which database it is, only the gateway knows; the folder is its own.
+      return isDatabase(theirs);
+  }
+}
+
 async function throughSpool(
-  { spool: { sqlite, minFree, maxItems }, verifyAfter, first, routes }: SpoolSettings,
+  { spool, verifyAfter, first, routes }: SpoolSettings,
   configFile: string,
   warn: (line: string) => void,
 ): Promise<Reached> {
-  if (!existsSync(sqlite)) {
+  const { store } = spool;
+  if (store.kind === 'unread')
     throw new CommandFault(
       EXIT.configuration,
-      `There is no spool at ${sqlite}, which spool.sqlite of ${configFile} names: the gateway has not run with this configuration yet, or this is another one`,
+      `${renderFaults(store.faults)}\nNo gateway answers at ${controlPath(spool.folder)} that could do it instead`,
+    );
+  if (store.kind === 'sqlite' && !existsSync(store.path)) {
+    throw new CommandFault(
+      EXIT.configuration,
+      `There is no spool at ${store.path}, which spool.sqlite of ${configFile} names: the gateway has not run with this configuration yet, or this is another one`,
     );
   }
   const report = (event: Event): void => {
     if (event.event === 'spool.trouble') warn(`The spool is in trouble (${event.trouble}): ${event.detail}`);
   };
   try {
-    const opened = await openSqliteSpool({ path: sqlite, minFree, maxItems, verifyAfter, first, report });
+    const plan = { spool: { ...spool, store }, retry: { verifyAfter }, pacing: { first } };
+    const { spool: opened } = await openSpool(plan, { report, version: version() });
     return { operations: operations({ spool: opened, report }), isRunning: false, routes, close: () => opened.close() };
   } catch (error) {
     if (!(error instanceof SpoolError)) throw error;
-    throw new CommandFault(EXIT.temporary, sentence(error, sqlite), { cause: error });
+    throw new CommandFault(EXIT.temporary, sentence(error, spool), { cause: error });
   }
 }
 
-function sentence(error: SpoolError, sqlite: string): string {
-  return error.trouble === 'locked'
-    ? `A gateway has the spool ${sqlite} open, but nobody answers at its control socket ${controlPath(sqlite)}: its log line control.failed says why, or it is just starting or stopping`
+function sentence(error: SpoolError, { store, folder }: SpoolSettings['spool']): string {
+  return error.trouble === 'locked' && store.kind === 'sqlite'
+    ? `A gateway has the spool ${store.path} open, but nobody answers at its control socket ${controlPath(folder)}: its log line control.failed says why, or it is just starting or stopping`
     : error.message;
 }
 

@@ -253,7 +253,7 @@ async function wayOf(route: string, { sound, spool }: SpoolSettings): Promise<st
   if (account?.shadow !== undefined) return 'smtp (shadow)';
   if (transport !== 'auto') return transport;
   try {
-    return (await changeOf({ name: route, spool: spool.sqlite }))?.transport ?? 'ews';
+    return (await changeOf({ name: route, folder: spool.folder }))?.transport ?? 'ews';
   } catch {
     return 'auto';
   }

@@ -43,6 +43,11 @@ export const APPLIED: Readonly<Record<string, Applied>> = {
   'retry.verifyAfter': 'live',
   bounces: 'live',
   'spool.sqlite': 'restart',
+  'spool.postgres': 'restart',
+  'spool.postgresFile': 'restart',
+  'spool.connections': 'restart',
+  'spool.lease': 'restart',
+  'spool.folder': 'restart',
   'spool.maxItems': 'live',
   'spool.minFree': 'live',
   'spool.retention': 'live',
@@ -88,7 +93,7 @@ export function appliedNow(before: Config, after: Config): Config {
     ...after,
     hostname,
     console,
-    spool: { ...after.spool, sqlite: spool.sqlite },
+    spool: { ...after.spool, store: spool.store, folder: spool.folder },
     pacing: { ...after.pacing, first: pacing.first },
   };
 }
@@ -154,14 +159,27 @@ function isSection(value: unknown): value is Fields {
 }
 
 /** Under the names that the settings have in the file. */
-function asWritten({ exchange, routes, pickups, ...rest }: Config): Fields {
+function asWritten({ exchange, routes, pickups, spool, ...rest }: Config): Fields {
   return {
     ...rest,
+    spool: spoolAsWritten(spool),
     exchange: accountAsWritten(exchange),
     // The first is exchange.
     routes: routes.slice(1).map(({ name, exchange: account }) => ({ name, ...accountAsWritten(account) })),
     pickup: pickups.map(({ setting: _setting, examples: _examples, ...pickup }) => pickup),
   };
+}
+
+function spoolAsWritten({ store, folder, ...rest }: Config['spool']): Fields {
+  switch (store.kind) {
+    case 'sqlite':
+      return { ...rest, sqlite: store.path };
+    case 'postgres': {
+      const { url, connections, lease, fromFile } = store;
+      // Nobody looks into that file by itself: another URL in it is a change.
+      return { ...rest, folder, connections, lease, [fromFile === undefined ? 'postgres' : 'postgresFile']: url };
+    }
+  }
 }
 
 function accountAsWritten({ credential, connectTimeout, requestTimeout, ca, ...rest }: ExchangeConfig): Fields {

@@ -12,6 +12,7 @@ import { checkPickups } from './pickup-check.ts';
 import { accountsIn, checkRoutes } from './routes.ts';
 import { checkRules } from './rules.ts';
 import { checkSubmission } from './smarthost.ts';
+import { checkSpool } from './spool-check.ts';
 import type { Context, SoundAccount, SoundListener, SoundSettings } from './sound.ts';
 
 export function checkTogether(settings: SoundSettings, context: Context): void {
@@ -27,6 +28,7 @@ export function checkTogether(settings: SoundSettings, context: Context): void {
   checkNames(settings, context);
   checkPorts(settings, context);
   checkRetry(settings, context);
+  checkSpool(context);
   checkFirst(settings, context);
   checkAlarms(settings, context);
   checkRoutes(settings, context);

@@ -60,9 +60,11 @@ export interface Config {
   };
   readonly bounces: BouncesConfig;
   readonly spool: {
-    /** Absolute path. */
-    readonly sqlite: string;
+    readonly store: StoreConfig;
+    /** Absolute: of what is this machine's own. With sqlite that of its file. */
+    readonly folder: string;
     readonly maxItems: number;
+    /** Without effect with postgres. */
     readonly minFree: number;
     readonly retention: number;
     /** Of what was set aside for the operator. */
@@ -78,6 +80,21 @@ export interface Config {
     readonly addresses: 'full' | 'domain' | 'hashed';
   };
 }
+
+/** Where the spool is. */
+export type StoreConfig =
+  /** Absolute. */
+  | { readonly kind: 'sqlite'; readonly path: string }
+  | {
+      readonly kind: 'postgres';
+      /** As mail/postgres-url.ts reads it, with absolute paths. */
+      readonly url: Secret;
+      /** At most. */
+      readonly connections: number;
+      readonly lease: number;
+      /** Where the URL was read from, absolute. */
+      readonly fromFile?: string;
+    };
 
 export interface ListenerConfig {
   readonly name: string;

@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { checkTogether } from './check.ts';
-import type { Config } from './config.ts';
+import type { Config, StoreConfig } from './config.ts';
 import { parseText } from './document.ts';
 import type { Environment } from './environment.ts';
 import { inOrder, pathText } from './fault.ts';
@@ -23,6 +23,8 @@ import type { Settings } from './settings.ts';
 import type { SoundSettings } from './sound.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
+import { spoolOf } from './spool.ts';
+import { checkSpool, readUrl } from './spool-check.ts';
 
 export type { Config } from './config.ts';
 export type { ConfigFault } from './fault.ts';
@@ -56,7 +58,7 @@ export async function loadConfig(
 /** What of a configuration the spool needs. */
 export type LoadedSpool =
   | {
-      readonly spool: Config['spool'];
+      readonly spool: Omit<Config['spool'], 'store'> & { readonly store: StoreConfig | UnreadStore };
       readonly verifyAfter: number;
       readonly first: Config['pacing']['first'];
       /** Names of the ways out, pickups' among them, as far as they can be read. At least one. */
@@ -65,6 +67,13 @@ export type LoadedSpool =
       readonly sound: SoundSettings;
     }
   | { readonly faults: readonly ConfigFault[] };
+
+/** A database whose URL whoever asks cannot read: it is the gateway's secret, and the gateway can still be asked. */
+export interface UnreadStore {
+  readonly kind: 'unread';
+  /** Why not. At least one. */
+  readonly faults: readonly ConfigFault[];
+}
 
 /**
  * For a command that works on the spool alone, beside the gateway or in its place: whoever runs it need not have the
@@ -83,18 +92,31 @@ export async function loadSpool(file: string, environment: Environment = process
   if (root === undefined && syntax.length === 0)
     faults.push({ file, ...WHOLE, path: '', problem: NOTHING, hint: START });
   if (root === undefined) return { faults: inOrder(faults) };
-  const { value, wasGiven } = readTree(root, ROOT, environment, (at, path, problem, hint) => {
+  const unread: ConfigFault[] = [];
+  const add = (list: ConfigFault[], at: Position, path: Path, problem: string, hint?: string): void => {
+    list.push({ file, ...at, path: pathText(path), problem, ...(hint !== undefined && { hint }) });
+  };
+  const { value, wasGiven, locate } = readTree(root, ROOT, environment, (at, path, problem, hint) => {
     // Of the top, all: a section that is misspelt may be one of these.
     const isOurs = path.length < 2 || OF_SPOOL.has(String(path[0]));
-    if (isOurs) faults.push({ file, ...at, path: pathText(path), problem, ...(hint !== undefined && { hint }) });
+    if (isOurs) add(pathText(path) === 'spool.postgres' ? unread : faults, at, path, problem, hint);
   });
+  checkSpool({ wasGiven, fault: (path, problem, hint) => add(faults, locate(path), path, problem, hint) });
   if (faults.length > 0) return { faults: inOrder(faults) };
   const { spool, retry, pacing } = value as Settings;
   const sound = value as SoundSettings;
   const { routes = [], pickup = [] } = sound;
+  const folder = dirname(resolve(file));
+  const url = spool.postgresFile === undefined ? undefined : await readUrl(folder, spool.postgresFile);
+  if (url?.ok === false)
+    add(unread, locate(['spool', 'postgresFile']), ['spool', 'postgresFile'], url.problem, url.hint);
+  const own = spoolOf(spool, url?.ok === true ? url.value : undefined, folder);
   return {
     sound,
-    spool: { ...spool, sqlite: resolve(dirname(resolve(file)), spool.sqlite) },
+    spool:
+      unread.length === 0
+        ? own
+        : { ...own, folder: resolve(folder, spool.folder), store: { kind: 'unread', faults: inOrder(unread) } },
     verifyAfter: retry.verifyAfter,
     first: pacing.first,
     routes: [

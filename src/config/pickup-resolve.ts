@@ -1,5 +1,5 @@
 /** From the settings of pickup to its Config: reads the files they name, fills in what follows from the rest. */
-import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
+import { isAbsolute, relative, resolve, sep } from 'node:path';
 import type { DestinationRule } from '../mail/destination.ts';
 import type { AfterConfig, DeliverConfig, PickupConfig } from './config.ts';
 import type { Environment } from './environment.ts';
@@ -14,6 +14,7 @@ import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
 import type { Secret } from './secret.ts';
 import type { Settings } from './settings.ts';
 import type { SoundSettings } from './sound.ts';
+import { ownFolder } from './spool.ts';
 import type { Value } from './value.ts';
 
 /** What was not in the configuration file itself. */
@@ -48,10 +49,11 @@ export async function fetchPickups(
       return undefined;
     };
     const { smtp, webhook, folder: files } = one?.deliver ?? {};
-    if (files?.path !== undefined && spool?.sqlite !== undefined && holds(folder, files.path, spool.sqlite))
+    const own = spool === undefined ? undefined : ownFolder(withoutGaps(spool));
+    if (files?.path !== undefined && own !== undefined && holds(folder, files.path, own.path))
       fault(
         [...path, 'folder', 'path'],
-        'holds the spool of this gateway, and whoever takes files from it would find that too',
+        `holds ${own.setting === 'sqlite' ? 'the spool' : 'the own files (spool.folder)'} of this gateway, and whoever takes files from it would find that too`,
         'name a folder of its own',
       );
     const password = await keep(['smtp', 'passwordFile'], smtp?.passwordFile, readSecret);
@@ -66,8 +68,8 @@ export async function fetchPickups(
 }
 
 /** @param base where relative paths start */
-function holds(base: string, path: string, file: string): boolean {
-  const way = relative(resolve(base, path), dirname(resolve(base, file)));
+function holds(base: string, path: string, folder: string): boolean {
+  const way = relative(resolve(base, path), resolve(base, folder));
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 

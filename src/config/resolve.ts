@@ -32,6 +32,8 @@ import { Secret } from './secret.ts';
 import { accountsIn, DEFAULT_ROUTE } from './routes.ts';
 import type { Settings } from './settings.ts';
 import type { SoundAccount, SoundSettings } from './sound.ts';
+import { spoolOf } from './spool.ts';
+import { fetchStore } from './spool-check.ts';
 import { smtpOf } from './submission.ts';
 import type { Value } from './value.ts';
 
@@ -52,6 +54,7 @@ export interface Fetched {
   /** By the place of the entry. */
   readonly pickups: readonly FetchedPickup[];
   readonly consoleToken?: Secret;
+  readonly databaseUrl?: Secret;
 }
 
 /** The same of one account. */
@@ -82,10 +85,12 @@ export async function fetchNamed(settings: SoundSettings, around: Surroundings, 
   const accounts = new Map<string, FetchedAccount>();
   for (const { account, path } of accountsIn(settings))
     accounts.set(pathText(path), await fetchAccount(account, path, around, fault));
+  const url = await fetchStore(settings, around.folder, fault);
   return {
     keyPairs,
     accounts,
     pickups: await fetchPickups(settings, around.folder, fault),
+    ...(url && { databaseUrl: url }),
     ...(token && { consoleToken: token }),
   };
 }
@@ -220,7 +225,7 @@ export function buildConfig(settings: Settings, fetched: Fetched, around: Surrou
     pacing,
     retry,
     bounces: withoutGaps(bounces),
-    spool: { ...spool, sqlite: resolve(around.folder, spool.sqlite) },
+    spool: spoolOf(spool, fetched.databaseUrl, around.folder),
     alarms: alarmsOf(settings, around),
     console: consoleOf(console, fetched),
     shutdown,

@@ -9,18 +9,7 @@ import type { MicrosoftCloud } from './clouds.ts';
 import { accountDomain, accountName } from './account.ts';
 import { webConsole } from './console.ts';
 import { clientId, clientSecret, managedIdentity, passwordHash, scope, tenantId } from './entra.ts';
-import {
-  certificate,
-  date,
-  file,
-  networks,
-  octets,
-  octetsOrNever,
-  patterns,
-  secret,
-  time,
-  timeOrNever,
-} from './kinds.ts';
+import { certificate, date, file, networks, octetsOrNever, patterns, secret, time, timeOrNever } from './kinds.ts';
 import { listener } from './listener.ts';
 import { hostName, proxyChoice, serverUrl } from './network.ts';
 import {
@@ -41,6 +30,7 @@ import type { Parsed } from './schema.ts';
 import { pop3 } from './hand-over.ts';
 import { pickup } from './pickup.ts';
 import { routeName, senders } from './senders.ts';
+import { spool } from './spool.ts';
 import { shadow, submission } from './submission.ts';
 
 const url = (description: string, httpOnLoopback: boolean, otherwise: string) =>
@@ -372,29 +362,7 @@ export const SETTINGS = section('Configuration of smtp2exchange.', {
     }),
     {},
   ),
-  spool: orElse(
-    section('Where mail is kept until it is delivered.', {
-      sqlite: orElse(file('The database file. Its folder is made if it does not exist.'), 'data/spool.db'),
-      maxItems: orElse(
-        integer('Messages waiting, from which on new ones are refused for a while (452).', 1, 100_000_000),
-        100_000,
-      ),
-      minFree: orElse(
-        octets('Free space on the disk, below which new messages are refused for a while (452).', '1MB', '1000GB'),
-        '500MB',
-      ),
-      retention: orElse(
-        time('How long the history of delivered messages is kept. Their content goes at once.', '1m', '3650d'),
-        '7d',
-      ),
-      parkedRetention: orElse(
-        time('How long messages that were set aside for the operator are kept. Then they are gone.', '1m', '3650d'),
-        '30d',
-      ),
-      parkedSize: orElse(octets('All that is set aside. Over it, the oldest is gone first.', '1MB', '100000GB'), '5GB'),
-    }),
-    {},
-  ),
+  spool: orElse(spool, {}),
   alarms: orElse(alarms, {}),
   console: orElse(webConsole, {}),
   shutdown: orElse(

@@ -1,6 +1,6 @@
 /**
  * The control door: the way in for the operator's command `queue` while the gateway runs. HTTP and JSON on a Unix domain
- * socket beside the spool (on Windows a named pipe) that only the gateway's own user may open: the rights of the file
+ * socket in the gateway's own folder (on Windows a named pipe) that only the gateway's own user may open: the rights of the file
  * system are the login.
  *
  * Promises: it never holds up mail and never throws; requests are small and bounded, answers that are long stream. A door
@@ -19,7 +19,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { platform } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Report } from '../mail/event.ts';
 import { SpoolError } from '../mail/spool.ts';
@@ -28,7 +28,9 @@ import type { Greeting, Refusal } from './wire.ts';
 import { filterIn, isId, orderIn, userName } from './wire.ts';
 
 export interface ControlOptions {
-  /** The spool's file. */
+  /** Where the door is made. */
+  readonly folder: string;
+  /** What the spool is called: its file, or the URL of its database without the password. */
   readonly spool: string;
   readonly operations: Operations;
   /** Where mail can be moved to. */
@@ -54,18 +56,18 @@ const REQUEST_TIMEOUT = 5_000;
 const READER_TIMEOUT = 60_000;
 const GRACE = 1_000;
 
-/** Where the door of a gateway with this spool is, absolute. */
-export function controlPath(spool: string): string {
-  const folder = dirname(resolve(spool));
-  if (platform() !== 'win32') return join(folder, 'control.sock');
-  const name = createHash('sha256').update(folder.toLowerCase()).digest('hex').slice(0, 16);
+/** Where the door of a gateway is that has this folder for its own, absolute. */
+export function controlPath(folder: string): string {
+  const whole = resolve(folder);
+  if (platform() !== 'win32') return join(whole, 'control.sock');
+  const name = createHash('sha256').update(whole.toLowerCase()).digest('hex').slice(0, 16);
   return `\\\\.\\pipe\\smtp2exchange-${name}`;
 }
 
 /** Never rejects: a gateway without a door is a gateway. */
 export async function openControl(options: ControlOptions): Promise<Control> {
   const { report } = options;
-  const where = controlPath(options.spool);
+  const where = controlPath(options.folder);
   const server = createServer(
     {
       headersTimeout: REQUEST_TIMEOUT,
@@ -97,14 +99,16 @@ async function makeWay(where: string): Promise<void> {
   const length = Buffer.byteLength(where);
   if (length > ADDRESS_LIMIT) {
     throw new Error(
-      `the path ${where} has ${length} octets, and the system takes ${ADDRESS_LIMIT} for a socket; choose a shorter folder for spool.sqlite`,
+      `the path ${where} has ${length} octets, and the system takes ${ADDRESS_LIMIT} for a socket; choose a shorter folder: that of spool.sqlite, or with PostgreSQL spool.folder`,
     );
   }
   const there = await lstat(where).catch(() => undefined);
   if (there === undefined) return;
   if (!there.isSocket()) throw new Error(`${where} is there and is no socket; move it away`);
   if (await answers(where))
-    throw new Error(`another gateway answers at ${where}; give each gateway a folder of its own for its spool`);
+    throw new Error(
+      `another gateway answers at ${where}; give each gateway a folder of its own: that of spool.sqlite, or with PostgreSQL spool.folder`,
+    );
   await unlink(where);
 }
 

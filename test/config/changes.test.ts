@@ -64,6 +64,14 @@ const CHANGES: readonly (readonly [string, string, string, readonly string[], Ap
   ['a pickup', 'name: fax,', 'name: fax, interval: 5m,', ['pickup[fax].interval'], 'replaced'],
   ['a pickup by another name', 'name: fax,', 'name: fox,', ['pickup[fax]', 'pickup[fox]'], 'replaced'],
   ['a channel', 'hooks.example/a', 'hooks.example/b', ['alarms.to[chat].webhook'], 'live'],
+  ['another file of the spool', 'retry:', 'spool: { sqlite: other.db }\nretry:', ['spool.sqlite'], 'restart'],
+  [
+    'a database',
+    'retry:',
+    `spool: { postgres: 'postgresql://u:${MARK}@db/m' }\nretry:`,
+    ['spool.sqlite', 'spool.folder', 'spool.connections', 'spool.lease', 'spool.postgres'],
+    'restart',
+  ],
   ['a section that was not there', 'retry:', 'console: { port: 1 }\nretry:', ['console.port'], 'restart'],
 ];
 

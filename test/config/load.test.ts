@@ -134,7 +134,8 @@ describe('a configuration', () => {
       },
       bounces: { send: true, body: 'headers' },
       spool: {
-        sqlite: join(here.folder, 'data/spool.db'),
+        store: { kind: 'sqlite', path: join(here.folder, 'data/spool.db') },
+        folder: join(here.folder, 'data'),
         maxItems: 100_000,
         minFree: 500_000_000,
         retention: 604_800_000,

@@ -152,7 +152,7 @@ describe('config.yaml', () => {
   it('shows the defaults that hold', () => {
     const [first] = sample.split('#- name: submission');
     const text = `${first}${sample.slice(sample.indexOf('# Who may log in'))}`;
-    const shown = valuesOf(rootOf(uncommented(text)));
+    const shown = valuesOf(rootOf(uncommented(uncommented(text))));
     const defaults = documentedSettings().filter(
       ({ fallback, shape }) => fallback !== undefined && shape.kind !== 'section',
     );

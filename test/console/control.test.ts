@@ -49,6 +49,7 @@ const nothing: Operations = {
 
 async function open(operations: Partial<Operations> = {}, folder = place): Promise<Control> {
   const door = await openControl({
+    folder,
     spool: join(folder, 'spool.db'),
     operations: { ...nothing, ...operations },
     routes: ['exchange'],
@@ -78,9 +79,9 @@ const post = (path: string, body: string): string =>
   `POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 
 describe('the door', () => {
-  it('is beside the spool, opens for its own user only, and says whose it is', async () => {
+  it('is in the folder it is given, opens for its own user only, and says whose it is', async () => {
     await open();
-    expect(controlPath(join(place, 'spool.db'))).toBe(socket());
+    expect(controlPath(place)).toBe(socket());
     expect(statSync(socket()).mode & 0o777).toBe(0o600);
     expect(events).toEqual([{ event: 'control.open', where: socket() }]);
     expect(await client().greet()).toEqual({
@@ -143,7 +144,7 @@ describe('the door', () => {
     expect(events).toMatchObject([
       { event: 'control.failed', reason: expect.stringContaining('choose a shorter folder') as string },
     ]);
-    await expect(controlClient(controlPath(join(folder, 'spool.db'))).greet()).rejects.toThrow(Unreachable);
+    await expect(controlClient(controlPath(folder)).greet()).rejects.toThrow(Unreachable);
   });
 
   it('is told to be missing where the folder cannot be written', async () => {

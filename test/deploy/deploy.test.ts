@@ -124,7 +124,7 @@ describe('Kubernetes', () => {
     const [, exposed = ''] = /^EXPOSE (.*)$/m.exec(read('Dockerfile')) ?? [];
     const [, command = ''] = /^CMD (.*)$/m.exec(read('Dockerfile')) ?? [];
     expect(pathOf('data')).toBe(volume);
-    expect(config.spool.sqlite).toBe(`${volume}/spool.db`);
+    expect(config.spool.store).toEqual({ kind: 'sqlite', path: `${volume}/spool.db` });
     expect(exposed.split(' ').map(Number)).toEqual([portOf('smtp'), portOf('console')]);
     expect(JSON.parse(command)).toEqual(['run', '--config', `${pathOf('config') ?? ''}/config.yaml`]);
     expect(of('Service').spec.ports).toMatchObject([{ name: 'smtp', port: 25, targetPort: 'smtp' }]);
@@ -198,7 +198,8 @@ describe('systemd and Debian', () => {
 
   it('the unit, the package and its configuration name the same places', async () => {
     const config = await loaded('deploy/debian/config.yaml');
-    expect(config.spool.sqlite).toBe(`/var/lib/${settingOf('StateDirectory')}/spool.db`);
+    const folder = `/var/lib/${settingOf('StateDirectory')}`;
+    expect(config.spool).toMatchObject({ store: { path: `${folder}/spool.db` }, folder });
     const file = `/etc/${settingOf('ConfigurationDirectory')}/config.yaml`;
     expect(settingOf('ExecStart')).toBe(`/usr/bin/smtp2exchange run --config ${file}`);
     expect(read('deploy/debian/build')).toContain(`'%s\\n' ${file} >"$root/DEBIAN/conffiles"`);
@@ -217,7 +218,7 @@ describe('Windows', () => {
 
   it('has a configuration that loads, with the mail where the account may write', async () => {
     const { spool } = await loaded('deploy/windows/config.yaml', 'client-secret.txt');
-    expect(spool.sqlite).toBe(join(here.folder, 'spool/spool.db'));
+    expect(spool.store).toEqual({ kind: 'sqlite', path: join(here.folder, 'spool/spool.db') });
     expect(file('install-service.ps1')).toMatch(/foreach \(\$folder in 'log', 'spool'\)/);
   });
 

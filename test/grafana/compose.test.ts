@@ -115,7 +115,7 @@ describe('its parts', () => {
     const { listeners, console: web, spool } = loaded.config;
     expect(listeners.map(({ address, port }) => `${address}:${port}`)).toEqual(['0.0.0.0:2525']);
     expect(`${web.address}:${web.port}`).toBe('0.0.0.0:8025');
-    expect(gateway.volumes).toContain(`gateway-data:${spool.sqlite.replace('/spool.db', '')}`);
+    expect(gateway.volumes).toContain(`gateway-data:${spool.folder}`);
     expect(read('Dockerfile')).toContain(target('./compose/config.yaml'));
   });
 

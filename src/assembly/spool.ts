@@ -1,0 +1,60 @@
+/**
+ * The spool that the configuration names: a file, or a database that several gateways may share. Only the engine that is
+ * used is loaded. Fails with a SpoolError that says what to do.
+ */
+import { join } from 'node:path';
+import type { Config, StoreConfig } from '../config/config.ts';
+import type { Cluster } from '../mail/cluster.ts';
+import type { Report } from '../mail/event.ts';
+import { readPostgresUrl, shownPostgresUrl } from '../mail/postgres-url.ts';
+import type { LimitedSpool, SpoolError } from '../mail/spool.ts';
+import { makeFolder } from '../spool/folder.ts';
+
+export interface OpenedSpool {
+  readonly spool: LimitedSpool;
+  /** Where several gateways may work on it. */
+  readonly cluster?: Cluster;
+}
+
+/** What of the configuration it takes. */
+export interface SpoolPlan {
+  readonly spool: Config['spool'];
+  readonly retry: Pick<Config['retry'], 'verifyAfter'>;
+  readonly pacing: Pick<Config['pacing'], 'first'>;
+}
+
+export interface SpoolParts {
+  readonly report: Report;
+  readonly version: string;
+  readonly onLost?: (error: SpoolError) => void;
+}
+
+export async function openSpool(
+  { spool: { store, folder, maxItems, minFree }, retry: { verifyAfter }, pacing: { first } }: SpoolPlan,
+  { report, onLost }: SpoolParts,
+): Promise<OpenedSpool> {
+  const same = { report, maxItems, verifyAfter, first, ...(onLost === undefined ? {} : { onLost }) };
+  switch (store.kind) {
+    case 'sqlite': {
+      const { openSqliteSpool } = await import('../spool/sqlite.ts');
+      return { spool: await openSqliteSpool({ ...same, path: store.path, minFree }) };
+    }
+    case 'postgres': {
+      await makeFolder(join(folder, 'control.sock'));
+      throw new Error('there is no engine for PostgreSQL yet');
+    }
+  }
+}
+
+/** What people know the spool by, and what tells it from others: its file, or its database without the password. */
+export function spoolName(store: StoreConfig): string {
+  if (store.kind === 'sqlite') return store.path;
+  const url = readPostgresUrl(store.url.reveal());
+  if (!url.ok) throw new Error('a URL of a database that cannot be read passed its checks');
+  return shownPostgresUrl(url.value);
+}
+
+/** Whether what people know a spool by is a database. */
+export function isDatabase(name: string): boolean {
+  return name.startsWith('postgresql://');
+}
