@@ -47,12 +47,24 @@ export class Bodies {
       'UPDATE message SET users = users - 1 WHERE id = (SELECT message FROM item WHERE id = ?) RETURNING id, users, size',
       id,
     );
-    if (row === undefined || Number(row['users']) > 0) return;
-    const message = String(row['id']);
-    if (Number(row['size']) > REMOVED_AT_ONCE) {
-      this.#rubbish.push(message);
-      return;
-    }
+    if (row !== undefined && Number(row['users']) === 0) this.#discard(String(row['id']), Number(row['size']));
+  }
+
+  /** Nobody needs it any more, whoever did. */
+  remove(message: string): void {
+    const size = this.#data.row('UPDATE message SET users = 0 WHERE id = ? RETURNING size', message)?.['size'];
+    if (size !== undefined) this.#discard(message, Number(size));
+  }
+
+  #discard(message: string, size: number): void {
+    if (size > REMOVED_AT_ONCE) this.#rubbish.push(message);
+    else this.clear(message);
+  }
+
+  /** Nothing is left of it, so that another one can take its place. */
+  clear(message: string): void {
+    const at = this.#rubbish.indexOf(message);
+    if (at >= 0) this.#rubbish.splice(at, 1);
     this.#data.run('DELETE FROM chunk WHERE message = ?', message);
     this.#data.run('DELETE FROM message WHERE id = ?', message);
   }

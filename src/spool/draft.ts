@@ -3,10 +3,10 @@
  * fails is thrown by the next call; an abort leaves nothing that the next start would not sweep.
  */
 import type { ArrivingItem, QueueItem, SpoolId } from '../mail/item.ts';
-import type { Draft, Receipt, Told } from '../mail/spool.ts';
+import type { Draft, KeptMessage, Receipt, Told } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import { itemId } from './protocol.ts';
-import type { Order } from './protocol.ts';
+import type { Chunk, Order } from './protocol.ts';
 
 /** Chunks of one draft under way to the worker. */
 const DRAFT_CHUNKS = 2;
@@ -85,27 +85,34 @@ export class SqliteDraft implements Draft {
     items: readonly ArrivingItem[],
     together: { readonly told?: Told; readonly receipt?: Receipt },
   ): Promise<readonly QueueItem[] | undefined> {
-    this.#check();
     if (items.length === 0) throw new TypeError('a message needs at least one item');
+    const message = { message: this.id, size: this.#size, now: NaN };
+    const isDone = await this.#end((chunk) => {
+      message.now = this.#now();
+      return { do: 'commit', ...message, items, ...together, ...chunk };
+    });
+    if (!isDone) return undefined;
+    const [first, ...others] = items.map((item, index) => queued(item, index, message));
+    const tells = together.told?.what === 'bounced' ? { tells: together.told.id } : {};
+    return first === undefined ? [] : [{ ...first, ...tells }, ...others];
+  }
+
+  /** Makes it exist as another spool has kept it. @returns false: it is there already */
+  async adopt(message: KeptMessage): Promise<boolean> {
+    if (message.hasBody && this.#size !== message.size)
+      throw new SpoolError('damaged', `Message ${this.id} has ${this.#size} octets instead of ${message.size}`);
+    return await this.#end((chunk) => ({ do: 'adopt', message, now: this.#now(), ...chunk }));
+  }
+
+  async #end(orderWith: (chunk: { readonly chunk?: Chunk }) => Order): Promise<boolean> {
+    this.#check();
     await Promise.all(this.#underWay);
     this.#check();
     this.#isOver = true;
     const rest = this.#heldOctets > 0 ? { number: this.#chunks, octets: this.#take(this.#heldOctets) } : undefined;
-    const order = {
-      do: 'commit' as const,
-      message: this.id,
-      size: this.#size,
-      items,
-      ...together,
-      now: this.#now(),
-      ...(rest === undefined ? {} : { chunk: rest }),
-    };
+    const order = orderWith(rest === undefined ? {} : { chunk: rest });
     try {
-      const isDone = await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer]);
-      if (isDone !== true) return undefined;
-      const [first, ...others] = items.map((item, index) => queued(item, index, order));
-      const tells = together.told?.what === 'bounced' ? { tells: together.told.id } : {};
-      return first === undefined ? [] : [{ ...first, ...tells }, ...others];
+      return (await this.#ask(order, rest === undefined ? [] : [rest.octets.buffer])) === true;
     } catch (error) {
       this.#failure = error;
       this.#isOver = false;

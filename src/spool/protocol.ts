@@ -1,7 +1,16 @@
 /** What the engine asks its worker thread, and how that answers. Plain data; octets are transferred, not copied. */
 import type { HistoryEntry, ItemState, ArrivingItem, LaneKey, QueueItem, SpoolId } from '../mail/item.ts';
 import type { First } from '../mail/precedence.ts';
-import type { CheckResult, ListFilter, Receipt, SpoolTrouble, Told } from '../mail/spool.ts';
+import type {
+  CheckResult,
+  KeptCursor,
+  KeptMessage,
+  KeptReceipt,
+  ListFilter,
+  Receipt,
+  SpoolTrouble,
+  Told,
+} from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 
 export interface Chunk {
@@ -99,6 +108,17 @@ export type Order =
   | { readonly do: 'purgeReceipts'; readonly before: number; readonly limit: number }
   | { readonly do: 'cursor'; readonly source: string }
   | { readonly do: 'keepCursor'; readonly source: string; readonly cursor?: string; readonly now: number }
+  | { readonly do: 'kept'; readonly after?: SpoolId; readonly limit: number }
+  /** For the body of a message that is to come from another spool. */
+  | { readonly do: 'makeWay'; readonly message: SpoolId }
+  | { readonly do: 'adopt'; readonly message: KeptMessage; readonly chunk?: Chunk; readonly now: number }
+  | { readonly do: 'erase'; readonly message: SpoolId }
+  | { readonly do: 'keptReceipts'; readonly after?: Receipt; readonly limit: number }
+  | { readonly do: 'adoptReceipts'; readonly receipts: readonly KeptReceipt[] }
+  | { readonly do: 'eraseReceipts'; readonly receipts: readonly Receipt[] }
+  | { readonly do: 'keptCursors' }
+  | { readonly do: 'adoptCursors'; readonly cursors: readonly KeptCursor[]; readonly now: number }
+  | { readonly do: 'eraseCursors'; readonly sources: readonly string[] }
   /** Writes and syncs something small: does the store work again? */
   | { readonly do: 'probe' }
   | { readonly do: 'close' };

@@ -14,9 +14,13 @@ import type {
   CheckResult,
   Draft,
   DroppedItem,
+  KeptCursor,
+  KeptMessage,
+  KeptReceipt,
   Lane,
   LimitedSpool,
   ListFilter,
+  MovableSpool,
   Operated,
   Receipt,
   Room,
@@ -25,6 +29,7 @@ import type {
 } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
+import { Adopter } from './adoption.ts';
 import { Budget, SqliteDraft } from './draft.ts';
 import { makeFolder } from './folder.ts';
 import { spoolIds } from './id.ts';
@@ -71,7 +76,7 @@ const KEYS = 500;
 const SET_BACK = 1_000;
 
 /** @throws SpoolError whose message says what to do */
-export async function openSqliteSpool(options: SqliteOptions): Promise<LimitedSpool> {
+export async function openSqliteSpool(options: SqliteOptions): Promise<LimitedSpool & MovableSpool> {
   const started = performance.now();
   const { path, report } = options;
   const now = options.now ?? Date.now;
@@ -124,7 +129,7 @@ interface Waiting {
   reject(error: SpoolError): void;
 }
 
-class SqliteSpool implements LimitedSpool {
+class SqliteSpool implements LimitedSpool, MovableSpool {
   readonly #worker: Worker;
   readonly #path: string;
   readonly #report: Report;
@@ -157,6 +162,7 @@ class SqliteSpool implements LimitedSpool {
   /** The order that has waited longest, and how many looks found it so: counted, because a process may be suspended. */
   #oldest: { readonly number: number; readonly looks: number } | undefined;
   readonly #budget = new Budget(ALL_UNDER_WAY);
+  readonly #adopter: Adopter;
 
   constructor(worker: Worker, options: SqliteOptions, items: number) {
     this.#worker = worker;
@@ -169,6 +175,10 @@ class SqliteSpool implements LimitedSpool {
     this.#chunkSize = options.chunkSize ?? CHUNK_SIZE;
     this.#newId = spoolIds(this.#now, options.random);
     this.#items = items;
+    this.#adopter = new Adopter({
+      makeWay: async (message) => (await this.#ask({ do: 'makeWay', message })) as boolean,
+      begin: (message) => this.#draft(message),
+    });
     worker.on('message', (message: FromWorker) => this.#hear(message));
     worker.on('error', (error: Error) => this.#end(`its thread failed: ${error.message}`));
     worker.on('exit', () => this.#end('its thread ended'));
@@ -208,8 +218,12 @@ class SqliteSpool implements LimitedSpool {
   }
 
   begin(): Draft {
+    return this.#draft(this.#newId());
+  }
+
+  #draft(id: SpoolId): SqliteDraft {
     return new SqliteDraft(
-      this.#newId(),
+      id,
       this.#chunkSize,
       this.#budget,
       () => this.#clock(),
@@ -391,6 +405,44 @@ class SqliteSpool implements LimitedSpool {
     return (await this.#ask({ do: 'drop', id, detail, ...asked(by), now: this.#clock() })) as Operated;
   }
 
+  async kept(after: SpoolId | undefined, limit: number): Promise<readonly KeptMessage[]> {
+    const from = after === undefined ? {} : { after };
+    return (await this.#ask({ do: 'kept', ...from, limit })) as KeptMessage[];
+  }
+
+  adopt(message: KeptMessage, body?: AsyncIterable<Uint8Array>): Promise<boolean> {
+    return this.#adopter.adopt(message, body);
+  }
+
+  async erase(message: SpoolId): Promise<void> {
+    await this.#ask({ do: 'erase', message });
+  }
+
+  async keptReceipts(after: Receipt | undefined, limit: number): Promise<readonly KeptReceipt[]> {
+    const from = after === undefined ? {} : { after };
+    return (await this.#ask({ do: 'keptReceipts', ...from, limit })) as KeptReceipt[];
+  }
+
+  async adoptReceipts(receipts: readonly KeptReceipt[]): Promise<void> {
+    await this.#ask({ do: 'adoptReceipts', receipts });
+  }
+
+  async eraseReceipts(receipts: readonly Receipt[]): Promise<void> {
+    await this.#ask({ do: 'eraseReceipts', receipts });
+  }
+
+  async keptCursors(): Promise<readonly KeptCursor[]> {
+    return (await this.#ask({ do: 'keptCursors' })) as KeptCursor[];
+  }
+
+  async adoptCursors(cursors: readonly KeptCursor[]): Promise<void> {
+    await this.#ask({ do: 'adoptCursors', cursors, now: this.#clock() });
+  }
+
+  async eraseCursors(sources: readonly string[]): Promise<void> {
+    await this.#ask({ do: 'eraseCursors', sources });
+  }
+
   check(): Promise<CheckResult> {
     this.#checking ??= this.#check().finally(() => (this.#checking = undefined));
     return this.#checking;
@@ -524,8 +576,8 @@ class SqliteSpool implements LimitedSpool {
 
   #ask(order: Order, transfer: ArrayBuffer[] = []): Promise<unknown> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
-    if (this.#isGone && order.do === 'commit') return Promise.reject(this.#gone());
-    if (order.do === 'write' || order.do === 'commit') {
+    if (this.#isGone && (order.do === 'commit' || order.do === 'adopt')) return Promise.reject(this.#gone());
+    if (order.do === 'write' || order.do === 'commit' || order.do === 'adopt') {
       const refusal = this.#spend(order.chunk?.octets.length ?? 0);
       if (refusal !== undefined) return Promise.reject(refusal);
     }

@@ -9,6 +9,7 @@ import { Bodies } from './bodies.ts';
 import { Database } from './database.ts';
 import { Lanes } from './lanes.ts';
 import { Listing } from './listing.ts';
+import { Moving } from './moving.ts';
 import { Notices } from './notices.ts';
 import { Operator } from './operator.ts';
 import { itemId, laneName } from './protocol.ts';
@@ -31,9 +32,12 @@ export class Store {
   readonly #notices: Notices;
   readonly #operator: Operator;
   readonly #receipts: Receipts;
+  readonly #moving: Moving;
+  /** What belongs together may be in two spools. */
+  readonly #isMoved: boolean;
   readonly #first: readonly First[];
 
-  constructor(db: DatabaseSync, first: readonly First[]) {
+  constructor(db: DatabaseSync, { first, verifyAfter }: Pick<WorkerData, 'first' | 'verifyAfter'>) {
     this.#data = new Database(db);
     this.#bodies = new Bodies(this.#data);
     this.#notices = new Notices(this.#data, this.#bodies);
@@ -41,6 +45,8 @@ export class Store {
     this.#listing = new Listing(this.#data);
     this.#operator = new Operator(this.#data, this.#bodies, this.#notices);
     this.#receipts = new Receipts(this.#data);
+    this.#moving = new Moving(this.#data, this.#bodies, verifyAfter);
+    this.#isMoved = this.#moving.isUnderWay();
     this.#first = first;
   }
 
@@ -80,7 +86,7 @@ export class Store {
       now,
       verifyAfter,
     );
-    for (const item of this.#notices.missing(now))
+    for (const item of this.#isMoved ? [] : this.#notices.missing(now))
       this.lanes.noteAside(item, 'its sender could not be told: the notice is gone from the spool');
     let swept = 0;
     for (let at = ''; ;) {
@@ -186,6 +192,26 @@ export class Store {
         return this.#receipts.cursor(order);
       case 'keepCursor':
         return this.#receipts.keepCursor(order);
+      case 'kept':
+        return this.#moving.kept(order);
+      case 'makeWay':
+        return this.#moving.makeWay(order);
+      case 'adopt':
+        return this.#moving.adopt(order);
+      case 'erase':
+        return this.#moving.erase(order);
+      case 'keptReceipts':
+        return this.#moving.keptReceipts(order);
+      case 'adoptReceipts':
+        return this.#moving.adoptReceipts(order);
+      case 'eraseReceipts':
+        return this.#moving.eraseReceipts(order);
+      case 'keptCursors':
+        return this.#moving.keptCursors();
+      case 'adoptCursors':
+        return this.#moving.adoptCursors(order);
+      case 'eraseCursors':
+        return this.#moving.eraseCursors(order);
       case 'probe':
         return this.#data.run(`UPDATE tally SET count = count + 1 WHERE what = 'probe'`);
       case 'close':

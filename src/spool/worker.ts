@@ -36,14 +36,37 @@ function needsSavepoint(order: Order): boolean {
     case 'move':
     case 'drop':
     case 'setAside':
+    case 'makeWay':
+    case 'adopt':
+    case 'erase':
+    case 'adoptReceipts':
+    case 'eraseReceipts':
+    case 'adoptCursors':
+    case 'eraseCursors':
       return true;
     default:
       return false;
   }
 }
 
+const READS: ReadonlySet<Order['do']> = new Set([
+  'read',
+  'size',
+  'lanes',
+  'get',
+  'list',
+  'history',
+  'stats',
+  'received',
+  'cursor',
+  'kept',
+  'keptReceipts',
+  'keptCursors',
+  'close',
+]);
+
 function isRead({ order }: Request): boolean {
-  return ['read', 'size', 'lanes', 'get', 'list', 'history', 'stats', 'received', 'cursor', 'close'].includes(order.do);
+  return READS.has(order.do);
 }
 
 /** SQLite keeps to itself why a write failed; a small file beside the spool meets the same. */
@@ -145,7 +168,7 @@ function serve(port: MessagePort, data: WorkerData): void {
   let figures;
   try {
     opened = openDatabase(path);
-    store = new Store(opened.db, data.first);
+    store = new Store(opened.db, data);
     opened.db.exec('BEGIN IMMEDIATE');
     figures = store.recover(data);
     opened.db.exec('COMMIT');

@@ -18,7 +18,7 @@ let store: Store;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'smtp2exchange-bodies-'));
   opened = openDatabase(join(folder, 'spool.db'));
-  store = new Store(opened.db, []);
+  store = new Store(opened.db, { first: [], verifyAfter: 0 });
   for (let number = 0; number * CHUNK < LARGE; number++)
     store.obey({ do: 'write', message: 'm1', chunk: { number, octets: new Uint8Array(CHUNK) } });
   store.obey({ do: 'commit', message: 'm1', size: LARGE, items: [entry()], now: T0 });

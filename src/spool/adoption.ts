@@ -1,0 +1,51 @@
+/**
+ * Messages that come from another spool into this one, with their bodies, a bounded amount of octets in memory. What fails
+ * leaves nothing behind that the next start would not sweep. Rejects with SpoolError, and with what reading a body rejects
+ * with.
+ */
+import type { SpoolId } from '../mail/item.ts';
+import type { KeptMessage } from '../mail/spool.ts';
+import type { SqliteDraft } from './draft.ts';
+
+export interface Adoption {
+  /** @returns false: the message is there already */
+  makeWay(id: SpoolId): Promise<boolean>;
+  begin(id: SpoolId): SqliteDraft;
+}
+
+export class Adopter {
+  readonly #adoption: Adoption;
+  /** Under way, by message. */
+  readonly #underWay = new Map<SpoolId, Promise<boolean>>();
+
+  constructor(adoption: Adoption) {
+    this.#adoption = adoption;
+  }
+
+  async adopt(message: KeptMessage, body?: AsyncIterable<Uint8Array>): Promise<boolean> {
+    const { id } = message;
+    // Octets of a body may be written only by one at a time.
+    while (this.#underWay.has(id)) await this.#underWay.get(id)?.catch(() => undefined);
+    const adopting = this.#adopt(message, body);
+    this.#underWay.set(id, adopting);
+    try {
+      return await adopting;
+    } finally {
+      this.#underWay.delete(id);
+    }
+  }
+
+  async #adopt(message: KeptMessage, body: AsyncIterable<Uint8Array> | undefined): Promise<boolean> {
+    if (message.hasBody !== (body !== undefined)) throw new TypeError('a message has its body with it, or has none');
+    if (!(await this.#adoption.makeWay(message.id))) return false;
+    const draft = this.#adoption.begin(message.id);
+    try {
+      // A chunk is good until the next one is asked for.
+      for await (const chunk of body ?? []) await draft.write(Uint8Array.from(chunk));
+      return await draft.adopt(message);
+    } catch (error) {
+      await draft.abort();
+      throw error;
+    }
+  }
+}
