@@ -8,7 +8,7 @@
  * Two clocks: when an item is due is wall time, because it outlives the process; holds, pace and waits for the store are
  * steady time, so that a clock set back stops nothing.
  */
-import type { Cluster, Gate, Json, Subject } from '../mail/cluster.ts';
+import type { Cluster, Json, Subject } from '../mail/cluster.ts';
 import type { Report } from '../mail/event.ts';
 import type { LaneKey, QueueItem } from '../mail/item.ts';
 import type { Schedule } from '../mail/schedule.ts';
@@ -24,9 +24,12 @@ import type { AttemptResult } from './attempt.ts';
 import { attempt } from './attempt.ts';
 import type { Bouncer, Notice } from './bounce.ts';
 import { asError, bugStatus } from './bug.ts';
+import type { Gated } from './gate.ts';
+import { ClaimGate } from './gate.ts';
 import type { HoldState } from './hold.ts';
 import { RouteHold } from './hold.ts';
-import { Lease } from './lease.ts';
+import type { Moment } from './lease.ts';
+import { Lease, thisMoment } from './lease.ts';
 import type { PaceLimits, PaceState } from './pace.ts';
 import { Pace } from './pace.ts';
 import type { Tries } from './tries.ts';
@@ -111,8 +114,6 @@ interface LaneState extends LaneKey {
 }
 
 const LEASE = 300_000;
-/** Milliseconds between looks at a lease that cannot be renewed. */
-const LEASE_LOOK = 500;
 const CAPPED_ATTEMPTS = 8;
 /** Why a message is given up. */
 const REFUSED = 'refused for good';
@@ -438,13 +439,17 @@ class DeliveryQueue implements Queue {
     lane.claiming = true;
     this.#take(lane.route, limit);
     let items: readonly QueueItem[] = [];
-    const lease = this.#newLease();
-    const asked = this.#ask(lane, hold, limit);
+    const since = thisMoment();
+    const gate = this.#gate(lane, limit);
     try {
       const claim = { now, limit, leaseUntil: now + this.#lease };
-      items = await this.#options.spool.claim(lane, asked === undefined ? claim : { ...claim, gate: asked.gate });
-      const { limit: allowed, probe: isProbe } = asked?.learn(items.length) ?? { limit, probe };
-      probe = isProbe;
+      items = await this.#options.spool.claim(lane, gate === undefined ? claim : { ...claim, gate: gate.gate });
+      const gated = gate?.result(items.length);
+      if (gated !== undefined) {
+        probe = gated.probe;
+        this.#gated(lane, hold, gated);
+      }
+      const allowed = gated?.limit ?? limit;
       if (items.length < allowed && lane.arrivals === arrivals) {
         lane.due = Infinity;
         lane.behind = false;
@@ -461,61 +466,32 @@ class DeliveryQueue implements Queue {
     // What all gateways know allowed these, and counted them.
     const free = this.#cluster === undefined ? Math.max(0, this.#free(lane)) : items.length;
     const begun = isHeld ? 0 : Math.min(items.length, free);
-    for (const item of items.slice(0, begun)) this.#begin(lane, hold, item, { probe, lease: lease.copy() });
+    for (const item of items.slice(0, begun)) this.#begin(lane, hold, item, { probe, since });
     if (probe && begun === 0) this.#probeEnded(lane, hold);
     await Promise.all(items.slice(begun).map((item) => this.#giveBack(lane, item)));
     this.#wake();
   }
 
-  #newLease(): Lease {
-    return new Lease(this.#lease, { steady: () => performance.now(), wall: Date.now });
-  }
-
-  /** What a claim goes by where there are other gateways; and what is to be done with what they know, once it is made. */
-  #ask(
-    lane: LaneState,
-    hold: RouteHold,
-    limit: number,
-  ): { gate: Gate; learn(claimed: number): { readonly limit: number; readonly probe: boolean } } | undefined {
+  /** What a claim goes by where there are other gateways. */
+  #gate(lane: LaneState, limit: number): ClaimGate | undefined {
     const cluster = this.#cluster;
     if (cluster === undefined) return undefined;
+    return new ClaimGate({
+      mailbox: lane.mailbox,
+      limit,
+      lease: this.#lease,
+      blankPace: () => this.#newPace(lane),
+      slots: (pace) => this.#slots({ behind: lane.behind, pace }),
+      now: () => cluster.now(),
+    });
+  }
+
+  /** What others know, as it was seen by a claim. */
+  #gated(lane: LaneState, hold: RouteHold, { lane: ofLane, route: ofRoute, isFull }: Gated): void {
     const { route, mailbox } = lane;
-    let last: { readonly pace: Pace; readonly known: RouteHold; readonly limit: number } | undefined;
-    let [isFull, probe] = [false, false];
-    return {
-      gate: (common) => {
-        const now = cluster.now();
-        const [pace, known] = [this.#newPace(lane), new RouteHold()];
-        pace.learn(common.lane as PaceState | undefined);
-        known.learn(common.route as HoldState | undefined);
-        const slots = this.#slots({ behind: lane.behind, pace }) - common.sending;
-        const most = Math.min(limit, slots, pace.free(now, common.sending), known.allows(now, mailbox));
-        isFull = slots <= 0;
-        probe = false;
-        last = { pace, known, limit: Math.max(0, most) };
-        return {
-          limit: last.limit,
-          after: (claimed) => {
-            pace.counted(now, claimed);
-            probe = known.started(now + this.#lease);
-            return { ...stated('lane', pace.state(now)), ...stated('route', known.state(now)) };
-          },
-        };
-      },
-      learn: (claimed) => {
-        const now = cluster.now();
-        if (claimed === 0) probe = false;
-        // A store that has nothing in the lane need not have asked.
-        if (last === undefined) {
-          hold.probeEnded();
-          return { limit, probe };
-        }
-        if (!this.#accord.isAhead({ route, mailbox })) lane.pace.learn(last.pace.state(now));
-        if (!this.#accord.isAhead({ route })) this.#learnRoute(route, hold, last.known.state(now));
-        if (isFull && claimed === 0) lane.fullUntil = now + FULL_WAIT;
-        return { limit: last.limit, probe };
-      },
-    };
+    if (!this.#accord.isAhead({ route, mailbox })) lane.pace.learn(ofLane as PaceState | undefined);
+    if (!this.#accord.isAhead({ route })) this.#learnRoute(route, hold, ofRoute);
+    if (isFull) lane.fullUntil = this.#steady() + FULL_WAIT;
   }
 
   async #giveBack(lane: LaneState, item: QueueItem): Promise<void> {
@@ -564,16 +540,18 @@ class DeliveryQueue implements Queue {
     lane: LaneState,
     hold: RouteHold,
     item: QueueItem,
-    { probe, lease }: { readonly probe: boolean; readonly lease: Lease },
+    { probe, since }: { readonly probe: boolean; readonly since: Moment },
   ): void {
     const controller = new AbortController();
     this.#take(lane.route, 1);
     // In a cluster the claim has counted it.
     if (this.#cluster === undefined) lane.pace.started(this.#steady());
     else lane.pace.begun();
+    const lease = this.#leaseOf(item, since, controller);
     const done = this.#try(lane, hold, item, controller, lease)
       .catch((error: unknown) => this.#bug(lane, item, error))
       .finally(() => {
+        lease.end();
         this.#take(lane.route, -1);
         lane.pace.ended();
         if (probe) this.#probeEnded(lane, hold);
@@ -581,6 +559,18 @@ class DeliveryQueue implements Queue {
         this.#wake();
       });
     this.#running.set(controller, done);
+  }
+
+  #leaseOf({ id }: QueueItem, since: Moment, controller: AbortController): Lease {
+    return new Lease({
+      item: id,
+      length: this.#lease,
+      since,
+      isShared: this.#cluster !== undefined,
+      renew: () => this.#options.spool.renew(id, this.#now() + this.#lease),
+      onLost: () => controller.abort(new Error('the lease was lost')),
+      setTimer: this.#setTimer,
+    });
   }
 
   async #try(
@@ -609,45 +599,20 @@ class DeliveryQueue implements Queue {
       () => controller.abort(new Error('the attempt took too long')),
       this.#options.attemptTimeout,
     );
-    let lost = false;
-    const lose = (): void => {
-      lost = true;
-      controller.abort(new Error('the lease was lost'));
-    };
-    /** With one gateway nobody else can have it, whatever the clocks say. */
-    const isOver = (): boolean => this.#cluster !== undefined && lease.isOver;
-    const keep = (): void => {
-      if (isOver()) lose();
-      if (lost) throw new SpoolError('io', `Message ${item.id} is no longer ours to send: its lease is over`);
-    };
-    const endRenewal = this.#repeat(() => {
-      const isRenewed = lease.renewing();
-      spool.renew(item.id, this.#now() + this.#lease).then(
-        (ours) => (ours ? isRenewed() : lose()),
-        // The next renewal, or the write of the outcome, meets the same trouble.
-        () => void (isOver() && lose()),
-      );
-    }, this.#lease / 3);
-    const endWatch =
-      this.#cluster === undefined ? () => undefined : this.#repeat(() => void (isOver() && lose()), LEASE_LOOK);
     const outgoing: Outgoing = {
       item,
-      open: () => whileOurs(spool.open(item.message), keep),
-      journal: journalOf(spool, item.id, keep),
+      open: () => whileOurs(spool.open(item.message), lease),
+      journal: journalOf(spool, item.id, lease),
     };
     let result: AttemptResult;
     try {
-      keep();
       result = await attempt(outgoing, { transport, report, history: (id) => spool.history(id) }, controller.signal);
-    } catch (error) {
-      if (!lost) throw error;
-      return report({ event: 'lease.lost', ...laneFacts(item) });
     } finally {
       endTimeout();
-      endRenewal();
-      endWatch();
+      lease.end();
     }
-    if (lost) return report({ event: 'lease.lost', ...laneFacts(item) });
+    // What came of it is for the gateway that has the item now to find out.
+    if (lease.isLost) return report({ event: 'lease.lost', ...laneFacts(item) });
     const seconds = (this.#steady() - startedAt) / 1000;
     // One that chooses by itself may have changed over within the attempt.
     const told = { ...facts, transport: transport.name, seconds };
@@ -1031,15 +996,6 @@ class DeliveryQueue implements Queue {
     }
   }
 
-  #repeat(then: () => void, milliseconds: number): () => void {
-    const again = (): void => {
-      end = this.#setTimer(again, milliseconds);
-      then();
-    };
-    let end = this.#setTimer(again, milliseconds);
-    return () => end();
-  }
-
   /** @returns false when the queue stopped meanwhile */
   #pause(milliseconds: number, stopped = this.#stopped.signal): Promise<boolean> {
     return new Promise((resolve) => {
@@ -1062,7 +1018,7 @@ class DeliveryQueue implements Queue {
 }
 
 /** The steps of an attempt, kept in the item's history. What was begun in another mailbox says nothing of this one. */
-function journalOf(spool: Spool, id: string, keep: () => void): Journal {
+function journalOf(spool: Spool, id: string, lease: Lease): Journal {
   return {
     last: async () => {
       const history = await spool.history(id);
@@ -1070,29 +1026,25 @@ function journalOf(spool: Spool, id: string, keep: () => void): Journal {
       return here.findLast(({ what }) => what === 'step')?.detail;
     },
     async write(step) {
-      keep();
+      lease.keep();
       await spool.note(id, { what: 'step', detail: step });
-      keep();
+      lease.keep();
     },
   };
 }
 
-/** The octets, as long as they are ours to send. @param keep throws when they are not */
-async function* whileOurs(octets: AsyncIterable<Uint8Array>, keep: () => void): AsyncGenerator<Uint8Array> {
-  keep();
+/** The octets, as long as they are ours to send: asked once more when the last of them is on its way. */
+async function* whileOurs(octets: AsyncIterable<Uint8Array>, lease: Lease): AsyncGenerator<Uint8Array> {
+  lease.keep();
   for await (const chunk of octets) {
-    keep();
+    lease.keep();
     yield chunk;
   }
-  keep();
+  lease.keep();
 }
 
 function laneFacts({ id, messageId, route, mailbox }: QueueItem) {
   return { id, messageId, route, mailbox } as const;
-}
-
-function stated<Key extends 'lane' | 'route'>(key: Key, state: Json | undefined): { readonly [K in Key]?: Json } {
-  return state === undefined ? {} : ({ [key]: state } as { readonly [K in Key]?: Json });
 }
 
 /** As the spool has it after a split. */
