@@ -111,7 +111,11 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     // spool
     const failure = Promise.withResolvers<Error>();
-    const { spool: opened } = await openSpool(config, { report, version, onLost: (error) => failure.resolve(error) });
+    const { spool: opened, cluster } = await openSpool(config, {
+      report,
+      version,
+      onLost: (error) => failure.resolve(error),
+    });
     spool = opened;
     undo.push(() => opened.close());
 
@@ -121,7 +125,13 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
     // queue
     const bouncer = bouncerOf(() => inUse, opened);
-    const queue = createQueue({ spool: opened, report, bouncer, ...queueSettingsOf(config, outlets.transports) });
+    const queue = createQueue({
+      spool: opened,
+      ...(cluster && { cluster }),
+      report,
+      bouncer,
+      ...queueSettingsOf(config, outlets.transports),
+    });
     queue.start();
     undo.push(() => queue.stop(AbortSignal.abort()));
     const arrived = queue.arrived.bind(queue);
