@@ -19,7 +19,7 @@ import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Event } from '../../src/mail/event.ts';
-import type { OperatedSpool, Spool } from '../../src/mail/spool.ts';
+import type { MovableSpool, OperatedSpool, Spool } from '../../src/mail/spool.ts';
 import { MIGRATIONS, SCHEMA } from '../../src/spool/schema.ts';
 import type { SqliteOptions } from '../../src/spool/sqlite.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
@@ -67,7 +67,7 @@ spoolContract('SQLite', () => {
   let number = 0;
   let current = join(place, 'spool.db');
   let spool: Spool | undefined;
-  const start = async (): Promise<OperatedSpool> => {
+  const start = async (): Promise<MovableSpool> => {
     const first = ['small', 'important'] as const;
     const started = await openSqliteSpool({ path: current, report: () => undefined, now: () => now, first });
     spool = started;
