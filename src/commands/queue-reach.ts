@@ -38,7 +38,7 @@ export async function throughGateway({ spool, routes }: SpoolSettings): Promise<
   const client = controlClient(controlPath(spool.folder));
   try {
     // Two spools in one folder: the other one's gateway is not to touch this one's mail.
-    if (!isOf((await client.greet()).spool, spool.store)) return undefined;
+    if (!worksOn((await client.greet()).spool, spool.store)) return undefined;
   } catch (error) {
     if (error instanceof Unreachable) return undefined;
     throw error;
@@ -47,7 +47,7 @@ export async function throughGateway({ spool, routes }: SpoolSettings): Promise<
 }
 
 /** Whether a gateway that greets so works on this spool. */
-function isOf(theirs: string, store: SpoolSettings['spool']['store']): boolean {
+export function worksOn(theirs: string, store: SpoolSettings['spool']['store']): boolean {
   switch (store.kind) {
     case 'sqlite':
       return real(theirs) === real(store.path);

@@ -10,7 +10,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Server } from 'node:net';
 import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { judgedFileSystem, judgedRoom } from '../../src/commands/check-data.ts';
+import { judgedFileSystem, judgedRoom } from '../../src/commands/check-spool-file.ts';
 import { check } from '../../src/commands/check.ts';
 import type { Mark, Told } from '../../src/commands/finding.ts';
 import { WHATS } from '../../src/commands/finding.ts';
