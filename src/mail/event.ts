@@ -241,6 +241,8 @@ export type Event =
       readonly reason: string;
       readonly until: number;
       readonly misconfigured: boolean;
+      /** Another gateway on the spool found it out. */
+      readonly elsewhere?: true;
     }
   /** Which way out a route takes. With auto it may change; at and cause: of the last change. */
   | {
@@ -380,6 +382,17 @@ export type Event =
       readonly folder: string;
       readonly other: string;
     }
+  /**
+   * Of several gateways on one spool, this one does from now on what one does at a time. `pickup`: the pickup whose duty it
+   * is, here and below.
+   */
+  | { readonly event: 'duty.taken'; readonly duty: string; readonly pickup?: string }
+  /** It could not be kept, and may be another gateway's by now: what was under way for it has ended. seconds: it was had. */
+  | { readonly event: 'duty.lost'; readonly duty: string; readonly pickup?: string; readonly seconds: number }
+  /** It was given up, for another gateway to take. */
+  | { readonly event: 'duty.left'; readonly duty: string; readonly pickup?: string; readonly seconds: number }
+  /** Another gateway has it, and this one waits. other: name of its machine, where it is known. */
+  | { readonly event: 'duty.elsewhere'; readonly duty: string; readonly pickup?: string; readonly other?: string }
   | {
       readonly event: 'token.acquired';
       readonly account: string;
@@ -439,6 +452,8 @@ export type Event =
       readonly title: string;
       readonly seconds: number;
     }
+  /** Another gateway on the same spool tells of it from now on; it still stands. */
+  | { readonly event: 'alarm.left'; readonly alarm: string; readonly reason: AlarmReason; readonly title: string }
   /** A notice of an alarm, or (without `alarm`) the sign of life, did not get through. */
   | {
       readonly event: 'alarm.failed';

@@ -844,11 +844,12 @@ class DeliveryQueue implements Queue {
     }
   }
 
-  #reportHeld(route: string, { held }: RouteHold): void {
+  #reportHeld(route: string, { held }: RouteHold, where?: 'elsewhere'): void {
     if (held === undefined) return;
     const { cause, reason, misconfigured } = held.why;
     const until = this.#now() + held.until - this.#steady();
-    this.#options.report({ event: 'route.held', route, cause, reason, misconfigured, until });
+    const found = where === undefined ? {} : { elsewhere: true as const };
+    this.#options.report({ event: 'route.held', route, cause, reason, misconfigured, until, ...found });
   }
 
   // --- what other gateways know too ------------------------------------------------------------------------------
@@ -903,7 +904,7 @@ class DeliveryQueue implements Queue {
     const before = hold.held;
     hold.learn(state as HoldState | undefined);
     const { held } = hold;
-    if (held !== undefined && before?.until !== held.until) this.#reportHeld(route, hold);
+    if (held !== undefined && before?.until !== held.until) this.#reportHeld(route, hold, 'elsewhere');
     if (held === undefined && before !== undefined) this.#released(route, this.#steady() - before.since);
   }
 

@@ -318,13 +318,14 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'route.held':
       return line(
         'error',
-        `Route ${id(event.route)} held (${text(event.cause, SHORT)}); mail is kept, next try ${when(event.until, now)}${event.misconfigured ? '; a person has to mend the configuration' : ''}`,
+        `Route ${id(event.route)} held (${text(event.cause, SHORT)}); mail is kept, next try ${when(event.until, now)}${event.misconfigured ? '; a person has to mend the configuration' : ''}${event.elsewhere === true ? '; found out by another gateway' : ''}`,
         {
           route: id(event.route),
           cause: text(event.cause, SHORT),
           reason: text(event.reason, LONG),
           until: instant(event.until),
           misconfigured: event.misconfigured,
+          elsewhere: event.elsewhere,
         },
       );
     case 'transport.chosen':
@@ -406,6 +407,29 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
     case 'pickup.deaf':
     case 'pickup.waiting':
       return pickupLine(event, redact, now);
+    case 'duty.taken':
+      return line('info', `This gateway has the duty ${text(event.duty)} from now on`, {
+        duty: text(event.duty),
+        pickup: optional(event.pickup, text),
+      });
+    case 'duty.lost':
+      return line(
+        'warn',
+        `The duty ${text(event.duty)} could not be kept after ${duration(event.seconds)}: another gateway may have it by now, so nothing more is done for it here`,
+        { duty: text(event.duty), pickup: optional(event.pickup, text), seconds: round(event.seconds) },
+      );
+    case 'duty.left':
+      return line('info', `The duty ${text(event.duty)} is left to the other gateways`, {
+        duty: text(event.duty),
+        pickup: optional(event.pickup, text),
+        seconds: round(event.seconds),
+      });
+    case 'duty.elsewhere':
+      return line(
+        'info',
+        `${event.other === undefined ? 'Another gateway' : `The gateway on ${text(event.other)}`} has the duty ${text(event.duty)}; this one takes over when that one is silent`,
+        { duty: text(event.duty), pickup: optional(event.pickup, text), other: optional(event.other, text) },
+      );
     case 'token.acquired':
       return line('info', `New token for ${id(event.account)}, good until ${instant(event.expiresAt)}`, {
         account: id(event.account),
@@ -495,6 +519,12 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         reason: event.reason,
         title: text(event.title),
         seconds: round(event.seconds),
+      });
+    case 'alarm.left':
+      return line('info', `Another gateway tells of this alarm from now on: ${text(event.title)}`, {
+        alarm: text(event.alarm),
+        reason: event.reason,
+        title: text(event.title),
       });
     case 'alarm.failed':
       return line(

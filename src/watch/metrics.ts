@@ -251,6 +251,8 @@ class GatewayMetrics implements Metrics {
       case 'route.held':
         m.routeHeld.set({ route: event.route }, 1);
         m.routeMisconfigured.set({ route: event.route }, event.misconfigured ? 1 : 0);
+        // Who found it out counts the wait.
+        if (event.elsewhere === true) return;
         return this.#held('transport', event.misconfigured ? 'misconfigured' : 'trouble', event.route, '', event.until);
       case 'transport.chosen':
         return this.#uses(event.route, event.transport);
@@ -286,6 +288,14 @@ class GatewayMetrics implements Metrics {
       case 'pickup.deaf':
       case 'pickup.waiting':
         return this.#pickups.report(event);
+      case 'duty.taken':
+      case 'duty.lost':
+      case 'duty.elsewhere':
+        m.dutyHeld.set({ duty: event.duty }, event.event === 'duty.taken' ? 1 : 0);
+        if (event.pickup !== undefined) this.#pickups.duty(event.pickup, event.event === 'duty.taken');
+        return;
+      case 'duty.left':
+        return m.dutyHeld.remove({ duty: event.duty });
       case 'token.acquired':
         this.#introduceAccount(event.account);
         m.tokenRequests.inc({ account: event.account, result: 'acquired' });
@@ -313,6 +323,7 @@ class GatewayMetrics implements Metrics {
         this.#alarms.set(event.alarm, event.reason);
         return this.#showAlarms();
       case 'alarm.recovered':
+      case 'alarm.left':
         this.#alarms.delete(event.alarm);
         return this.#showAlarms();
       case 'alarm.failed':

@@ -393,6 +393,15 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       until: NOW + 60_000,
       misconfigured: true,
     },
+    {
+      event: 'route.held',
+      route: 'exchange',
+      cause: 'ECONNREFUSED',
+      reason: 'mail.contoso.com:443 refused the connection',
+      until: NOW + 30_000,
+      misconfigured: false,
+      elsewhere: true,
+    },
   ],
   'transport.chosen': [
     { event: 'transport.chosen', route: 'exchange', transport: 'smtp', auto: false },
@@ -544,6 +553,16 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     { event: 'pickup.deaf', pickup: 'fax', cause: 'ECONNRESET', reason: 'the connection was reset by the server' },
   ],
   'pickup.waiting': [{ event: 'pickup.waiting', ...folder, other: 'gateway2.contoso.com' }],
+  'duty.taken': [
+    { event: 'duty.taken', duty: 'alarms' },
+    { event: 'duty.taken', duty: 'pickup fax', pickup: 'fax' },
+  ],
+  'duty.lost': [{ event: 'duty.lost', duty: 'pickup fax', pickup: 'fax', seconds: 5_400 }],
+  'duty.left': [{ event: 'duty.left', duty: 'alarms', seconds: 60 }],
+  'duty.elsewhere': [
+    { event: 'duty.elsewhere', duty: 'alarms' },
+    { event: 'duty.elsewhere', duty: 'pickup fax', pickup: 'fax', other: 'gw2' },
+  ],
   'token.acquired': [
     {
       event: 'token.acquired',

@@ -171,6 +171,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
       'route_held{route="exchange"} +1',
       'route_misconfigured{route="exchange"} +1',
     ],
+    ['route_held{route="exchange"} +1'],
   ],
   'transport.chosen': [
     ['transport_in_use{route="exchange",transport="smtp"} = 1'],
