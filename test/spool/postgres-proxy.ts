@@ -1,4 +1,4 @@
-/** The network between a gateway and its database, and all that can become of it: a proxy on loopback that breaks to order. */
+/** The network between a gateway and its database (or another server), and all that can become of it: a proxy on loopback that breaks to order. */
 import { once } from 'node:events';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
@@ -6,6 +6,10 @@ import { connect, createServer } from 'node:net';
 interface Pair {
   readonly near: Socket;
   readonly far: Socket;
+  /** Octets that may still come from the near end. */
+  left: number;
+  /** What came beyond. */
+  readonly held: Buffer[];
 }
 
 /**
@@ -20,6 +24,10 @@ export class PostgresProxy {
   delay = 0;
   /** Connections made since the start. */
   connections = 0;
+  /** Octets that each new connection carries forward; then it is not read from any more, until release(). */
+  limit = Infinity;
+  /** Connections that have come to their limit. */
+  stalled = 0;
   readonly #server: Server;
   readonly #pairs = new Set<Pair>();
   readonly #marks: { text: Buffer; reached: () => void; isCut: boolean }[] = [];
@@ -45,7 +53,7 @@ export class PostgresProxy {
     near.on('error', () => {});
     if (this.mode === 'refuses') return void near.resetAndDestroy();
     const far = connect(port, '127.0.0.1');
-    const pair = { near, far };
+    const pair = { near, far, left: this.limit, held: [] as Buffer[] };
     this.#pairs.add(pair);
     for (const [from, to] of [
       [near, far],
@@ -64,6 +72,13 @@ export class PostgresProxy {
 
   async #pass(pair: Pair, isRequest: boolean, data: Buffer, to: Socket): Promise<void> {
     if (this.mode === 'swallows') return;
+    if (isRequest) {
+      pair.left -= data.length;
+      if (pair.left < 0) {
+        if (pair.held.push(data) === 1) this.stalled++;
+        return void pair.near.pause();
+      }
+    }
     const mark = isRequest ? this.#marks.find(({ text }) => data.includes(text)) : undefined;
     if (mark !== undefined) this.#marks.splice(this.#marks.indexOf(mark), 1);
     const send = (): void => {
@@ -78,6 +93,17 @@ export class PostgresProxy {
     pair.far.removeAllListeners('data');
     pair.far.resume();
     setTimeout(() => pair.near.resetAndDestroy(), 50);
+  }
+
+  /** Lets all go on that have come to their limit, and those to come. */
+  release(): void {
+    this.limit = Infinity;
+    this.stalled = 0;
+    for (const pair of this.#pairs) {
+      pair.left = Infinity;
+      for (const data of pair.held.splice(0)) pair.far.write(data);
+      pair.near.resume();
+    }
   }
 
   /** Cuts what is connected, both ways. */

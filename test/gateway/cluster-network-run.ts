@@ -1,0 +1,162 @@
+/**
+ * The network between one of two gateways and their database, lost for a while: without a word (what is sent is
+ * swallowed), or with connections cut and refused. Clients of both go on sending all the time.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { startSandbox } from '../../src/sandbox/sandbox.ts';
+import { PostgresProxy } from '../spool/postgres-proxy.ts';
+import type { PostgresServer } from '../spool/postgres-server.ts';
+import { GatewayCluster, mailOf, until } from './cluster.ts';
+import { RawSmtp } from './raw-smtp.ts';
+
+export interface NetworkPlan {
+  readonly mode: 'swallows' | 'refuses';
+  /** Milliseconds. */
+  readonly length: number;
+}
+
+export interface NetworkOutcome {
+  readonly faults: readonly string[];
+  /** Milliseconds: the longest wait of a client of the gateway that was cut off. */
+  readonly longest: number;
+  /** Milliseconds from the network's return until it accepted again. */
+  readonly recovered: number;
+  /** Messages accepted, by the gateway that was cut off before, while and after it was, and by the other one meanwhile. */
+  readonly accepted: { readonly before: number; readonly cut: number; readonly after: number; readonly other: number };
+  readonly refused: number;
+}
+
+/** Time-outs of the gateway, and then some. */
+const LONGEST = 20_000;
+/** Within which it has to accept again, and within which it may still accept what was under way. */
+const SOON = 8_000;
+const MAILBOXES = Array.from({ length: 6 }, (_, n) => `n${n}@contoso.com`);
+const TO = 'y@contoso.com';
+
+/** One answer to a client. */
+interface Answer {
+  readonly gateway: 'cut' | 'other';
+  readonly id: string;
+  readonly begun: number;
+  readonly at: number;
+  /** Absent: the connection ended. */
+  readonly reply?: string;
+}
+
+export async function networkRun(server: PostgresServer, { mode, length }: NetworkPlan): Promise<NetworkOutcome> {
+  const sandbox = await startSandbox({ mailboxes: [...MAILBOXES, TO].map((address) => ({ address })) });
+  const proxy = await PostgresProxy.start(server.port);
+  const database = await server.database();
+  const cluster = new GatewayCluster({ sandbox, mailboxes: MAILBOXES, url: server.url(database) });
+  const answers: Answer[] = [];
+  let sent = 0;
+  const over = new AbortController();
+  const client = async (gateway: Answer['gateway'], port: number): Promise<void> => {
+    let smtp: RawSmtp | undefined;
+    while (!over.signal.aborted) {
+      const id = `<${++sent}@network.test>`;
+      const from = MAILBOXES[sent % MAILBOXES.length] ?? '';
+      const begun = Date.now();
+      const answered = (reply?: string): void =>
+        void answers.push({ gateway, id, begun, at: Date.now(), ...(reply === undefined ? {} : { reply }) });
+      try {
+        smtp ??= await RawSmtp.open(port);
+        // Some are large enough to be written down in pieces while they come in.
+        const size = sent % 10 === 0 ? 600_000 : 2_000;
+        answered(await smtp.send(from, [TO], mailOf({ from, to: TO, id, size })));
+      } catch (error) {
+        const reply = / was answered (.*)$/s.exec((error as Error).message)?.[1];
+        answered(reply);
+        if (reply?.startsWith('4') === true && !reply.startsWith('421')) await smtp?.say('RSET\r\n', '250');
+        else smtp = undefined;
+        await pause(100);
+      }
+      await pause(20);
+    }
+    smtp?.end();
+  };
+  const faults: string[] = [];
+  try {
+    const cut = cluster.start('cut', {
+      url: server.url(database, { ports: [proxy.port], parameters: 'connect_timeout=2' }),
+    });
+    const other = cluster.start('other');
+    const [cutPort, otherPort] = await Promise.all([cut.ready(), other.ready()]);
+    const clients = [
+      ...Array.from({ length: 3 }, () => client('cut', cutPort)),
+      ...Array.from({ length: 2 }, () => client('other', otherPort)),
+    ];
+    await pause(1_500);
+    const lostAt = Date.now();
+    proxy.mode = mode;
+    if (mode === 'refuses') proxy.cut();
+    await pause(length);
+    proxy.mode = 'passes';
+    // What was swallowed never comes: the connections that wait for it are useless, and have to be known as such.
+    const backAt = Date.now();
+    const isAccepted = ({ gateway, reply = '' }: Answer): boolean => gateway === 'cut' && reply.startsWith('250');
+    await until(
+      'the gateway accepts again',
+      () => answers.some((one) => isAccepted(one) && one.begun > backAt),
+      60,
+    ).catch((error: Error) => faults.push(error.message));
+    const recovered = (answers.find((one) => isAccepted(one) && one.begun > backAt)?.at ?? Infinity) - backAt;
+    await pause(1_500);
+    over.abort();
+    await Promise.all(clients);
+
+    const of = (gateway: Answer['gateway'], from: number, to: number): number =>
+      answers.filter((one) => one.gateway === gateway && one.reply?.startsWith('250') && one.at > from && one.at <= to)
+        .length;
+    const accepted = {
+      before: of('cut', 0, lostAt),
+      cut: of('cut', lostAt + SOON, backAt),
+      after: of('cut', backAt, Infinity),
+      other: of('other', lostAt, backAt),
+    };
+    const refused = answers.filter(({ gateway, reply }) => gateway === 'cut' && reply?.startsWith('451')).length;
+    const longest = Math.max(...answers.filter(({ gateway }) => gateway === 'cut').map(({ begun, at }) => at - begun));
+    if (accepted.cut > 0) faults.push(`${accepted.cut} messages were accepted without a database`);
+    if (accepted.before === 0 || refused === 0) faults.push('the gateway that was cut off had nothing to do');
+    if (accepted.other < length / 1_000) faults.push(`the other gateway accepted only ${accepted.other} messages`);
+    if (longest > LONGEST) faults.push(`a client waited ${longest} ms`);
+    if (recovered > SOON) faults.push(`accepted again only ${recovered} ms after the network was back`);
+    for (const { reply } of answers)
+      if (reply !== undefined && !/^(250|45[12])/.test(reply)) faults.push(`a client was answered ${reply}`);
+    const ended = answers.filter(({ reply }) => reply === undefined).length;
+    if (ended > 0) faults.push(`${ended} connections were ended`);
+    const duringCut = sandbox.arrived().filter(({ at }) => at > lostAt && at <= backAt).length;
+    if (duringCut < length / 1_000) faults.push(`only ${duringCut} messages were delivered while the network was lost`);
+
+    const acknowledged = answers.filter(({ reply }) => reply?.startsWith('250')).map(({ id }) => id);
+    const copies = (): Map<string, number> =>
+      sandbox
+        .arrived()
+        .reduce((all, { messageId }) => all.set(messageId, (all.get(messageId) ?? 0) + 1), new Map<string, number>());
+    const missing = (): string[] => acknowledged.filter((id) => !copies().has(id));
+    await until('all that was acknowledged is delivered', () => missing().length === 0, 60).catch(() =>
+      faults.push(`lost: ${missing().slice(0, 5).join(', ')}`),
+    );
+    const twice = [...copies()].filter(([, count]) => count > 1);
+    if (twice.length > 0)
+      faults.push(
+        `delivered twice: ${twice
+          .map(([id]) => id)
+          .slice(0, 5)
+          .join(', ')}`,
+      );
+    const kept = answers.filter(({ id, reply }) => reply?.startsWith('451') && copies().has(id));
+    if (kept.length > 0) faults.push(`answered 451, yet delivered: ${kept.length}`);
+    for (const gateway of [cut, other]) {
+      const { code } = await gateway.stop();
+      if (code !== 0) faults.push(`a gateway ended with ${code}: ${gateway.errors.join('; ')}`);
+    }
+    if (cluster.bugs.length > 0) faults.push(JSON.stringify(cluster.bugs[0]));
+    return { faults, longest, recovered, accepted, refused };
+  } finally {
+    over.abort();
+    await cluster.close();
+    await proxy.close();
+    await sandbox.close();
+  }
+}
