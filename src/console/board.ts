@@ -55,8 +55,10 @@ export interface PickupState {
   readonly listens?: boolean;
   readonly lastLook?: number;
   readonly failing?: Omit<HeldState, 'reason'> & { readonly reason: string };
-  /** Another gateway that picks up from its folder. */
+  /** Another gateway that picks up from its folder, with a spool of its own. */
   readonly other?: string;
+  /** Of several gateways on one spool, another does it: name of its machine; '': it is not known which. */
+  readonly elsewhere?: string;
   /** Items since the start. */
   readonly taken: number;
   readonly refused: number;
@@ -239,6 +241,17 @@ export function nextBoard(board: BoardState, event: Event, now: number): BoardSt
       alarms.delete(event.alarm);
       return { ...note(`Over: ${event.title}`), alarms };
     }
+    case 'alarm.left': {
+      const alarms = new Map(board.alarms);
+      alarms.delete(event.alarm);
+      return { ...board, alarms };
+    }
+    case 'duty.taken':
+      return onDuty(note(`This gateway has the duty ${event.duty} from now on`), event.pickup);
+    case 'duty.lost':
+      return onDuty(note(`The duty ${event.duty} could not be kept: another gateway takes over`), event.pickup, '');
+    case 'duty.elsewhere':
+      return onDuty(board, event.pickup, event.other ?? '');
     case 'item.parked':
       return note(`Parked: ${event.why}`, event.id);
     case 'delivery.bounced':
@@ -270,6 +283,14 @@ export function nextBoard(board: BoardState, event: Event, now: number): BoardSt
 
 function without<V>(map: ReadonlyMap<string, V>, names: readonly string[]): ReadonlyMap<string, V> {
   return new Map([...map].filter(([name]) => !names.includes(name)));
+}
+
+/** @param elsewhere undefined: this gateway does it */
+function onDuty(board: BoardState, name: string | undefined, elsewhere?: string): BoardState {
+  if (name === undefined) return board;
+  const { failing: _failing, other: _other, elsewhere: _before, ...rest } = board.pickups.get(name) ?? NO_PICKUP;
+  const state = { ...rest, ...(elsewhere === undefined ? {} : { elsewhere }) };
+  return { ...board, pickups: replaced(board.pickups, name, state) };
 }
 
 function isOfPickup(event: Event): event is PickupEvent {

@@ -8,7 +8,11 @@ import type { LaneKey } from './item.ts';
 /** Plain data that outlives the process. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined };
 
-/** What something is known of together: a lane, or (without a mailbox) a route. */
+/**
+ * What something is known of together: a lane, or (without a mailbox) a route. What is known of neither has, instead of a
+ * route's, a name that begins with a blank, which no route's does: to an engine it is a subject like any other, the queue
+ * passes it over.
+ */
 export interface Subject {
   readonly route: string;
   readonly mailbox?: string;

@@ -294,6 +294,8 @@ export class Conditions {
     'pickup.recovered': ({ pickup }) => void this.#pickups.delete(pickup),
     // Another gateway does its work.
     'pickup.waiting': ({ pickup }) => void this.#pickups.delete(pickup),
+    'duty.lost': ({ pickup = '' }) => void this.#pickups.delete(pickup),
+    'duty.left': ({ pickup = '' }) => void this.#pickups.delete(pickup),
     'pickup.quarantined': ({ pickup, messageId, from, cause, reason, left }, at) => {
       const before = this.#quarantines.get(pickup);
       const lasts = before !== undefined && at.steady - before.at < QUARANTINE_FORGOTTEN;

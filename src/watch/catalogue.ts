@@ -220,6 +220,12 @@ export const CATALOGUE = {
     LAG,
     'pickup',
   ),
+  // several gateways
+  dutyHeld: gauge(
+    'duty_held',
+    '1 while this gateway does what one of several on one spool does at a time; 0: another one does. Absent with a single gateway.',
+    'duty',
+  ),
   // token
   tokenRequests: counter(
     'token_requests_total',

@@ -112,6 +112,13 @@ export class PickupSeries {
     this.#meters.pickupLag.observe({ pickup: route }, Number.isFinite(lag) ? Math.max(0, lag) : 0);
   }
 
+  /** Whether this one of several gateways picks up, or another does. */
+  duty(pickup: string, isOurs: boolean): void {
+    this.introduce(pickup);
+    this.#failing.delete(pickup);
+    this.#is(pickup, { up: false, waiting: !isOurs });
+  }
+
   report(event: PickupEvent): void {
     const m = this.#meters;
     const { pickup } = event;

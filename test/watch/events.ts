@@ -638,6 +638,14 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
       repeated: true,
     },
   ],
+  'alarm.left': [
+    {
+      event: 'alarm.left',
+      alarm: 'mailParked',
+      reason: 'mailParked',
+      title: '3 messages set aside, waiting for an operator',
+    },
+  ],
   'alarm.recovered': [
     {
       event: 'alarm.recovered',

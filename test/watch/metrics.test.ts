@@ -227,6 +227,13 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'pickup.recovered': [['pickup_up{pickup="fax"} +1']],
   'pickup.deaf': [['pickup_reconnects_total{pickup="fax"} +1']],
   'pickup.waiting': [['pickup_waiting{pickup="fax"} +1']],
+  'duty.taken': [['duty_held{duty="alarms"} = 1'], ['duty_held{duty="pickup fax"} = 1']],
+  'duty.lost': [['duty_held{duty="pickup fax"} = 0', 'pickup_waiting{pickup="fax"} +1']],
+  'duty.left': [[]],
+  'duty.elsewhere': [
+    ['duty_held{duty="alarms"} = 0'],
+    ['duty_held{duty="pickup fax"} = 0', 'pickup_waiting{pickup="fax"} +1'],
+  ],
   'token.acquired': [
     [
       'token_expiry_timestamp_seconds{account="exchange"} = 1795492799',
@@ -252,6 +259,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'spool.trouble': [['spool_trouble +1', 'spool_troubles_total +1']],
   'spool.recovered': [[]],
   'alarm.raised': [['alarms_active{reason="mailboxMisconfigured"} +1'], ['alarms_active{reason="mailParked"} +1']],
+  'alarm.left': [[]],
   'alarm.recovered': [[]],
   'alarm.failed': [['alarm_failures_total +1'], ['alarm_failures_total +1']],
   'log.dropped': [['log_lines_dropped_total +17']],
