@@ -73,6 +73,16 @@ const expressions = [
 
 const METRIC = /\b((?:smtp2exchange|process|nodejs)_\w+|up)\b/g;
 
+/** What the parentheses around a place in an expression belong to: `sum by (route)`, `increase`; '' outside of all. */
+function around(expr: string, place: number): string {
+  let depth = 0;
+  for (let at = place - 1; at >= 0; at--) {
+    if (expr[at] === ')') depth++;
+    else if (expr[at] === '(' && --depth < 0) return /(\w+(?: by \([^)]*\))?) ?$/.exec(expr.slice(0, at))?.[1] ?? '';
+  }
+  return '';
+}
+
 /** The value of a counter whose series begins with its first event, which increase() does not see. */
 const FIRST = /\((smtp2exchange_\w+\{[^}]*\}) unless \1 offset \$__rate_interval\) or /g;
 
@@ -107,6 +117,7 @@ describe('every expression', () => {
       const has = new Set([
         'job',
         'instance',
+        'spool',
         'le',
         'alertname',
         'alertstate',
@@ -148,6 +159,16 @@ describe('every expression', () => {
         if (definition === undefined) return [];
         const counted = /\b(?:rate|increase)\($/.test(expr.replace(FIRST, '').slice(0, match.index));
         return counted === (definition.type !== 'gauge') ? [] : [`${title}: ${match[0]}`];
+      }),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('takes what all gateways on a spool say of it once: the largest or smallest of each spool, or of all', () => {
+    const wrong = expressions.flatMap(([title, expr]) =>
+      [...expr.matchAll(METRIC)].flatMap(({ 0: name, index }) => {
+        if (definitionOf(name)?.scope !== 'spool') return [];
+        return /^(?:max|min)(?: by \(job, spool\b.*\))?$/.test(around(expr, index)) ? [] : [`${title}: ${name}`];
       }),
     );
     expect(wrong).toEqual([]);
@@ -294,12 +315,27 @@ describe('alerts', () => {
       expect(name).toMatch(/^Smtp2Exchange[A-Z]\w+$/);
       expect(rule.labels.severity).toMatch(/^(?:critical|warning)$/);
       expect(rule.annotations.summary).not.toBe('');
-      expect(rule.annotations.description).toMatch(/\{\{ \$labels\.instance \}\}/);
+      expect(rule.annotations.description).toMatch(/\{\{ \$(?:labels|one\.Labels)\.instance \}\}/);
       expect(rule.annotations.runbook_url).toBe(`docs/runbooks.md#${name.toLowerCase()}`);
       const section = runbooks.split(`## ${name}\n`)[1]?.split('\n## ')[0] ?? '';
       for (const part of ['**Meaning.**', '**Check.**', '**Mend.**']) expect(section).toContain(part);
     },
   );
+
+  it('are one for a spool, however many gateways are on it, but for what concerns a process', () => {
+    const ofProcess = rules.filter(({ expr }) => !/\bby \(job, spool\b/.test(expr)).map(({ alert }) => alert);
+    expect(ofProcess).toEqual(
+      ['Down', 'Restarting', 'ConfigRefused', 'LogDropped', 'Bug'].map((name) => `Smtp2Exchange${name}`),
+    );
+    for (const { alert, expr, annotations } of rules) {
+      const metrics = expr.match(/\bsmtp2exchange_\w+/g) ?? [];
+      const groups = expr.match(/\bby \(job, spool\b/g) ?? [];
+      if (!ofProcess.includes(alert)) expect([alert, groups.length]).toEqual([alert, metrics.length]);
+      expect([alert, expr.includes('instance')]).toEqual([alert, false]);
+      // The label that is not there would leave a hole in the text.
+      expect([alert, annotations.description.includes('$labels.instance')]).toEqual([alert, ofProcess.includes(alert)]);
+    }
+  });
 
   it('and runbooks are the same list in the same order', () => {
     expect(sections).toEqual(rules.map(({ alert }) => alert));

@@ -19,8 +19,11 @@ import { toldBy } from './story.ts';
 /** Seconds of traffic before anything goes wrong: longer than the windows of most rules. */
 const CALM = 25;
 const HEALTHY = 'healthy';
-/** What no gateway here does: shadow mode, an hour's wait for what is purged, SMTP submission with some recipients refused. */
-const NOT_HERE = /shadow_rehearsals|items_dropped|items_split/;
+/**
+ * What no gateway here does: shadow mode, an hour's wait for what is purged, SMTP submission with some recipients refused,
+ * being one of several on a spool.
+ */
+const NOT_HERE = /shadow_rehearsals|items_dropped|items_split|leases_lost|duty_held/;
 
 interface Dashboard {
   readonly panels: readonly { readonly title: string; readonly targets?: readonly { readonly expr: string }[] }[];

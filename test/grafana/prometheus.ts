@@ -24,13 +24,15 @@ export interface Sample {
 
 export interface Alert {
   readonly name: string;
-  /** '' where the alert is about none. */
+  /** Of an alert about a spool: a gateway on it. '' where the alert is about none. */
   readonly instance: string;
 }
 
 export class Prometheus {
   readonly #child: ChildProcess;
   readonly #api: string;
+  /** A gateway on each spool, by the spool's name; also one that is down now. */
+  readonly #spools = new Map<string, string>();
 
   private constructor(child: ChildProcess, api: string) {
     this.#child = child;
@@ -94,9 +96,14 @@ export class Prometheus {
     const data = (await this.#get('alerts')) as {
       readonly alerts: readonly { readonly state: string; readonly labels: Readonly<Record<string, string>> }[];
     };
+    for (const { metric } of await this.query('smtp2exchange_build_info'))
+      this.#spools.set(metric['spool'] ?? '', metric['instance'] ?? '');
     return data.alerts
       .filter(({ state }) => state === 'firing')
-      .map(({ labels }) => ({ name: labels['alertname'] ?? '', instance: labels['instance'] ?? '' }));
+      .map(({ labels: { alertname = '', instance, spool = '' } }) => ({
+        name: alertname,
+        instance: instance ?? this.#spools.get(spool) ?? '',
+      }));
   }
 
   /** Rules that it could not evaluate. */
