@@ -1,4 +1,4 @@
-/** Which way out each route takes, and why. Reads what is remembered of it beside the spool; marks accounts that are spare. */
+/** Which way out each route takes, and why. Reads what is remembered of it in the data folder; marks accounts that are spare. */
 import { changeOf } from '../assembly/way-out.ts';
 import type { ChangeOver } from '../exchange/auto.ts';
 import type { RouteConfig } from '../config/config.ts';
@@ -67,6 +67,6 @@ function chosen(
     return { mark: 'ok', says: `auto: ews${since}, and graph by itself once EWS is closed to this app` };
   return {
     mark: 'warn',
-    says: `auto: changed over to graph${since}; to go back, set ${setting}.returnToEws or delete ${name}.transport.json beside the spool while the gateway is stopped`,
+    says: `auto: changed over to graph${since}; to go back, set ${setting}.returnToEws or delete ${name}.transport.json in the data folder while the gateway is stopped`,
   };
 }

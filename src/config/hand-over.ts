@@ -136,7 +136,7 @@ export const pop3 = section('The door that POP3 clients empty mailboxes by: thos
   ),
   certificate: optional(
     certificate(
-      'Its certificate, read again when its files change. Needed if tls is required or implicit; if it is optional, one is made and kept beside the spool.',
+      'Its certificate, read again when its files change. Needed if tls is required or implicit; if it is optional, one is made and kept beside the spool, or in spool.folder.',
     ),
   ),
   minTls: orElse(choice('Lowest TLS version.', ['1.0', '1.1', '1.2', '1.3']), '1.2'),

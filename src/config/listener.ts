@@ -26,7 +26,7 @@ export const listener = section('One address and port that takes mail.', {
   ),
   certificate: optional(
     certificate(
-      'The certificate of this listener, read again when its files change. Needed if tls is required or implicit; if it is optional, one is made and kept beside the spool.',
+      'The certificate of this listener, read again when its files change. Needed if tls is required or implicit; if it is optional, one is made and kept beside the spool, or in spool.folder.',
     ),
   ),
   minTls: orElse(choice('Lowest TLS version. Old printers may need "1.0".', ['1.0', '1.1', '1.2', '1.3']), '1.2'),
