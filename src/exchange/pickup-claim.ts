@@ -8,6 +8,10 @@
  * nothing durable before it has seen that the folder is still its own; what another has held meanwhile is looked at anew.
  * A server that does not let its folders be marked is picked up from all the same, which is said once.
  *
+ * Gateways that share a spool have one name and take turns by a duty of their own (PickupDuty): who has it goes on from the
+ * mark of the one before as after a restart. What a gateway whose duty is over still writes is known by its process, and
+ * written over.
+ *
  * How: servers do not compare before they write, so a write counts only after a while in which every other one that read
  * the folder before has written too (SETTLE, for those that took no longer; a longer one waits until the holder has
  * noticed or stopped, GUARD). What remains: a write that the network or the server keeps for longer and then carries out
@@ -23,7 +27,7 @@ import type { PickupMailbox } from './mailbox.ts';
 import { SpoolIdentity } from './pickup-identity.ts';
 import { MarkedFolder, Unmarkable } from './pickup-marking.ts';
 import type { PickupOptions } from './pickup-options.ts';
-import { RoundTrouble } from './pickup-trouble.ts';
+import { DUTY_OVER, RoundTrouble } from './pickup-trouble.ts';
 
 /** Milliseconds of a mark after which it is written anew, while there is work and otherwise. */
 const RENEW = 20_000;
@@ -56,7 +60,7 @@ export class ClaimedElsewhere extends RoundTrouble {
 
 export interface ClaimOptions extends Pick<
   PickupOptions,
-  'name' | 'mailbox' | 'folder' | 'ledger' | 'report' | 'now' | 'machine' | 'random'
+  'name' | 'mailbox' | 'folder' | 'ledger' | 'report' | 'now' | 'machine' | 'random' | 'duty'
 > {
   readonly steady: () => number;
   readonly setTimer: SetTimer;
@@ -67,6 +71,8 @@ interface Held {
   /** When it was asked for, by both clocks: the steady one of some systems stands still while they sleep. */
   readonly steady: number;
   readonly wall: number;
+  /** By the clock of all who share the spool. */
+  readonly at: number;
 }
 
 export class Claim {
@@ -114,7 +120,15 @@ export class Claim {
 
   /** Nothing has to be asked before something becomes durable. */
   get isSure(): boolean {
-    return !this.#folder.isAsked || this.#age() < GUARD;
+    return this.#isOnDuty && (!this.#folder.isAsked || this.#age() < GUARD);
+  }
+
+  get #isOnDuty(): boolean {
+    return this.#options.duty?.isOurs() !== false;
+  }
+
+  #stayOnDuty(): void {
+    if (!this.#isOnDuty) throw new RoundTrouble(DUTY_OVER);
   }
 
   /**
@@ -125,7 +139,9 @@ export class Claim {
   confirm(signal: AbortSignal): Promise<void> | undefined {
     if (this.isSure) return undefined;
     return this.#inTurn(async () => {
+      this.#stayOnDuty();
       if (!this.isSure) await this.#renew(signal);
+      this.#stayOnDuty();
     });
   }
 
@@ -134,10 +150,11 @@ export class Claim {
     this.#ending.abort();
     this.#endTimer?.();
     await this.#turn;
-    if (!this.#folder.isAsked || this.#counter === 0 || signal.aborted) return;
+    if (!this.#folder.isAsked || this.#counter === 0 || signal.aborted || !this.#isOnDuty) return;
     this.#held = undefined;
     try {
-      if (this.#isOurs(await this.#folder.read(signal))) await this.#folder.write(FREE, signal);
+      const isOurs = this.#isOurs(await this.#folder.read(signal));
+      if (isOurs && this.#isOnDuty) await this.#folder.write(FREE, signal);
     } catch (error) {
       // Without it, the others wait until the mark is dead.
       if (!(error instanceof RoundTrouble || error instanceof Unmarkable)) throw error;
@@ -153,10 +170,10 @@ export class Claim {
     const mark = await this.#folder.read(signal);
     if (this.#isOurs(mark)) return this.#goOn(mark, begun, signal);
     if (mark !== undefined && ownerOf(mark)?.instance === instance) {
-      const age = this.#options.now() - heldAt;
+      const age = begun.at - heldAt;
       // Nobody has had the time to take the mark of the life before for a dead one.
       if (!this.#wasHeld && age >= 0 && age < IDLE) return this.#write(begun, begun.steady + GUARD - IDLE, signal);
-      if (!this.#wasHeld) return this.#take(begun, signal);
+      if (!this.#wasHeld || (await this.#isOfBefore(mark))) return this.#take(begun, signal);
       // The spool was copied, and its copy lives.
       await this.#identity.renew();
     }
@@ -174,7 +191,9 @@ export class Claim {
     const begun = this.#begin();
     const mark = await this.#folder.read(signal);
     if (this.#held !== undefined && this.#isOurs(mark)) return this.#goOn(mark, begun, signal);
+    const isLate = this.#held !== undefined && (await this.#isOfBefore(mark));
     this.#held = undefined;
+    if (isLate) return this.#take(begun, signal);
     throw new ClaimedElsewhere(machineOf(mark));
   }
 
@@ -192,6 +211,7 @@ export class Claim {
   /** @param until steady milliseconds up to when nobody else can be about to write */
   async #write(begun: Held, until: number, signal: AbortSignal): Promise<void> {
     const text = await this.#next();
+    this.#stayOnDuty();
     const wrote = await this.#folder.write(text, signal);
     const isInTime = this.#options.steady() < until;
     this.#written = { text, prompt: isInTime };
@@ -201,6 +221,7 @@ export class Claim {
 
   async #take(begun: Held, signal: AbortSignal, settle = SETTLE): Promise<void> {
     const text = await this.#next();
+    this.#stayOnDuty();
     const wrote = await this.#folder.write(text, signal);
     // One without an answer may have arrived all the same.
     const isThere = wrote.ok || (await this.#folder.read(signal)) === text;
@@ -222,12 +243,13 @@ export class Claim {
   }
 
   async #confirmed(held: Held): Promise<void> {
+    this.#stayOnDuty();
     this.#held = held;
     this.#written = undefined;
     this.#seen = undefined;
     this.#isTroubled = false;
     this.#wasHeld = true;
-    await this.#identity.held(held.wall);
+    await this.#identity.held(held.at);
   }
 
   // --- while it is ours --------------------------------------------------------------------------------------------
@@ -261,7 +283,15 @@ export class Claim {
     return mark !== undefined && ownerOf(mark)?.life === this.#life;
   }
 
+  /** A gateway that had the duty before this one, which was paused or whose write was late. */
+  async #isOfBefore(mark: string | undefined): Promise<boolean> {
+    const { instance, life = '' } = ownerOf(mark ?? '') ?? {};
+    const known = await this.#identity.get();
+    return this.#options.duty !== undefined && known.instance === instance && known.lives.includes(life);
+  }
+
   async #next(): Promise<string> {
+    if (this.#options.duty !== undefined) await this.#identity.enter(this.#life);
     const { instance } = await this.#identity.get();
     return markText({ instance, life: this.#life, machine: this.#machine, counter: ++this.#counter });
   }
@@ -269,7 +299,8 @@ export class Claim {
   // --- asking ------------------------------------------------------------------------------------------------------
 
   #begin(): Held {
-    return { text: '', steady: this.#options.steady(), wall: this.#options.now() };
+    const { steady, now, duty } = this.#options;
+    return { text: '', steady: steady(), wall: now(), at: duty?.now() ?? now() };
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {

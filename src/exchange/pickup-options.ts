@@ -36,6 +36,8 @@ export interface PickupOptions extends IntakeOptions {
   readonly report: Report;
   /** Words of a way that is closed to this application for good. */
   readonly closed: ReadonlySet<string>;
+  /** Of several gateways that share the ledger, one picks up at a time. Undefined: there is only this one. */
+  readonly duty?: PickupDuty;
   /** Milliseconds since any moment, never set back. */
   readonly steady?: () => number;
   readonly setTimer?: SetTimer;
@@ -43,6 +45,13 @@ export interface PickupOptions extends IntakeOptions {
   readonly machine?: string;
   /** Letters and digits that are never made twice; default 64 bits of chance. */
   readonly random?: () => string;
+}
+
+export interface PickupDuty {
+  /** False: another gateway may pick up by now. Asked before anything becomes durable, and before the folder is marked. */
+  readonly isOurs: () => boolean;
+  /** Epoch milliseconds, of a clock that all of them share. */
+  readonly now: () => number;
 }
 
 /** Of receipts and cursors: the same over every way. */

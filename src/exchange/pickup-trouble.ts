@@ -102,6 +102,16 @@ export function noRoom(reason: string): Delayed {
   };
 }
 
+/** The round has to end: of several gateways, another may pick up by now. */
+export const DUTY_OVER: Delayed = {
+  outcome: 'delayed',
+  code: '4.3.0',
+  reach: 'mailbox',
+  cause: 'duty over',
+  text: 'Another mail gateway reads the mailbox',
+  reason: 'Another gateway on the same spool may pick up from the folder by now',
+};
+
 export const ENDLESS: Delayed = {
   outcome: 'delayed',
   code: '4.3.0',

@@ -5,6 +5,7 @@ import type { ClaimOptions } from '../../src/exchange/pickup-claim.ts';
 import { RoundTrouble } from '../../src/exchange/pickup-trouble.ts';
 import type { Delayed, Failed } from '../../src/mail/status.ts';
 import { ownerOf } from '../../src/exchange/pickup-mark.ts';
+import type { PickupDuty } from '../../src/exchange/pickup-options.ts';
 
 export interface Astray {
   readonly answer: Got<never>;
@@ -28,6 +29,8 @@ interface GatewayOptions {
   /** Milliseconds that an answer takes. */
   readonly read?: number | undefined;
   readonly write?: number | undefined;
+  /** Of several gateways on the spool. */
+  readonly duty?: PickupDuty;
 }
 
 export class ClaimSite {
@@ -52,6 +55,7 @@ export class ClaimSite {
       machine,
       random: () => `r${++this.#count}`,
       ...(more.steady === undefined ? {} : { steady: more.steady }),
+      ...(more.duty === undefined ? {} : { duty: more.duty }),
     });
   }
 
@@ -103,7 +107,7 @@ export class Gateway {
   constructor(
     box: PickupMailbox,
     kept: Map<string, string>,
-    more: Pick<ClaimOptions, 'machine' | 'random'> & { readonly steady?: () => number },
+    more: Pick<ClaimOptions, 'machine' | 'random' | 'duty'> & { readonly steady?: () => number },
   ) {
     this.#box = box;
     this.claim = new Claim({
