@@ -22,7 +22,7 @@ export interface ClusterOptions extends Omit<ConfigTextOptions, 'caFile' | 'more
 }
 
 /** What one gateway has of its own. */
-export type Own = Partial<Pick<ClusterOptions, 'url' | 'listeners' | 'sandbox'>>;
+export type Own = Partial<Pick<ClusterOptions, 'url' | 'listeners' | 'sandbox' | 'consolePort'>>;
 
 const QUICK = `
 retry: { intervals: [1s], verifyAfter: 1s }

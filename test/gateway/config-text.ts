@@ -16,6 +16,8 @@ export interface ConfigTextOptions {
   readonly senders?: string;
   /** Further keys of `console`. */
   readonly console?: string;
+  /** Default 0: any that is free. */
+  readonly consolePort?: number;
 }
 
 export function configText({
@@ -27,6 +29,7 @@ export function configText({
   mailboxes = [],
   senders,
   console = '',
+  consolePort = 0,
 }: ConfigTextOptions): string {
   const rules = mailboxes.map((mailbox) => `{ from: ${mailbox}, mailbox: ${mailbox} }`).join(', ');
   return `
@@ -41,7 +44,7 @@ exchange:
   authority: ${sandbox.authority}
   caFile: ${caFile}
 ${exchange}
-console: { address: 127.0.0.1, port: 0${console} }
+console: { address: 127.0.0.1, port: ${consolePort}${console} }
 ${more}
 `;
 }
