@@ -65,6 +65,7 @@ describe('examples of configurations', () => {
   function whole(example: string): string {
     let text = example
       .replaceAll(/\b(\w*[fF]ile): (?!\$)("[^"]*"|[^\s,}#]+)/g, (_, key: string) => `${key}: ${fileFor(key)}`)
+      .replaceAll(/sslrootcert=[\w./]+/g, 'sslrootcert=cert.pem')
       .replaceAll(/passwordHash: (?:"[^"]*"|\.\.\.)/g, `passwordHash: "${HASH}"`)
       .replace(/^ +tenantId: \.\.\.\n +clientId: \.\.\.\n +clientSecret: .*$/m, `  ${ACCOUNT.join('\n  ')}`);
     const has = (section: string): boolean => new RegExp(`^${section}:`, 'm').test(text);
@@ -90,7 +91,13 @@ describe('examples of configurations', () => {
   function environmentOf(text: string): Record<string, string> {
     const names = [...text.matchAll(/\$\{(\w+)\}/g)].map(([, name = '']) => name);
     const valueOf = (name: string): string =>
-      /URL|WEBHOOK/.test(name) ? 'https://hooks.example/x' : /KEY/.test(name) ? KEY : 'secret';
+      name === 'DATABASE_URL'
+        ? 'postgresql://mail:secret@db/mail'
+        : /URL|WEBHOOK/.test(name)
+          ? 'https://hooks.example/x'
+          : /KEY/.test(name)
+            ? KEY
+            : 'secret';
     return Object.fromEntries(names.map((name) => [name, valueOf(name)]));
   }
 
