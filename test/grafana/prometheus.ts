@@ -83,9 +83,13 @@ export class Prometheus {
     return new Prometheus(child, `${origin}/api/v1`);
   }
 
-  /** @throws Error with Prometheus' own words if the expression cannot be evaluated */
-  async query(expression: string): Promise<readonly Sample[]> {
-    const data = (await this.#get(`query?query=${encodeURIComponent(expression)}`)) as {
+  /**
+   * @param at epoch milliseconds, default now
+   * @throws Error with Prometheus' own words if the expression cannot be evaluated
+   */
+  async query(expression: string, at?: number): Promise<readonly Sample[]> {
+    const time = at === undefined ? '' : `&time=${at / 1000}`;
+    const data = (await this.#get(`query?query=${encodeURIComponent(expression)}${time}`)) as {
       readonly result: readonly { readonly metric: Sample['metric']; readonly value: readonly [number, string] }[];
     };
     return data.result.map(({ metric, value: [, value] }) => ({ metric, value: Number(value) }));
