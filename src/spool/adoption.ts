@@ -5,12 +5,12 @@
  */
 import type { SpoolId } from '../mail/item.ts';
 import type { KeptMessage } from '../mail/spool.ts';
-import type { SqliteDraft } from './draft.ts';
+import type { SpoolDraft } from './draft.ts';
 
 export interface Adoption {
   /** @returns false: the message is there already */
   makeWay(id: SpoolId): Promise<boolean>;
-  begin(id: SpoolId): SqliteDraft;
+  begin(id: SpoolId): SpoolDraft;
 }
 
 export class Adopter {

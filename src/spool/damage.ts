@@ -36,21 +36,41 @@ export function statusOf(text: unknown): DeliveryStatus | undefined {
   return typeof text === 'string' ? (json(text) as DeliveryStatus | undefined) : undefined;
 }
 
+/** What a store has of a body. */
+export interface BodyFound {
+  /** Octets, as the store notes them; null: it has no such body. */
+  readonly size: unknown;
+  /** Its parts, the number of the last one (from 0) and the octets of all. */
+  readonly count: unknown;
+  readonly last: unknown;
+  readonly octets: unknown;
+}
+
 /** @returns what is wrong with the body of an item that needs one; undefined: nothing */
+export function bodyFault(item: { readonly size: number }, found: BodyFound): string | undefined {
+  if (found.size === null || found.size === undefined) return 'its body is gone';
+  const size = Number(found.size);
+  if (size !== item.size) return `its body is of ${size} octets instead of ${item.size}`;
+  const octets = Number(found.octets);
+  if (octets !== size) return `its body has ${octets} of ${size} octets`;
+  const count = Number(found.count);
+  return count > 0 && Number(found.last) !== count - 1 ? 'a part of its body is missing' : undefined;
+}
+
+/** @returns as bodyFault() */
 export function bodyDamage(item: { readonly message: string; readonly size: number }, ask: Ask): string | undefined {
   const message = ask('SELECT size FROM message WHERE id = ? AND users > 0', item.message);
-  if (message === undefined) return 'its body is gone';
-  const size = Number(message['size']);
-  if (size !== item.size) return `its body is of ${size} octets instead of ${item.size}`;
   // The index and the heads of the rows tell: no octet of the body is read.
   const rows = ask(
     'SELECT count(*) AS count, max(number) AS last, total(length(octets)) AS octets FROM chunk WHERE message = ?',
     item.message,
   );
-  const octets = Number(rows?.['octets']);
-  if (octets !== size) return `its body has ${octets} of ${size} octets`;
-  const count = Number(rows?.['count']);
-  return count > 0 && Number(rows?.['last']) !== count - 1 ? 'a part of its body is missing' : undefined;
+  return bodyFault(item, {
+    size: message?.['size'],
+    count: rows?.['count'],
+    last: rows?.['last'],
+    octets: rows?.['octets'],
+  });
 }
 
 /** What an item is parked with. */

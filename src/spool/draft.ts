@@ -34,7 +34,7 @@ export class Budget {
 
 type Ask = (order: Order, transfer: ArrayBuffer[]) => Promise<unknown>;
 
-export class SqliteDraft implements Draft {
+export class SpoolDraft implements Draft {
   readonly id: SpoolId;
   readonly #chunkSize: number;
   readonly #budget: Budget;

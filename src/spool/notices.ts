@@ -7,6 +7,7 @@ import type { QueueItem, SpoolId } from '../mail/item.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import type { Bodies } from './bodies.ts';
 import type { Database } from './database.ts';
+import { droppedWith, undelivered, untoldStatus, WITHOUT_NOTICE } from './history-words.ts';
 import { itemOf } from './rows.ts';
 
 interface Notice {
@@ -52,7 +53,7 @@ export class Notices {
       status === undefined ? null : JSON.stringify(status),
       id,
     );
-    this.#data.remember(id, now, 'dropped', status, `not delivered, so ${tells} is parked: ${why}`);
+    this.#data.remember(id, now, 'dropped', status, undelivered(tells, why));
     this.#bodies.notNeeded(id);
     return parked;
   }
@@ -66,7 +67,7 @@ export class Notices {
       tells,
     );
     if (changed !== 1) return;
-    this.#data.remember(tells, now, 'dropped', undefined, `with the notice to its sender, ${id}: ${detail}`);
+    this.#data.remember(tells, now, 'dropped', undefined, droppedWith(id, detail));
     this.#bodies.notNeeded(tells);
   }
 
@@ -76,7 +77,7 @@ export class Notices {
       `SELECT id FROM item INDEXED BY item_untold WHERE state = 'bounced' AND ended IS NULL
        AND NOT EXISTS (SELECT 1 FROM item AS notice INDEXED BY item_tells WHERE notice.tells = item.id)`,
     );
-    return rows.flatMap(({ id }) => this.#park(String(id), 'the notice is gone from the spool', now) ?? []);
+    return rows.flatMap(({ id }) => this.#park(String(id), WITHOUT_NOTICE, now) ?? []);
   }
 
   #cut(id: SpoolId): void {
@@ -97,12 +98,4 @@ export class Notices {
     this.#data.remember(id, now, 'parked', status);
     return { ...item, state: 'parked', lastStatus: status };
   }
-}
-
-/** What an item is parked with: why it was given up, and why its sender does not know. */
-function untoldStatus(status: DeliveryStatus | undefined, why: string): DeliveryStatus {
-  const untold = `its sender could not be told: ${why}`;
-  if (status === undefined)
-    return { outcome: 'failed', code: '5.0.0', cause: 'untold', text: 'It was given up', reason: untold };
-  return { ...status, reason: status.reason === undefined ? untold : `${status.reason}; ${untold}` };
 }

@@ -2,6 +2,7 @@
 import type { Operated } from '../mail/spool.ts';
 import type { Bodies } from './bodies.ts';
 import type { Database, Row } from './database.ts';
+import { asked, moved } from './history-words.ts';
 import type { Notices } from './notices.ts';
 import { laneKey, laneName } from './protocol.ts';
 import type { OrderTo } from './protocol.ts';
@@ -54,8 +55,7 @@ export class Operator {
     const from = laneKey(String(row['lane']));
     const lane = { ...from, ...to };
     this.#data.run('UPDATE item SET lane = ? WHERE id = ?', laneName(lane), id);
-    const way = `from ${from.route}, ${from.mailbox} to ${lane.route}, ${lane.mailbox}`;
-    this.#data.remember(id, now, 'moved', undefined, asked(by, way));
+    this.#data.remember(id, now, 'moved', undefined, asked(by, moved(from, lane)));
     return 'done';
   }
 
@@ -69,9 +69,4 @@ export class Operator {
     if (typeof tells === 'string') this.#notices.dropped({ id, tells }, asked(by, detail) ?? '', now);
     return 'done';
   }
-}
-
-/** For the history: what, and who asked for it. */
-function asked(by: string | undefined, what?: string): string | undefined {
-  return [what, ...(by === undefined ? [] : [`by ${by}`])].filter((part) => part !== undefined).join('; ') || undefined;
 }

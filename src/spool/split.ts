@@ -4,6 +4,7 @@
  */
 import type { QueueItem } from '../mail/item.ts';
 import type { Database } from './database.ts';
+import { splitFrom, splitInto } from './history-words.ts';
 import type { OrderTo } from './protocol.ts';
 import { itemOf } from './rows.ts';
 
@@ -21,7 +22,7 @@ export function split(data: Database, { id, parts, now }: OrderTo<'split'>): Que
   const made = taken.map((group) => addPart(data, item, { ...item.envelope, recipients: group }, now));
   data.run('UPDATE item SET envelope = ? WHERE id = ?', JSON.stringify({ ...item.envelope, recipients: left }), id);
   data.run('UPDATE message SET users = users + ? WHERE id = ?', made.length, item.message);
-  data.remember(id, now, 'split', undefined, `without the recipients of ${made.map((one) => one.id).join(', ')}`);
+  data.remember(id, now, 'split', undefined, splitInto(made.map((one) => one.id)));
   return made;
 }
 
@@ -42,6 +43,6 @@ function addPart(data: Database, item: QueueItem, envelope: QueueItem['envelope'
     id,
     item.id,
   );
-  data.remember(id, now, 'split', undefined, `from ${item.id}, which has the other recipients`);
+  data.remember(id, now, 'split', undefined, splitFrom(item.id));
   return { ...item, id, envelope };
 }

@@ -30,7 +30,7 @@ import type {
 import { SpoolError } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { Adopter } from './adoption.ts';
-import { Budget, SqliteDraft } from './draft.ts';
+import { Budget, SpoolDraft } from './draft.ts';
 import { makeFolder } from './folder.ts';
 import { spoolIds } from './id.ts';
 import { letGo } from './memory.ts';
@@ -221,8 +221,8 @@ class SqliteSpool implements LimitedSpool, MovableSpool {
     return this.#draft(this.#newId());
   }
 
-  #draft(id: SpoolId): SqliteDraft {
-    return new SqliteDraft(
+  #draft(id: SpoolId): SpoolDraft {
+    return new SpoolDraft(
       id,
       this.#chunkSize,
       this.#budget,

@@ -7,6 +7,7 @@ import type { DroppedItem, Told } from '../mail/spool.ts';
 import { unreachable } from '../mail/status.ts';
 import { Bodies } from './bodies.ts';
 import { Database } from './database.ts';
+import { DROPPED, WITHOUT_NOTICE } from './history-words.ts';
 import { Lanes } from './lanes.ts';
 import { Listing } from './listing.ts';
 import { Moving } from './moving.ts';
@@ -17,12 +18,6 @@ import type { Order, OrderTo, WorkerData } from './protocol.ts';
 import { Receipts } from './receipts.ts';
 import { entryOf, itemOf } from './rows.ts';
 import { split } from './split.ts';
-
-/** For the history. */
-const DROPPED: Readonly<Record<DroppedItem['why'], string>> = {
-  age: 'parked for longer than spool.parkedRetention allows',
-  size: 'more was parked than spool.parkedSize allows, and this was the oldest',
-};
 
 export class Store {
   readonly lanes: Lanes;
@@ -87,7 +82,7 @@ export class Store {
       verifyAfter,
     );
     for (const item of this.#isMoved ? [] : this.#notices.missing(now))
-      this.lanes.noteAside(item, 'its sender could not be told: the notice is gone from the spool');
+      this.lanes.noteAside(item, `its sender could not be told: ${WITHOUT_NOTICE}`);
     let swept = 0;
     for (let at = ''; ;) {
       const row = this.#data.row('SELECT min(message) AS message FROM chunk WHERE message > ?', at);
