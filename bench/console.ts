@@ -116,7 +116,7 @@ function pagesOf(spool: OperatedSpool): (path: string) => Promise<string> {
       }),
     routes: ['exchange'],
     pickups: [],
-    lookInto: () => undefined,
+    lookInto: async () => undefined,
     reload: async () => ({ ok: false, faults: [] }),
     hosts: [],
     gateway: 'gateway.test',

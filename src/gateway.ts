@@ -9,6 +9,7 @@ import type { Alerting } from './assembly/alerting.ts';
 import { consoleBoard, consoleOf } from './assembly/console.ts';
 import { injectInto } from './assembly/inject.ts';
 import { openListeners } from './assembly/listeners.ts';
+import { refuseMoved } from './assembly/moved.ts';
 import { openOutlets } from './assembly/outlets.ts';
 import { openPickups } from './assembly/pickup.ts';
 import { openPop3Door } from './assembly/pop3-door.ts';
@@ -118,6 +119,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     });
     spool = opened;
     undo.push(() => opened.close());
+    await refuseMoved(opened, cluster, spoolName(config.spool.store));
 
     // transports
     const outlets = await openOutlets(config, { version, report });
@@ -157,7 +159,14 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     undo.push(() => listeners.stop(AbortSignal.abort()));
     const door = await openPop3Door(config, { spool: opened, bouncer, arrived, report });
     undo.push(() => door.stop(AbortSignal.abort()));
-    const pickups = await openPickups(config, { inject, ledger: opened, report, version, ending: ending.signal });
+    const pickups = await openPickups(config, {
+      inject,
+      ledger: opened,
+      report,
+      version,
+      cluster,
+      ending: ending.signal,
+    });
     undo.push(() => pickups.close());
     await pickups.start();
     undo.push(() => pickups.stop(AbortSignal.abort()));
@@ -183,6 +192,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       routes: () => routesOf(inUse),
       pickups: () => inUse.pickups.map(({ name }) => name),
       logins: () => inUse.logins,
+      together: cluster && { id: cluster.id, members: () => cluster.members(), alarms: () => new Map() },
       lookInto: (name) => pickups.look(name),
       reload: (by) => again.reload(by),
     });

@@ -4,11 +4,13 @@ import type { BoardState } from '../console/board.ts';
 import { Meter, firstBoard, flowOf, nextBoard } from '../console/board.ts';
 import { CONSOLE, createLogin } from '../console/login.ts';
 import { lookNow } from '../console/look.ts';
+import type { LookOptions } from '../console/look.ts';
 import type { Operations } from '../console/operations.ts';
 import type { Console, ConsoleOptions } from '../console/server.ts';
 import { createConsole } from '../console/server.ts';
 import { createSessions } from '../console/sessions.ts';
 import { createWeb } from '../console/web.ts';
+import type { LookedInto } from '../console/web.ts';
 import type { Report } from '../mail/event.ts';
 import type { SpoolStats } from '../mail/spool.ts';
 import type { CertificateSource } from '../smtp/certificate.ts';
@@ -62,7 +64,9 @@ export interface ConsoleParts extends Pick<ConsoleOptions, 'metrics' | 'ready' |
   readonly pickups: () => readonly string[];
   /** Limits of failed logins, as they are now. */
   readonly logins: () => LoginRules;
-  readonly lookInto: (pickup: string) => void;
+  /** The gateways on the spool; undefined: there is only this one. */
+  readonly together: LookOptions['together'] | undefined;
+  readonly lookInto: (pickup: string) => Promise<LookedInto>;
   /** Reads the configuration anew. @param by who asks for it */
   readonly reload: (by: string) => Promise<Reloaded>;
 }
@@ -70,7 +74,7 @@ export interface ConsoleParts extends Pick<ConsoleOptions, 'metrics' | 'ready' |
 /** @throws StartError for a certificate that cannot be used */
 export async function consoleOf(
   config: Config,
-  { board, operations, stats, routes, pickups, logins, lookInto, reload, ...parts }: ConsoleParts,
+  { board, operations, stats, routes, pickups, logins, together, lookInto, reload, ...parts }: ConsoleParts,
 ): Promise<{ readonly web: Console; readonly certificate?: CertificateSource }> {
   const { address, port, users, token, hosts, idleTimeout, sessionTimeout, certificate: files } = config.console;
   const certificate =
@@ -98,7 +102,15 @@ export async function consoleOf(
         }),
         sessions: createSessions({ idle: idleTimeout, lasts: sessionTimeout }),
         operations,
-        look: () => lookNow({ board: board.state, flow: board.flow, stats, ready, now: Date.now }),
+        look: () =>
+          lookNow({
+            board: board.state,
+            flow: board.flow,
+            stats,
+            ready,
+            now: Date.now,
+            ...(together && { together }),
+          }),
         get routes() {
           return routes();
         },

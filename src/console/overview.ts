@@ -1,15 +1,18 @@
 /** The first page: what is wrong and what to do, then figures, ways out, pickups, listeners, what happened lately. Pure; never fails. */
+import type { Member } from '../mail/cluster.ts';
 import type { SpoolStats } from '../mail/spool.ts';
 import type { AccountState, BoardState, Flow, PickupState, RouteState } from './board.ts';
 import { chart } from './chart.ts';
 import { clock, count, countOf, day, distance, duration, moment, octets } from './figures.ts';
 import { formTokenField } from './layout.ts';
+import type { Gateways } from './look.ts';
 import type { Markup, Piece } from './markup.ts';
 import { markup, shown } from './markup.ts';
 import type { Problem } from './problems.ts';
 
 export interface Overview {
   readonly board: BoardState;
+  readonly gateways?: Gateways;
   readonly flow: Readonly<Record<Flow, readonly number[]>> & { readonly endsAt: number };
   /** Undefined: the store does not answer. */
   readonly stats: SpoolStats | undefined;
@@ -23,7 +26,7 @@ const LANES = 10;
 
 /** The part that refreshes itself. */
 export function overviewParts(overview: Overview): Markup {
-  const { board, flow, stats, problems, now } = overview;
+  const { board, gateways, flow, stats, problems, now } = overview;
   const { accepted, delivered, failed, endsAt } = flow;
   return markup`${health(problems, now)}
 ${tiles(stats, now)}
@@ -35,6 +38,7 @@ ${chart({ id: 'chart-failed', title: 'Failed', values: failed, endsAt, kind: 'fa
 </div></section>
 ${routes(board, now)}
 ${board.pickups.size > 0 && pickupTable(board.pickups, now, 'overview')}
+${gateways !== undefined && gatewayTable(gateways, now)}
 ${listeners(board, now)}
 ${lately(board)}
 <p class="quiet refreshed" id="refreshed">As of ${moment(now)}</p>`;
@@ -144,10 +148,12 @@ function listeners({ listeners: all }: BoardState, now: number): Markup {
   )}</tbody></table></section>`;
 }
 
-export function pickupState({ failing, other, lastLook }: PickupState): Markup {
+export function pickupState({ failing, other, elsewhere, lastLook }: PickupState): Markup {
   if (failing !== undefined)
     return state(failing.misconfigured ? 'critical' : 'warning', markup`failing: ${shown(failing.cause)}`);
   if (other !== undefined) return state('warning', 'waits for another gateway');
+  if (elsewhere !== undefined)
+    return state('none', elsewhere === '' ? 'done by another gateway' : markup`done by ${shown(elsewhere)}`);
   return lastLook === undefined ? state('none', 'not looked into yet') : state('good', 'works');
 }
 
@@ -158,6 +164,25 @@ function pickupTable(pickups: ReadonlyMap<string, PickupState>, now: number, id:
     ([name, pickup]) =>
       markup`<tr><th scope="row" data-label="Pickup">${name}</th><td data-label="State">${pickupState(pickup)}</td><td data-label="Mailbox">${pickup.mailbox === undefined ? '–' : shown(pickup.mailbox)}</td><td data-label="Last look">${pickup.lastLook === undefined ? '–' : distance(pickup.lastLook, now)}</td><td data-label="Lag">${pickup.lag === undefined ? '–' : duration(pickup.lag)}</td></tr>`,
   )}</tbody></table></section>`;
+}
+
+function gatewayTable({ id, members }: Gateways, now: number): Markup {
+  return markup`<section aria-labelledby="gateways-title"><h2 id="gateways-title">Gateways</h2>
+${
+  members === undefined
+    ? markup`<p class="quiet" id="gateways">Not known: the store does not answer.</p>`
+    : markup`<table class="cards" id="gateways"><thead><tr><th scope="col">Gateway</th><th scope="col">Version</th><th scope="col">Since</th><th scope="col">Last seen</th><th scope="col">Sending</th><th scope="col">Duties</th></tr></thead>
+<tbody>${members.map((member) => gatewayRow(member, member.id === id, now))}</tbody></table>`
+}</section>`;
+}
+
+function gatewayRow(
+  { host, version, startedAt, seenAt, sending, duties }: Member,
+  isThis: boolean,
+  now: number,
+): Markup {
+  return markup`<tr><th scope="row" data-label="Gateway">${shown(host)}${isThis && markup` <span class="quiet">this one</span>`}</th>
+<td data-label="Version">${shown(version)}</td><td data-label="Since">${moment(startedAt)}</td><td data-label="Last seen">${distance(Math.min(seenAt, now), now)}</td><td data-label="Sending">${count(sending)}</td><td data-label="Duties">${duties.length === 0 ? '–' : shown(duties.join(', '))}</td></tr>`;
 }
 
 function lately({ lately: all }: BoardState): Markup {

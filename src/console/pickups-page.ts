@@ -15,14 +15,14 @@ export interface PickupRow {
 
 export function pickupsPage(rows: readonly PickupRow[], formToken: string, now: number): Markup {
   return markup`<h1 class="title">Pickups</h1>
-<p class="quiet">Mailboxes whose mail is handed over to a legacy system. Counts are since the start of the gateway.</p>
+<p class="quiet">Mailboxes whose mail is handed over to a legacy system. Counts are this gateway's since its start.</p>
 ${rows.length === 0 && markup`<p>The configuration has none.</p>`}
 <ul class="pickups plain">${rows.map((row) => card(row, formToken, now))}</ul>`;
 }
 
 function card({ name, state, waiting }: PickupRow, formToken: string, now: number): Markup {
-  const { mailbox, folder, transport, listens, lastLook, failing, other, taken, refused, skipped, quarantined, lag } =
-    state;
+  const { mailbox, folder, transport, listens, lastLook, failing, other, elsewhere } = state;
+  const { taken, refused, skipped, quarantined, lag } = state;
   const rows = [
     [
       'Mailbox',
@@ -54,6 +54,7 @@ function card({ name, state, waiting }: PickupRow, formToken: string, now: numbe
     ['Skipped by rule', count(skipped)],
     ['Put aside for a person', count(quarantined)],
     ['Other gateway', other === undefined ? undefined : shown(other)],
+    ['Done by', elsewhere === undefined || elsewhere === '' ? undefined : markup`the gateway on ${shown(elsewhere)}`],
   ] as const;
   return markup`<li class="pickup" id="pickup-${name}"><div class="pickup-head"><h2>${name}</h2> ${pickupState(state)}
 <form method="post" action="/pickups">${formTokenField(formToken)}<input type="hidden" name="pickup" value="${name}"><button aria-label="Look now into ${name}">Look now</button></form></div>

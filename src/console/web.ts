@@ -27,10 +27,13 @@ import { pickupsPage } from './pickups-page.ts';
 import type { Content } from './preview.ts';
 import { contentOf, htmlAnswer, previewPage } from './preview.ts';
 import { SCRIPT } from './script.ts';
-import type { Session, Sessions } from './sessions.ts';
+import type { Flash, Session, Sessions } from './sessions.ts';
 import { isSame } from './sessions.ts';
 import { storyPage } from './story.ts';
 import { ICON, STYLE } from './style.ts';
+
+/** Which gateway looks: this one, that on another machine, or for now none. Undefined: there is no such pickup. */
+export type LookedInto = 'here' | { readonly host: string } | 'nobody' | undefined;
 
 export interface WebOptions {
   readonly login: Login;
@@ -40,8 +43,8 @@ export interface WebOptions {
   /** Where mail can be moved to, pickups included. */
   readonly routes: readonly string[];
   readonly pickups: readonly string[];
-  /** Looks into that mailbox at once. */
-  readonly lookInto: (pickup: string) => void;
+  /** Has that mailbox looked into at once. Rejects as the store does. */
+  readonly lookInto: (pickup: string) => Promise<LookedInto>;
   /** Reads the configuration anew, and takes it into use or says why not. */
   readonly reload: (
     by: string,
@@ -212,7 +215,7 @@ class Web {
       if (id !== undefined) this.#options.sessions.end(id);
       return seeOther('/login', { 'set-cookie': this.#cookie(asked, ''), 'clear-site-data': '"cache"' });
     }
-    if (path === '/pickups') return this.#lookInto(session, form.get('pickup') ?? '');
+    if (path === '/pickups') return await this.#lookInto(session, form.get('pickup') ?? '');
     if (path === '/reload') return await this.#reload(session);
     return await actPosted(form, session, this.#options);
   }
@@ -225,13 +228,9 @@ class Web {
     return seeOther('/');
   }
 
-  #lookInto(session: Session, pickup: string): Answer {
+  async #lookInto(session: Session, pickup: string): Promise<Answer> {
     const { pickups, lookInto } = this.#options;
-    const isThere = pickups.includes(pickup);
-    if (isThere) lookInto(pickup);
-    session.flash = isThere
-      ? { kind: 'done', text: `${pickup} is being looked into.` }
-      : { kind: 'failed', text: 'There is no such pickup.' };
+    session.flash = lookWords(pickup, pickups.includes(pickup) ? await lookInto(pickup) : undefined);
     return seeOther('/pickups');
   }
 
@@ -406,6 +405,16 @@ class Web {
     }
     return await api(asked, session.user, this.#api);
   }
+}
+
+function lookWords(pickup: string, looked: LookedInto): Flash {
+  if (looked === undefined) return { kind: 'failed', text: 'There is no such pickup.' };
+  if (looked === 'here') return { kind: 'done', text: `${pickup} is being looked into.` };
+  const text =
+    looked === 'nobody'
+      ? `No gateway picks up for ${pickup} at this moment. The one that takes over looks at once.`
+      : `${pickup} is being looked into by the gateway on ${looked.host}.`;
+  return { kind: 'done', text };
 }
 
 function gone(why: 'absent' | 'gone'): Answer {

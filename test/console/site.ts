@@ -13,7 +13,8 @@ import { createConsole } from '../../src/console/server.ts';
 import type { SessionRules } from '../../src/console/sessions.ts';
 import { createSessions } from '../../src/console/sessions.ts';
 import { createWeb } from '../../src/console/web.ts';
-import type { WebOptions } from '../../src/console/web.ts';
+import type { LookedInto, WebOptions } from '../../src/console/web.ts';
+import type { Member } from '../../src/mail/cluster.ts';
 import type { Event } from '../../src/mail/event.ts';
 import type { SpoolId } from '../../src/mail/item.ts';
 import type { OperatedSpool } from '../../src/mail/spool.ts';
@@ -32,6 +33,8 @@ export interface Site {
   /** Milliseconds that answers to failed logins were held back. */
   readonly pauses: number[];
   readonly looks: string[];
+  /** Gateways on the spool, this one first; and who looks into a mailbox that is to be looked into. */
+  readonly together: { members?: readonly Member[]; looked: LookedInto };
   /** Who asked for the configuration to be read anew, and what comes of it. */
   readonly reloads: string[];
   readonly reloaded: { now: Awaited<ReturnType<WebOptions['reload']>> };
@@ -84,6 +87,7 @@ export async function openSite({ store, sessions = {}, guard, hosts = [] }: Site
   const meter = new Meter(Date.now());
   const pauses: number[] = [];
   const looks: string[] = [];
+  const together: Site['together'] = { looked: 'here' };
   const reloads: string[] = [];
   const reloaded: Site['reloaded'] = { now: { ok: true, changed: [], needsRestart: [] } };
   const ready = (): { ready: boolean; reasons: readonly string[] } => ({ ready: true, reasons: [] });
@@ -98,10 +102,26 @@ export async function openSite({ store, sessions = {}, guard, hosts = [] }: Site
     sessions: createSessions({ idle: 60_000, lasts: 600_000, ...sessions }),
     operations: operations({ spool, report }),
     look: () =>
-      lookNow({ board: () => board, flow: (now) => meter.read(now), stats: () => spool.stats(), ready, now: Date.now }),
+      lookNow({
+        board: () => board,
+        flow: (now) => meter.read(now),
+        stats: () => spool.stats(),
+        ready,
+        now: Date.now,
+        ...(together.members && {
+          together: {
+            id: together.members[0]?.id ?? '',
+            members: async () => together.members ?? [],
+            alarms: () => new Map(),
+          },
+        }),
+      }),
     routes: ['exchange', 'subsidiary', 'fax'],
     pickups: ['fax'],
-    lookInto: (pickup) => void looks.push(pickup),
+    lookInto: async (pickup) => {
+      looks.push(pickup);
+      return together.looked;
+    },
     reload: async (by) => {
       reloads.push(by);
       return reloaded.now;
@@ -128,6 +148,7 @@ export async function openSite({ store, sessions = {}, guard, hosts = [] }: Site
     events,
     pauses,
     looks,
+    together,
     reloads,
     reloaded,
     async put(
