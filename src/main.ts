@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   setup: async () => (await import('./commands/setup.ts')).setupCommand,
   send: async () => (await import('./commands/send.ts')).sendCommand,
   queue: async () => (await import('./commands/queue.ts')).queueCommand,
+  spool: async () => (await import('./commands/spool.ts')).spoolCommand,
   'hash-password': async () => (await import('./commands/hash-password.ts')).hashPasswordCommand,
 };
 

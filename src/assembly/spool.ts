@@ -7,11 +7,11 @@ import type { Config, StoreConfig } from '../config/config.ts';
 import type { Cluster } from '../mail/cluster.ts';
 import type { Report } from '../mail/event.ts';
 import { readPostgresUrl, shownPostgresUrl } from '../mail/postgres-url.ts';
-import type { LimitedSpool, SpoolError } from '../mail/spool.ts';
+import type { LimitedSpool, MovableSpool, SpoolError } from '../mail/spool.ts';
 import { makeFolder } from '../spool/folder.ts';
 
 export interface OpenedSpool {
-  readonly spool: LimitedSpool;
+  readonly spool: LimitedSpool & MovableSpool;
   /** Where several gateways may work on it. */
   readonly cluster?: Cluster;
 }

@@ -21,6 +21,8 @@ import { DEFAULT_ROUTE } from './routes.ts';
 import { ROOT } from './settings.ts';
 import type { Settings } from './settings.ts';
 import type { SoundSettings } from './sound.ts';
+import { storeAt } from './store-place.ts';
+import type { PlacedStore, StorePlace } from './store-place.ts';
 import type { Value } from './value.ts';
 import { bad, good } from './value.ts';
 import { spoolOf } from './spool.ts';
@@ -125,6 +127,17 @@ export async function loadSpool(file: string, environment: Environment = process
       ...pickup.flatMap((one, index) => one?.name ?? (wasGiven(['pickup', index, 'name']) ? [] : pickupName(index))),
     ],
   };
+}
+
+/** The spool that a command line names, by what the configuration `file` says otherwise. */
+export async function loadStore(
+  place: StorePlace,
+  file: string,
+  { sound }: Pick<Exclude<LoadedSpool, { readonly faults: unknown }>, 'sound'>,
+  environment: Environment = process.env,
+): Promise<Value<PlacedStore>> {
+  const { spool: settings } = sound as Settings;
+  return storeAt(place, { settings, folder: dirname(resolve(file)), cwd: resolve(), environment });
 }
 
 const OF_SPOOL: ReadonlySet<string> = new Set(['spool', 'retry', 'pacing']);

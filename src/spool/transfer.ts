@@ -46,7 +46,7 @@ export interface TransferOptions {
 /** Messages in a part, after which it can be stopped. */
 const PART = 100;
 /** Messages put over at a time: what waits for one disk goes into one transaction. */
-const AT_ONCE = 8;
+const AT_ONCE = 16;
 const RECEIPTS = 1_000;
 
 export function nothingYet(): Transferred {
