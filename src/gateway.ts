@@ -157,7 +157,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const inject = injectInto(opened, queue, report);
     const listeners = await openListeners(config, { inject, report });
     undo.push(() => listeners.stop(AbortSignal.abort()));
-    const door = await openPop3Door(config, { spool: opened, bouncer, arrived, report });
+    const door = await openPop3Door(config, { spool: opened, bouncer, arrived, report, cluster });
     undo.push(() => door.stop(AbortSignal.abort()));
     const pickups = await openPickups(config, {
       inject,

@@ -1,16 +1,19 @@
 /** The door that POP3 clients fetch by, as the configuration has it. */
 import { isSame } from '../config/changes.ts';
 import type { Config } from '../config/config.ts';
+import type { Cluster } from '../mail/cluster.ts';
 import type { Report } from '../mail/event.ts';
 import type { LaneKey } from '../mail/item.ts';
 import type { Source } from '../mail/source.ts';
 import type { Spool } from '../mail/spool.ts';
+import type { Exclusive } from '../legacy/pop3-options.ts';
 import type { Bouncer } from '../queue/bounce.ts';
 import { itemDrop } from '../queue/maildrop.ts';
 import type { CertificateSource } from '../smtp/certificate.ts';
 import type { LoginGuard } from '../smtp/limits.ts';
 import { passwordCheck } from '../smtp/password.ts';
 import { certificateOf, followedGuard } from './front-door.ts';
+import { takeDuty } from './held-duty.ts';
 import type { Follow } from './step.ts';
 
 /** Its name in events. */
@@ -25,6 +28,8 @@ export interface Pop3Parts {
   readonly bouncer: Bouncer;
   readonly arrived: (lane: LaneKey) => void;
   readonly report: Report;
+  /** Undefined: there is only this gateway. */
+  readonly cluster?: Cluster | undefined;
 }
 
 export interface FollowingDoor {
@@ -98,10 +103,15 @@ function usersOf(pickups: Config['pickups']) {
   return pickups.flatMap(({ name, deliver }) => (deliver.kind === 'pop3' ? [{ ...deliver, route: name }] : []));
 }
 
+/** @param routes by user: a maildrop is what waits on a route */
+function exclusionBy(cluster: Cluster, routes: ReadonlyMap<string, string>) {
+  return (user: string): Promise<Exclusive | undefined> => takeDuty(cluster, `pop3 ${routes.get(user) ?? user}`);
+}
+
 /** Undefined: no pickup delivers so. @throws StartError for a certificate that cannot be used */
 async function pop3DoorOf(
   config: Config,
-  { spool, bouncer, arrived, report, logins }: Pop3Parts & { readonly logins: LoginGuard },
+  { spool, bouncer, arrived, report, cluster, logins }: Pop3Parts & { readonly logins: LoginGuard },
 ): Promise<{ readonly source: Source; readonly certificate?: CertificateSource } | undefined> {
   const { pop3, pickups } = config;
   if (pop3 === undefined) return undefined;
@@ -127,6 +137,7 @@ async function pop3DoorOf(
       ),
       logins,
       inUse: new Set(),
+      ...(cluster && { exclude: exclusionBy(cluster, new Map(users.map(({ user, route }) => [user, route]))) }),
       report,
     },
   );

@@ -45,7 +45,7 @@ export class Connection {
     } catch (error) {
       await this.#failed(error);
     } finally {
-      this.#session.end();
+      await this.#session.end();
     }
     await this.#wire.closed;
     const seconds = (performance.now() - this.#beganAt) / 1_000;

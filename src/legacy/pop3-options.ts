@@ -47,6 +47,14 @@ export interface LoginGate {
   succeeded(peer: string): void;
 }
 
+/** A mailbox that no other gateway shows meanwhile. */
+export interface Exclusive {
+  /** False: another one may, by now. */
+  readonly isOurs: boolean;
+  /** Lets the others have it. Never rejects. */
+  leave(): Promise<void>;
+}
+
 export interface Pop3Parts {
   /** User name -> what that user is shown. */
   readonly maildrops: ReadonlyMap<string, Maildrop>;
@@ -56,4 +64,9 @@ export interface Pop3Parts {
   readonly report: Report;
   /** Users whose mailbox has a session: one set for all doors that show the same maildrops. */
   readonly inUse: Set<string>;
+  /**
+   * The same over several gateways that show the same maildrops; absent: there is only this one. Resolves with undefined
+   * where another one has a session; rejects with SpoolError where that cannot be found out.
+   */
+  readonly exclude?: (user: string) => Promise<Exclusive | undefined>;
 }

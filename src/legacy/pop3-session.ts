@@ -9,7 +9,7 @@ import { SpoolError } from '../mail/spool.ts';
 import { listing, MessageBody } from './pop3-body.ts';
 import { Mailbox } from './pop3-mailbox.ts';
 import type { Numbered } from './pop3-mailbox.ts';
-import type { Pop3Options, Pop3Parts } from './pop3-options.ts';
+import type { Exclusive, Pop3Options, Pop3Parts } from './pop3-options.ts';
 
 /** Octets with the line end. Of a command: RFC 2449 section 4 wants 255 at least. */
 const LONGEST_COMMAND = 512;
@@ -53,6 +53,13 @@ interface No {
   readonly next?: 'close';
 }
 
+const OVER: No = {
+  text: '[SYS/TEMP] Another gateway may show this mailbox by now; nothing is deleted, log in again',
+  refusal: 'spool',
+  detail: 'the duty of the mailbox could not be kept for a lease',
+  next: 'close',
+};
+
 type Result = Answer | No;
 type Command = (argument: string) => Result | Promise<Result>;
 
@@ -64,7 +71,7 @@ export class Session {
   /** AUTH waits for a response. */
   #awaitsResponse = false;
   /** Who is logged in, and the mailbox. */
-  #login: { readonly user: string; readonly mailbox: Mailbox } | undefined;
+  #login: { readonly user: string; readonly mailbox: Mailbox; readonly exclusive?: Exclusive } | undefined;
   /** Refused commands since the last one that was taken. */
   #errors = 0;
 
@@ -104,13 +111,18 @@ export class Session {
     this.#errors = 0;
   }
 
-  /** The connection is over. Deletes nothing. */
-  end(): void {
-    if (this.#login !== undefined) this.#shared.parts.inUse.delete(this.#login.user);
+  /** The connection is over. Deletes nothing. Resolves when the mailbox is free. */
+  async end(): Promise<void> {
+    const login = this.#login;
+    if (login === undefined) return;
     this.#login = undefined;
+    if (login.exclusive !== undefined) await login.exclusive.leave();
+    this.#shared.parts.inUse.delete(login.user);
   }
 
   #result(line: Buffer | 'too long'): Result | Promise<Result> {
+    // It was stopped, or cut off from the store, for so long that another may have shown and deleted what it sees.
+    if (this.#login?.exclusive?.isOurs === false) return OVER;
     const isResponse = this.#awaitsResponse;
     this.#awaitsResponse = false;
     if (line === 'too long') return syntax('The line is too long');
@@ -230,7 +242,7 @@ export class Session {
 
   async #logIn(user: string, password: string, mechanism: string): Promise<Result> {
     const { parts, sizes, options } = this.#shared;
-    const { logins, report, maildrops, isPassword, inUse } = parts;
+    const { logins, report, maildrops, isPassword, inUse, exclude } = parts;
     const { peer, gone } = this.#client;
     const banned = bannedText(logins.banned(peer), peer);
     if (banned !== undefined) return { text: banned, refusal: 'banned', next: 'close' };
@@ -247,16 +259,23 @@ export class Session {
     }
     report({ event: 'auth.succeeded', listener: options.name, peer, user, mechanism });
     logins.succeeded(peer);
-    if (inUse.has(user)) return { text: '[IN-USE] Another session has this mailbox open', refusal: 'policy', user };
+    const taken: No = { text: '[IN-USE] Another session has this mailbox open', refusal: 'policy', user };
+    if (inUse.has(user)) return taken;
     inUse.add(user);
+    let exclusive: Exclusive | undefined;
     try {
+      exclusive = await exclude?.(user);
+      if (exclude !== undefined && exclusive === undefined) return taken;
       const counted = sizes.get(user) ?? new Map<string, number>();
       sizes.set(user, counted);
       const mailbox = await Mailbox.open(maildrop, counted);
-      this.#login = { user, mailbox };
+      this.#login = { user, mailbox, ...(exclusive && { exclusive }) };
       return ok(`${mailbox.all.length} messages`);
     } finally {
-      if (this.#login === undefined) inUse.delete(user);
+      if (this.#login === undefined) {
+        await exclusive?.leave();
+        inUse.delete(user);
+      }
     }
   }
 
@@ -308,7 +327,7 @@ export class Session {
         return { ...this.#trouble(error, 'Nothing is deleted, try again later'), user, next: 'close' };
       } finally {
         // Before the answer: who has it may connect again at once.
-        this.end();
+        await this.end();
       }
     });
   }

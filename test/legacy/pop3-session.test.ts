@@ -22,9 +22,10 @@ beforeEach(() => {
   inUse = new Set();
 });
 
-type Setup = Partial<Pop3Options> & Partial<Pick<Pop3Parts, 'logins'>> & { isSecure?: boolean; peer?: string };
+type Setup = Partial<Pop3Options> &
+  Partial<Pick<Pop3Parts, 'logins' | 'exclude'>> & { isSecure?: boolean; peer?: string };
 
-function session({ logins, isSecure = false, peer = '127.0.0.1', ...own }: Setup = {}): Session {
+function session({ logins, exclude, isSecure = false, peer = '127.0.0.1', ...own }: Setup = {}): Session {
   const options = { ...OPTIONS, ...own };
   const parts: Pop3Parts = {
     maildrops: new Map([['fax', maildrop]]),
@@ -36,6 +37,7 @@ function session({ logins, isSecure = false, peer = '127.0.0.1', ...own }: Setup
     },
     report: (event) => events.push(event),
     inUse,
+    ...(exclude && { exclude }),
   };
   const shared = { options, parts, sizes: new Map(), allowsPlain: (one: string) => one === '127.0.0.1' };
   return new Session(shared, { peer, isSecure, gone: new AbortController().signal });
@@ -311,9 +313,95 @@ describe('after the login', () => {
   it('the end without QUIT deletes nothing', async () => {
     const one = session();
     await talk(one, [...IN, 'DELE 1']);
-    one.end();
+    await one.end();
     expect(maildrop.removed).toEqual([]);
     expect(inUse).toEqual(new Set());
+  });
+
+  describe('of several gateways', () => {
+    /** Which mailboxes are another's, and what was done. */
+    let others: Set<string>;
+    let done: string[];
+    let isOurs: boolean;
+    const exclude: Pop3Parts['exclude'] = async (user) => {
+      done.push(`take ${user}`);
+      const leave = async (): Promise<void> => void done.push(`leave ${user}`);
+      return others.has(user)
+        ? undefined
+        : {
+            leave,
+            get isOurs() {
+              return isOurs;
+            },
+          };
+    };
+    beforeEach(() => {
+      others = new Set();
+      done = [];
+      isOurs = true;
+    });
+
+    it('has the mailbox for itself until the answer to QUIT', async () => {
+      const one = session({ exclude });
+      expect(await talk(one, [...IN, 'DELE 1'])).toContain('+OK 2 messages');
+      expect(done).toEqual(['take fax']);
+      expect(await talk(one, ['QUIT'])).toEqual(['+OK 1 messages deleted [close]']);
+      expect(done).toEqual(['take fax', 'leave fax']);
+    });
+
+    it('is refused while another gateway has a session', async () => {
+      others.add('fax');
+      expect((await talk(session({ exclude }), IN)).at(-1)).toMatch(/^-ERR \[IN-USE\]/);
+      expect(events.at(-1)).toMatchObject({ event: 'session.refused', refusal: 'policy', user: 'fax' });
+      expect(inUse).toEqual(new Set());
+      others.clear();
+      expect((await talk(session({ exclude }), IN)).at(-1)).toBe('+OK 2 messages');
+    });
+
+    it('asks the others only where no session of this one has it', async () => {
+      await talk(session({ exclude }), IN);
+      expect((await talk(session({ exclude }), IN)).at(-1)).toMatch(/^-ERR \[IN-USE\]/);
+      expect(done).toEqual(['take fax']);
+    });
+
+    it.each([
+      ['cannot be asked', 'take fax'],
+      ['cannot be listed', 'take fax,leave fax'],
+    ])('a mailbox that %s stays free', async (what, expected) => {
+      const trouble = new SpoolError('io', 'no database');
+      if (what === 'cannot be listed') maildrop.trouble.list = trouble;
+      const one = session({
+        exclude: (user) =>
+          what === 'cannot be asked' ? (done.push('take fax'), Promise.reject(trouble)) : exclude(user),
+      });
+      expect((await talk(one, IN)).at(-1)).toMatch(/^-ERR \[SYS\/TEMP\] The mailbox cannot be read/);
+      expect(done.join()).toBe(expected);
+      expect(inUse).toEqual(new Set());
+    });
+
+    it('a lost connection leaves it, and only then may it be taken here again', async () => {
+      const left = Promise.withResolvers<void>();
+      const one = session({ exclude: async () => ({ isOurs: true, leave: () => left.promise }) });
+      await talk(one, IN);
+      const ended = one.end();
+      expect((await talk(session({ exclude }), IN)).at(-1)).toMatch(/^-ERR \[IN-USE\]/);
+      left.resolve();
+      await ended;
+      expect((await talk(session({ exclude }), IN)).at(-1)).toBe('+OK 2 messages');
+    });
+
+    it.each(['QUIT', 'NOOP', 'RETR 1'])('that may be another’s by now ends it: %s', async (command) => {
+      const one = session({ exclude });
+      await talk(one, [...IN, 'DELE 1']);
+      isOurs = false;
+      expect(await talk(one, [command])).toEqual([
+        expect.stringMatching(/^-ERR \[SYS\/TEMP\] .*nothing is deleted.*\[close\]$/),
+      ]);
+      expect(maildrop.removed).toEqual([]);
+      await one.end();
+      expect(done).toEqual(['take fax', 'leave fax']);
+      expect(inUse).toEqual(new Set());
+    });
   });
 
   it('sizes are counted once, and of what cannot be read are as listed', async () => {
