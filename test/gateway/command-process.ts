@@ -19,11 +19,16 @@ export class CommandProcess {
   #heard: (() => void)[] = [];
 
   /** @param input what it reads from standard input */
-  constructor(words: readonly string[], cwd: string, input?: string) {
+  constructor(
+    words: readonly string[],
+    cwd: string,
+    input?: string,
+    environment: Readonly<Record<string, string>> = {},
+  ) {
     this.child = spawn(process.execPath, [join(root, 'src/main.ts'), ...words], {
       cwd,
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { PATH: process.env['PATH'] ?? '' },
+      env: { PATH: process.env['PATH'] ?? '', ...environment },
     });
     const { stdin, stdout, stderr } = this.child;
     if (stdin === null || stdout === null || stderr === null) throw new Error('no pipes');

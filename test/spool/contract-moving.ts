@@ -11,9 +11,13 @@ const lane = { route: 'exchange', mailbox: 'a@contoso.com' };
 const claim = { now: T0 + 1_000, limit: 100, leaseUntil: T0 + 60_000 };
 
 /** A message in every state there is, and what is known of sources. @returns ids by what they are */
-export async function fillSpool(spool: MovableSpool, setTime: (now: number) => void): Promise<Record<string, SpoolId>> {
+export async function fillSpool(
+  spool: MovableSpool,
+  setTime: (now: number) => void,
+  begin = T0,
+): Promise<Record<string, SpoolId>> {
   const ids: Record<string, SpoolId> = {};
-  let time = T0;
+  let time = begin;
   const add = async (name: string, body: Uint8Array | string, more: Partial<ArrivingItem> = {}): Promise<SpoolId> => {
     setTime(++time);
     const [item] = await put(spool, body, [{ ...entry(), ...more }]);
@@ -22,7 +26,7 @@ export async function fillSpool(spool: MovableSpool, setTime: (now: number) => v
   /** It alone is being sent then. */
   const send = async (name: string, body: Uint8Array | string, more: Partial<ArrivingItem> = {}): Promise<SpoolId> => {
     const id = await add(name, body, more);
-    await spool.take(id, T0 + 60_000);
+    await spool.take(id, begin + 60_000);
     return id;
   };
   await spool.finish(await send('relayed', 'done'), relayed);
@@ -30,10 +34,10 @@ export async function fillSpool(spool: MovableSpool, setTime: (now: number) => v
   await spool.park(await send('parked', randomBytes(700_000)), failed);
   await spool.hold(await add('held', 'held'), 'anna');
   await spool.drop(await add('dropped', 'dropped'), 'nobody wants it', 'anna');
-  await spool.defer(await send('delayed', 'again'), { due: T0 + 300_000, doubtful: false, status: delayed });
+  await spool.defer(await send('delayed', 'again'), { due: begin + 300_000, doubtful: false, status: delayed });
   const doubtful = await send('doubtful', 'perhaps');
   await spool.note(doubtful, { what: 'step', detail: 'saving a draft' });
-  await spool.defer(doubtful, { due: T0 + 90_000, doubtful: true, status: unknown });
+  await spool.defer(doubtful, { due: begin + 90_000, doubtful: true, status: unknown });
   const tell = async (id: SpoolId, what: 'bounced' | 'warned'): Promise<SpoolId> => {
     const draft = spool.begin();
     await draft.write(Buffer.from(`tells of ${id}`));
@@ -41,13 +45,13 @@ export async function fillSpool(spool: MovableSpool, setTime: (now: number) => v
     return (ids[`notice of ${id}`] = notice?.id ?? '');
   };
   const told = await tell(await send('bounced', randomBytes(300_000)), 'bounced');
-  await spool.take(told, T0 + 60_000);
+  await spool.take(told, begin + 60_000);
   await spool.finish(told, relayed);
   await tell(await send('untold', randomBytes(600_000)), 'bounced');
   await spool.hold(await tell(await send('untold, its notice held', 'held too'), 'bounced'));
   const warned = await send('warned', 'slow');
   await tell(warned, 'warned');
-  await spool.defer(warned, { due: T0 + 400_000, doubtful: false, status: delayed });
+  await spool.defer(warned, { due: begin + 400_000, doubtful: false, status: delayed });
   const recipients = ['a', 'b', 'c'].map((name) => ({ address: `${name}@x.test`, notify: ['never' as const] }));
   const whole = await send('split', 'for three', { envelope: { reversePath: 's@x.test', recipients, ret: 'full' } });
   const parts = (await spool.split(whole, [['b@x.test'], ['c@x.test']], relayed)) ?? [];
@@ -72,7 +76,7 @@ export async function fillSpool(spool: MovableSpool, setTime: (now: number) => v
 }
 
 /** Everything that can be known of a spool. */
-export async function bookOf(spool: MovableSpool): Promise<unknown> {
+export async function bookOf(spool: MovableSpool): Promise<Record<string, unknown>> {
   const items = await spool.list({ limit: 10_000 });
   const histories: Record<SpoolId, readonly HistoryEntry[]> = {};
   const bodies: Record<SpoolId, string> = {};

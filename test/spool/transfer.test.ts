@@ -146,7 +146,7 @@ describe('a move', () => {
     expect(await bookOf(to)).toEqual(before);
   });
 
-  // Every third step is enough to be done in time: `crash:move` has all of them, and more.
+  // Every third step, to be done in time.
   it.each(['before', 'after'] as const)(
     'that is cut off %s a step is ended by another one: nothing lost, nothing twice, nothing else',
     async (when) => {
@@ -166,7 +166,8 @@ describe('a move', () => {
         await two.close();
         const [from, to] = [await open(`a${n}.db`), await open(`b${n}.db`)];
         // What was taken is known wherever a message is.
-        if ((await all(to)).length > 0) expect(await to.keptReceipts(undefined, 10)).toHaveLength(3);
+        const known = await to.keptReceipts(undefined, 10);
+        expect((await all(to)).length === 0 || known.length === 3).toBe(true);
         expect((await move(from, to)).isWhole).toBe(true);
         expect(await bookOf(to), `cut off at step ${n}`).toEqual(before);
         expect(await all(from)).toEqual([]);
