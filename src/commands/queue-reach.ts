@@ -4,6 +4,7 @@
  */
 import { existsSync, realpathSync } from 'node:fs';
 import { isDatabase, openSpool, spoolName } from '../assembly/spool.ts';
+import type { OpenedSpool } from '../assembly/spool.ts';
 import { loadSpool, renderFaults } from '../config/load.ts';
 import type { LoadedSpool } from '../config/load.ts';
 import { controlPath } from '../console/control.ts';
@@ -11,6 +12,7 @@ import type { Operations } from '../console/operations.ts';
 import { operations } from '../console/operations.ts';
 import type { Event } from '../mail/event.ts';
 import { SpoolError } from '../mail/spool.ts';
+import { moveMark, whyNotUsed } from '../spool/move-mark.ts';
 import { controlClient, Unreachable } from './control-client.ts';
 import { CommandFault, EXIT } from './outcome.ts';
 import { version } from './version.ts';
@@ -82,11 +84,20 @@ async function throughSpool(
   try {
     const plan = { spool: { ...spool, store }, retry: { verifyAfter }, pacing: { first } };
     const { spool: opened } = await openSpool(plan, { report, version: version() });
+    await refuseHalfMoved(opened, spoolName(store));
     return { operations: operations({ spool: opened, report }), isRunning: false, routes, close: () => opened.close() };
   } catch (error) {
     if (!(error instanceof SpoolError)) throw error;
     throw new CommandFault(EXIT.temporary, sentence(error, spool), { cause: error });
   }
+}
+
+/** What is ordered here could be about what is in the other spool by now. One that was moved away can be looked at. */
+async function refuseHalfMoved(opened: OpenedSpool['spool'], where: string): Promise<void> {
+  const mark = await moveMark(opened);
+  if (mark === undefined || mark.what === 'moved') return;
+  await opened.close();
+  throw new CommandFault(EXIT.temporary, whyNotUsed(mark, where));
 }
 
 function sentence(error: SpoolError, { store, folder }: SpoolSettings['spool']): string {

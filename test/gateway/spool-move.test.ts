@@ -89,6 +89,8 @@ spool: { ${spool} }`;
     );
     expect(out).toContain('\n  sqlite: b.db');
 
+    const queue = await new CommandProcess(['queue', 'list', '--config', old], place.path).ended;
+    expect(queue).toMatchObject({ code: 0, errors: expect.stringContaining('Nothing like that waits') as string });
     const late = start(old);
     expect((await late.exited).code).toBe(78);
     expect(late.errors.join()).toMatch(/a\.db was moved to .*b\.db/);
@@ -119,6 +121,8 @@ spool: { ${spool} }`;
       expect(gateway.errors.join()).toMatch(/elsewhere\.db.*run "smtp2exchange spool move" again/);
     }
     const words = ['--config', config];
+    const queue = await new CommandProcess(['queue', 'list', ...words], place.path).ended;
+    expect(queue).toMatchObject({ code: 75, errors: expect.stringContaining('elsewhere.db') as string });
     const { code, out } = await new CommandProcess(['spool', 'move', '--give-up', ...words], place.path).ended;
     expect([code, out]).toEqual([0, expect.stringContaining('a spool like any other')]);
     await start(config).ready();
