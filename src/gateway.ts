@@ -9,7 +9,7 @@ import type { Alerting } from './assembly/alerting.ts';
 import { consoleBoard, consoleOf } from './assembly/console.ts';
 import { injectInto } from './assembly/inject.ts';
 import { openListeners } from './assembly/listeners.ts';
-import { refuseMoved } from './assembly/moved.ts';
+import { refuseMoved, watchMoved } from './assembly/moved.ts';
 import { openOutlets } from './assembly/outlets.ts';
 import { openPickups } from './assembly/pickup.ts';
 import { openPop3Door } from './assembly/pop3-door.ts';
@@ -120,6 +120,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     spool = opened;
     undo.push(() => opened.close());
     await refuseMoved(opened, cluster, spoolName(config.spool.store));
+    undo.push(watchMoved(opened, cluster, spoolName(config.spool.store), failure.resolve));
 
     // transports
     const outlets = await openOutlets(config, { version, report });

@@ -25,3 +25,24 @@ export async function refuseMoved(
   if (mark === undefined) return;
   throw new StartError(mark.what === 'moved' ? 'configuration' : 'temporary', whyNotUsed(mark, where));
 }
+
+/**
+ * One that was cut off from the database while its spool was moved finds out when it is back.
+ * @returns ends it
+ */
+export function watchMoved(
+  spool: Pick<Spool, 'cursor'>,
+  cluster: Cluster | undefined,
+  where: string,
+  onMoved: (error: Error) => void,
+): () => Promise<void> {
+  // A file that is in use cannot be moved.
+  if (cluster === undefined) return async () => undefined;
+  const looking = setInterval(() => {
+    moveMark(spool).then(
+      (mark) => mark !== undefined && onMoved(new Error(whyNotUsed(mark, where))),
+      () => undefined, // the spool reports its trouble itself
+    );
+  }, cluster.lease);
+  return async () => clearInterval(looking);
+}
