@@ -120,6 +120,8 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     spool = opened;
     undo.push(() => opened.close());
     await refuseMoved(opened, cluster, spoolName(config.spool.store));
+    alerting.join(cluster);
+    undo.push(() => alerting.leave());
     undo.push(watchMoved(opened, cluster, spoolName(config.spool.store), failure.resolve));
 
     // transports
@@ -193,7 +195,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       routes: () => routesOf(inUse),
       pickups: () => inUse.pickups.map(({ name }) => name),
       logins: () => inUse.logins,
-      together: cluster && { id: cluster.id, members: () => cluster.members(), alarms: () => new Map() },
+      together: cluster && { id: cluster.id, members: () => cluster.members(), alarms: alerting.elsewhere },
       lookInto: (name) => pickups.look(name),
       reload: (by) => again.reload(by),
     });

@@ -35,6 +35,8 @@ export interface Duty {
   readonly isOurs: boolean;
   /** Another gateway had it a moment ago, for certain. */
   readonly isElsewhere: boolean;
+  /** Milliseconds since it was last known who has it. */
+  readonly silence: number;
   /** Stops the work, and lets the others have it. */
   end(signal: AbortSignal): Promise<void>;
 }
@@ -66,6 +68,10 @@ class Alone implements Duty {
     return false;
   }
 
+  get silence(): number {
+    return 0;
+  }
+
   async end(signal: AbortSignal): Promise<void> {
     if (!this.#isBegun) return;
     this.#isBegun = false;
@@ -82,8 +88,9 @@ class Competitor implements Duty {
   #grace = new AbortController().signal;
   #running: Promise<void> | undefined;
   #held: HeldDuty | undefined;
-  /** Steady: up to when another gateway has it, as it was last heard. */
+  /** Steady: up to when another gateway has it, as it was last heard; and when this one began, or had it last. */
   #elsewhereUntil = -Infinity;
+  #knownAt = -Infinity;
 
   constructor(parts: DutyParts & { readonly cluster: Cluster }, work: Work) {
     this.#parts = parts;
@@ -92,7 +99,9 @@ class Competitor implements Duty {
   }
 
   begin(): void {
-    this.#running ??= this.#compete();
+    if (this.#running !== undefined) return;
+    this.#knownAt = this.#clocks.steady();
+    this.#running = this.#compete();
   }
 
   get isOurs(): boolean {
@@ -101,6 +110,11 @@ class Competitor implements Duty {
 
   get isElsewhere(): boolean {
     return this.#clocks.steady() < this.#elsewhereUntil;
+  }
+
+  get silence(): number {
+    if (this.isOurs) return 0;
+    return Math.max(0, this.#clocks.steady() - Math.max(this.#knownAt, this.#elsewhereUntil));
   }
 
   async end(signal: AbortSignal): Promise<void> {
@@ -152,7 +166,10 @@ class Competitor implements Duty {
     const either = AbortSignal.any([held.over, this.#ending.signal]);
     const { promise: stopped, resolve } = Promise.withResolvers<void>();
     // In the very moment in which it is over: whoever has just asked whether it is ours finds the work ended.
-    const stop = (): void => resolve(this.#guarded.stop(AbortSignal.any([held.over, this.#grace])));
+    const stop = (): void => {
+      this.#knownAt = this.#clocks.steady();
+      resolve(this.#guarded.stop(AbortSignal.any([held.over, this.#grace])));
+    };
     if (either.aborted) stop();
     else either.addEventListener('abort', stop, { once: true });
     await stopped;

@@ -19,6 +19,9 @@ export const ALARM_REASONS = [
   'mailQuarantined', // put aside in a mailbox, for a person to look at
 ] as const;
 
+/** What each of several gateways on one spool tells of by itself: it has it for itself alone, or cannot reach the others. */
+export const OWN_REASONS: ReadonlySet<AlarmReason> = new Set<AlarmReason>(['certificateExpiring', 'spoolTrouble']);
+
 export type AlarmReason = (typeof ALARM_REASONS)[number];
 /** critical: mail does not move, or cannot come in. warning: there is still time. */
 export type AlarmSeverity = 'critical' | 'warning';

@@ -48,6 +48,11 @@ export class Outlet {
     this.#options = options;
   }
 
+  /** Resolves when everything is through or given up. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
   /** Returns at once. */
   tell(notice: Notice): void {
     if (this.#stopping.signal.aborted) return;

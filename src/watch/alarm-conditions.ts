@@ -21,6 +21,8 @@ export interface Condition extends Words {
   readonly id: string;
   /** Epoch milliseconds. */
   readonly since: number;
+  /** Of refused credentials, and of what is not told beside them: the same word is the same trouble. */
+  readonly cause?: string;
 }
 
 export interface CredentialEnd {
@@ -124,7 +126,9 @@ export class Conditions {
     return [
       ...[...this.#routes.values()].flatMap((route) => this.#ofRoute(route, at)),
       ...this.#ofMailboxes(at),
-      ...[...this.#accounts.values()].map((one) => condition(words.credentials(one), one.since, one.account)),
+      ...[...this.#accounts.values()].map((one) =>
+        condition(words.credentials(one), one.since, one.account, one.cause),
+      ),
       ...[...this.#changed].map(([route, { cause, since }]) =>
         condition(words.changedOver(route, cause, since), since, route),
       ),
@@ -161,14 +165,16 @@ export class Conditions {
       : route.cause === NO_ROUTE
         ? words.routeMissing
         : words.misconfigured;
-    return [condition(say(route), route.since, route.route)];
+    return [condition(say(route), route.since, route.route, route.cause)];
   }
 
   #ofPickups({ steady }: Moment): readonly Condition[] {
     return [
       ...[...this.#pickups.values()]
         .filter(({ misconfigured, forToken, begun }) => (misconfigured ? !forToken : steady - begun >= OUTAGE_AFTER))
-        .map((one) => condition(words.pickupFailed(one), one.since, one.pickup)),
+        .map((one) =>
+          condition(words.pickupFailed(one), one.since, one.pickup, one.misconfigured ? one.cause : undefined),
+        ),
       ...[...this.#quarantines]
         .filter(([, { at }]) => steady - at < QUARANTINE_FORGOTTEN)
         .map(([pickup, { count, since, last }]) =>
@@ -319,6 +325,7 @@ export class Conditions {
   };
 }
 
-function condition(said: Words, since: number, about?: string): Condition {
-  return { ...said, since, id: about === undefined ? said.reason : `${said.reason}:${about}` };
+function condition(said: Words, since: number, about?: string, cause?: string): Condition {
+  const id = about === undefined ? said.reason : `${said.reason}:${about}`;
+  return { ...said, since, id, ...(cause === undefined ? {} : { cause }) };
 }

@@ -14,6 +14,15 @@ export interface Change {
   readonly condition: Condition;
 }
 
+/** What somebody was told, and stands. */
+export interface Told {
+  readonly condition: Condition;
+  /** Of the steady clock. */
+  readonly toldAt: number;
+  /** How often it came back. */
+  readonly returns: number;
+}
+
 interface Standing {
   condition: Condition;
   /** When somebody was told last; since when it is away. Of the steady clock. */
@@ -35,6 +44,18 @@ export class Register {
 
   use(repeat: number): void {
     this.#repeat = repeat;
+  }
+
+  get told(): readonly Told[] {
+    return [...this.#standing.values()].map(({ condition, toldAt, returns }) => ({ condition, toldAt, returns }));
+  }
+
+  /** What another register told takes the place of what this one did. */
+  load(told: readonly Told[]): void {
+    this.#over.clear();
+    this.#standing.clear();
+    for (const { condition, toldAt, returns } of told)
+      this.#standing.set(condition.id, { condition, toldAt, returns, awaySince: undefined });
   }
 
   /** @param conditions all there are now */

@@ -4,21 +4,33 @@
  * what each reason means.
  *
  * Promises: never throws, holds up no mail; a channel's trouble is its own. State is in memory: after a restart what lasts
- * is told again, and what ended meanwhile is not.
+ * is told again, and what ended meanwhile is not. Of several gateways on one spool each tells of what is its own, and one of
+ * what they have in common, which is remembered (alarm-together.ts).
  */
+import type { AlarmReason, AlarmSeverity } from '../mail/alarm.ts';
+import { OWN_REASONS } from '../mail/alarm.ts';
 import type { Event, Report } from '../mail/event.ts';
 import type { Room, SpoolStats } from '../mail/spool.ts';
 import type { Channel, OutletOptions } from './alarm-channel.ts';
+import { seenBy } from './alarm-book.ts';
 import { Outlet } from './alarm-channel.ts';
-import type { ConditionOptions, Moment } from './alarm-conditions.ts';
+import type { Condition, ConditionOptions, Moment } from './alarm-conditions.ts';
 import { Conditions } from './alarm-conditions.ts';
+import type { Notice } from './alarm-notice.ts';
 import { noticeOf } from './alarm-notice.ts';
 import type { Change } from './alarm-register.ts';
 import { Register } from './alarm-register.ts';
+import type { Together } from './alarm-together.ts';
+import { CommonAlarms } from './alarm-together.ts';
 
 export interface AlarmOptions extends ConditionOptions, Omit<OutletOptions, 'report'> {
   /** Which gateway this is, for who has several. */
   readonly gateway: string;
+  /**
+   * Name of this machine, where several gateways may share the spool: what they have in common is told from join() on.
+   * Absent: this one tells of everything.
+   */
+  readonly machine?: string;
   readonly channels: readonly Channel[];
   /** Milliseconds from one notice to the next while the trouble lasts. */
   readonly repeat: number;
@@ -36,8 +48,24 @@ export interface AlarmOptions extends ConditionOptions, Omit<OutletOptions, 'rep
 
 export type AlarmSettings = Pick<AlarmOptions, 'channels' | 'repeat' | 'oldestAfter' | 'expiresWithin' | 'pickups'>;
 
+/** One that stands, as it was told last. */
+export interface StandingAlarm {
+  readonly reason: AlarmReason;
+  readonly severity: AlarmSeverity;
+  readonly title: string;
+  readonly text: string;
+  /** Epoch milliseconds. */
+  readonly since: number;
+}
+
 export interface Alarms {
   readonly report: Report;
+  /** The other gateways are there. */
+  join(together: Together): void;
+  /** Before they are gone: what was told is noted, if that takes no longer than a second. */
+  leave(): Promise<void>;
+  /** What another gateway tells of, by the alarm's identity. */
+  readonly elsewhere: ReadonlyMap<string, StandingAlarm>;
   /** Other settings from now on. What stands stays, and is not told anew. Channels that are no longer there are stopped. */
   use(settings: AlarmSettings): void;
   /** Looks now, and from now on every few seconds. */
@@ -66,6 +94,7 @@ class GatewayAlarms implements Alarms {
   #outlets: ReadonlyMap<Channel, Outlet>;
   /** Of channels that are gone. */
   readonly #leaving = new Set<Promise<void>>();
+  #common: CommonAlarms | undefined;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #asking: Promise<SpoolStats | undefined> | undefined;
@@ -86,11 +115,45 @@ class GatewayAlarms implements Alarms {
     });
   };
 
+  join(together: Together): void {
+    const { repeat, report } = this.#options;
+    this.#common = new CommonAlarms({
+      together,
+      repeat,
+      tell: (change) => this.#tell(change, this.#moment().wall),
+      takeOver: (condition) => this.#log({ notice: 'repeated', condition }, this.#moment().wall),
+      leave: (condition) => {
+        const { alarm, reason, title } = this.#noticeOf(condition);
+        report({ event: 'alarm.left', alarm, reason, title });
+      },
+      settled: async () => void (await Promise.all([...this.#outlets.values()].map((outlet) => outlet.idle()))),
+      bug: (error) => this.#bug(error),
+    });
+  }
+
+  async leave(): Promise<void> {
+    this.#isStopping = true;
+    const { promise: enough, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, GRACE);
+    await this.#common?.end(enough);
+    clearTimeout(timer);
+  }
+
+  get elsewhere(): ReadonlyMap<string, StandingAlarm> {
+    return new Map(
+      (this.#common?.elsewhere ?? []).map((condition) => {
+        const { alarm, reason, severity, title, lines, since } = this.#noticeOf(condition);
+        return [alarm, { reason, severity, title, text: lines.join('\n'), since }];
+      }),
+    );
+  }
+
   use(settings: AlarmSettings): void {
     if (this.#isStopping) return;
     this.#options = { ...this.#options, ...settings };
     this.#conditions.use(settings);
     this.#register.use(settings.repeat);
+    this.#common?.use(settings.repeat);
     const before = this.#outlets;
     this.#outlets = new Map(
       settings.channels.map((channel) => [channel, before.get(channel) ?? new Outlet(channel, this.#options)]),
@@ -130,6 +193,7 @@ class GatewayAlarms implements Alarms {
       this.#conditions.look(figures, room(), at);
       this.#update(at);
     });
+    if (!this.#isStopping) await this.#common?.look();
   }
 
   /** Undefined: not known now. A store that does not answer keeps no other alarm from being told. */
@@ -150,17 +214,36 @@ class GatewayAlarms implements Alarms {
     try {
       work();
     } catch (cause) {
-      const error = cause instanceof Error ? cause : new Error(String(cause));
-      this.#options.report({ event: 'bug', where: 'alarms', error });
+      this.#bug(cause);
     }
+  }
+
+  #bug(cause: unknown): void {
+    const error = cause instanceof Error ? cause : new Error(String(cause));
+    this.#options.report({ event: 'bug', where: 'alarms', error });
   }
 
   #update(at: Moment): void {
     if (this.#isStopping) return;
-    for (const change of this.#register.update(this.#conditions.current(at), at)) this.#tell(change, at.wall);
+    const { machine } = this.#options;
+    const all = this.#conditions.current(at);
+    const isOwn = ({ reason }: Condition): boolean => machine === undefined || OWN_REASONS.has(reason);
+    const own = all.filter(isOwn).map((one) => (machine === undefined ? one : seenBy(one, [machine])));
+    for (const change of this.#register.update(own, at)) this.#tell(change, at.wall);
+    this.#common?.sees(all.filter((one) => !isOwn(one)));
   }
 
   #tell(change: Change, now: number): void {
+    const told = this.#log(change, now);
+    for (const outlet of this.#outlets.values()) outlet.tell(told);
+  }
+
+  #noticeOf(condition: Condition): Notice {
+    return noticeOf({ notice: 'repeated', condition }, this.#options.gateway, this.#moment().wall);
+  }
+
+  /** For the log and the metrics only. */
+  #log(change: Change, now: number): Notice {
     const told = noticeOf(change, this.#options.gateway, now);
     const { notice, alarm, reason, severity, title, lines, since } = told;
     this.#options.report(
@@ -177,7 +260,7 @@ class GatewayAlarms implements Alarms {
             repeated: notice === 'repeated',
           },
     );
-    for (const outlet of this.#outlets.values()) outlet.tell(told);
+    return told;
   }
 
   #moment(): Moment {
