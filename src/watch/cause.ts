@@ -13,6 +13,7 @@ const WORDS = new Set([
   'bug',
   'change not saved',
   'claimed elsewhere',
+  'duty over',
   'draft being sent',
   'draft deleted',
   'fetched',
