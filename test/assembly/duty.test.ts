@@ -330,6 +330,18 @@ describe('a duty for a while', () => {
     expect(store.ownerOf('pop3 fax')).toBe('gw2');
   });
 
+  it('that is left while it is being kept stays left', async () => {
+    const store = new FakeStore(LEASE);
+    const one = store.join('gw1');
+    const held = await takeDuty(one, 'pop3 fax');
+    one.before = (what) => new Promise((resolve) => void setTimeout(resolve, what.startsWith('hold') ? 500 : 1));
+    await pass(LEASE / 3 + 100);
+    const left = held?.leave();
+    await pass(1_000);
+    await left;
+    expect(store.ownerOf('pop3 fax')).toBeUndefined();
+  });
+
   it('is over when another has it after all', async () => {
     const store = new FakeStore(LEASE);
     const held = await takeDuty(store.join('gw1'), 'pop3 fax');

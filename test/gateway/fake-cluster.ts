@@ -48,6 +48,8 @@ export class FakeGateway implements Cluster {
   #cutAt: number | undefined;
   /** Its answers wait for that. */
   #heldUp: PromiseWithResolvers<void> | undefined;
+  /** How long a request takes until it has its effect. */
+  before: (what: string) => Promise<void> = () => Promise.resolve();
   /** Requests: `hold alarms`. */
   readonly asked: string[] = [];
 
@@ -151,7 +153,7 @@ export class FakeGateway implements Cluster {
 
   async #ask<T>(what: string, act: () => T): Promise<T> {
     this.asked.push(what);
-    await Promise.resolve();
+    await this.before(what);
     if (this.#cutAt !== undefined) throw new SpoolError('io', 'the database cannot be reached');
     const result = act();
     await this.#heldUp?.promise;
