@@ -52,6 +52,7 @@ describe('examples of configurations', () => {
     here.write('key.pem', key);
     here.write('secret', 'secret');
     here.write('signing', KEY);
+    here.write('database-url', 'postgresql://mail:secret@db/mail');
   });
 
   const examples = [...documents].flatMap(([path, text]) =>
@@ -82,6 +83,7 @@ describe('examples of configurations', () => {
   }
 
   function fileFor(key: string): string {
+    if (key === 'postgresFile') return 'database-url';
     if (key === 'certFile' || key === 'caFile') return 'cert.pem';
     if (key === 'keyFile') return 'key.pem';
     return key === 'secretFile' || key === 'tokenFile' ? 'signing' : 'secret';
