@@ -23,7 +23,7 @@ const HEALTHY = 'healthy';
  * What no gateway here does: shadow mode, an hour's wait for what is purged, SMTP submission with some recipients refused,
  * being one of several on a spool.
  */
-const NOT_HERE = /shadow_rehearsals|items_dropped|items_split|leases_lost|duty_held/;
+const NOT_HERE = /shadow_rehearsals|items_dropped|items_split|leases_lost|items_taken_over|duty_held/;
 
 interface Dashboard {
   readonly panels: readonly { readonly title: string; readonly targets?: readonly { readonly expr: string }[] }[];
