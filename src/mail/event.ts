@@ -434,6 +434,8 @@ export type Event =
     }
   | { readonly event: 'spool.trouble'; readonly trouble: string; readonly detail: string }
   | { readonly event: 'spool.recovered'; readonly where: string; readonly queued: number }
+  /** What another gateway was sending, which is not heard of any more, is in doubt and waits to be looked into. */
+  | { readonly event: 'spool.takenOver'; readonly where: string; readonly items: number; readonly from: string }
   /** Somebody must act. `alarm` is its identity; `repeated`: it was raised before and lasts. */
   | {
       readonly event: 'alarm.raised';

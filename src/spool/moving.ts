@@ -8,10 +8,10 @@ import type { SpoolId } from '../mail/item.ts';
 import type { KeptCursor, KeptItem, KeptMessage, KeptReceipt } from '../mail/spool.ts';
 import type { Bodies } from './bodies.ts';
 import type { Database, Row } from './database.ts';
+import { keptItemOf, keptMessageOf, keptReceiptOf, messageOf, rowOf, usersOf, wasSending } from './kept-rows.ts';
 import { MOVE_MARK } from './move-mark.ts';
-import { laneName } from './protocol.ts';
 import type { OrderTo } from './protocol.ts';
-import { entryOf, itemOf } from './rows.ts';
+import { entryOf } from './rows.ts';
 import { isDamage, wordsOf } from './trouble.ts';
 
 /** All items of a message, of which others' ids begin with its own. */
@@ -75,13 +75,7 @@ export class Moving {
         .map((row) => this.#item(row));
       const message = this.#data.row('SELECT size FROM message WHERE id = ? AND users > 0', id);
       const damaged = this.#damageOf(items);
-      return {
-        id,
-        size: Number(message?.['size'] ?? items[0]?.item.size ?? 0),
-        hasBody: message !== undefined,
-        items,
-        ...(damaged === undefined ? {} : { damaged }),
-      };
+      return keptMessageOf(id, message?.['size'], items, damaged);
     } catch (error) {
       this.#unlessReading(error);
       return { id, size: 0, hasBody: false, items: [], damaged: `it cannot be read: ${wordsOf(error)}` };
@@ -89,15 +83,8 @@ export class Moving {
   }
 
   #item(row: Row): KeptItem {
-    const item = itemOf(row);
-    return {
-      item,
-      isFirst: row['first'] === 1,
-      ...time('startedAt', row['started']),
-      ...time('endedAt', row['ended']),
-      ...time('parkedAt', row['parked']),
-      history: this.#data.rows('SELECT * FROM history WHERE item = ? ORDER BY rowid', item.id).map(entryOf),
-    };
+    const history = this.#data.rows('SELECT * FROM history WHERE item = ? ORDER BY rowid', String(row['id']));
+    return keptItemOf(row, history.map(entryOf));
   }
 
   /** Octets that are lost inside a body are met when it is read. */
@@ -126,43 +113,25 @@ export class Moving {
   }
 
   /** @returns false: it is there already */
-  adopt({ message: { id, size, items }, chunk, now }: OrderTo<'adopt'>): boolean {
+  adopt({ message, chunk, now }: OrderTo<'adopt'>): boolean {
+    const { id, size, items } = message;
     if (this.#isThere(id)) return false;
     if (chunk !== undefined) this.#bodies.write(id, chunk);
-    const users = items.filter(({ endedAt }) => endedAt === undefined).length;
+    const users = usersOf(message);
     if (users > 0) this.#data.run('INSERT INTO message (id, size, users) VALUES (?, ?, ?)', id, size, users);
     for (const item of items) this.#add(item, now);
     return true;
   }
 
-  #add({ item, isFirst, startedAt, endedAt, parkedAt, history }: KeptItem, now: number): void {
-    const { id, envelope, origin, lastStatus } = item;
-    const wasSending = item.state === 'sending';
+  #add(kept: KeptItem, now: number): void {
+    const row = rowOf(kept, now, this.#verifyAfter);
+    const columns = Object.keys(row);
     this.#data.run(
-      `INSERT INTO item (id, message, lane, state, due, arrived, attempts, doubtful, started, ended, size, header_size, message_id, envelope, origin, status, first, parked, tells)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      id,
-      item.message,
-      laneName(item),
-      wasSending ? 'queued' : item.state,
-      wasSending ? Math.min(startedAt ?? now, now) + this.#verifyAfter : item.due,
-      item.arrivedAt,
-      item.attempts,
-      wasSending || item.doubtful ? 1 : 0,
-      startedAt ?? null,
-      endedAt ?? null,
-      item.size,
-      item.headerSize,
-      item.messageId,
-      JSON.stringify(envelope),
-      JSON.stringify(origin),
-      lastStatus === undefined ? null : JSON.stringify(lastStatus),
-      isFirst ? 1 : 0,
-      parkedAt ?? null,
-      item.tells ?? null,
+      `INSERT INTO item (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
+      ...Object.values(row),
     );
-    for (const { at, what, status, detail } of history) this.#data.remember(id, at, what, status, detail);
-    if (wasSending) this.#data.remember(id, now, 'recovered');
+    for (const { at, what, status, detail } of kept.history) this.#data.remember(row.id, at, what, status, detail);
+    if (wasSending(kept)) this.#data.remember(row.id, now, 'recovered');
   }
 
   erase({ message }: OrderTo<'erase'>): void {
@@ -177,12 +146,7 @@ export class Moving {
     const { source, key } = after ?? { source: '', key: '' };
     return this.#data
       .rows('SELECT * FROM receipt WHERE (source, key) > (?, ?) ORDER BY source, key LIMIT ?', source, key, limit)
-      .map((row) => ({
-        source: String(row['source']),
-        key: String(row['key']),
-        at: Number(row['at']),
-        ...time('settledAt', row['settled']),
-      }));
+      .map(keptReceiptOf);
   }
 
   adoptReceipts({ receipts }: OrderTo<'adoptReceipts'>): void {
@@ -215,13 +179,4 @@ export class Moving {
   eraseCursors({ sources }: OrderTo<'eraseCursors'>): void {
     for (const source of sources) this.#data.run('DELETE FROM cursor WHERE source = ?', source);
   }
-}
-
-function messageOf(id: SpoolId): SpoolId {
-  const end = id.indexOf('-');
-  return end < 0 ? id : id.slice(0, end);
-}
-
-function time<Name extends string>(name: Name, value: unknown): { readonly [Key in Name]?: number } {
-  return value === null || value === undefined ? {} : ({ [name]: Number(value) } as { readonly [Key in Name]: number });
 }

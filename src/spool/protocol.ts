@@ -189,6 +189,12 @@ export function laneName(key: { readonly route: string; readonly mailbox: string
   return `${key.route}${SEPARATOR}${key.mailbox}`;
 }
 
+/** @throws TypeError for names that cannot be told apart as one column */
+export function checkLane({ route, mailbox }: Partial<LaneKey>): void {
+  for (const name of [route, mailbox])
+    if (name === '' || name?.includes('\n') === true) throw new TypeError('a lane has no empty name and no line break');
+}
+
 export function laneKey(name: string): { route: string; mailbox: string } {
   const at = name.indexOf(SEPARATOR);
   return { route: name.slice(0, at), mailbox: name.slice(at + 1) };

@@ -54,11 +54,24 @@ function pieceTest(piece: string): (row: Row) => boolean {
 
 const ANYWHERE = "(envelope || ' ' || message_id || ' ' || id || ' ' || lane)";
 
+/** What engines call otherwise. */
+export interface Dialect {
+  /** Regardless of the case of ASCII. */
+  readonly like: string;
+  /** That the envelope holds a backslash. */
+  readonly hasEscape: string;
+}
+
+const SQLITE: Dialect = { like: 'LIKE', hasEscape: 'instr(envelope, char(92))' };
+
 /**
  * Conditions in SQL that hold for every row that itemTest() takes, and for few others: so that what is not looked for need
  * not leave the database. Empty: nothing is known to be of use.
  */
-export function roughTest(filter: ListFilter): {
+export function roughTest(
+  filter: ListFilter,
+  { like: matches, hasEscape }: Dialect = SQLITE,
+): {
   readonly where: readonly string[];
   readonly values: readonly (string | number)[];
 } {
@@ -70,7 +83,7 @@ export function roughTest(filter: ListFilter): {
     const runs = piece.match(/[a-z0-9]+/gi) ?? [];
     if (runs.length === 0) return;
     // What has an escape or a letter beyond ASCII may be another way to write it.
-    where.push(`(${text} LIKE ? OR instr(envelope, char(92)) OR octet_length(envelope) <> length(envelope))`);
+    where.push(`(${text} ${matches} ? OR ${hasEscape} OR octet_length(envelope) <> length(envelope))`);
     values.push(`%${runs.join('%')}%`);
   };
   for (const address of [sender, recipient]) if (address !== undefined) like('envelope', address);

@@ -34,7 +34,7 @@ import { Budget, SpoolDraft } from './draft.ts';
 import { makeFolder } from './folder.ts';
 import { spoolIds } from './id.ts';
 import { letGo } from './memory.ts';
-import { laneName } from './protocol.ts';
+import { checkLane, laneName } from './protocol.ts';
 import type { FromChecker, FromWorker, Order, Page, Request, WorkerData } from './protocol.ts';
 import { storeName } from './store-name.ts';
 
@@ -395,9 +395,7 @@ class SqliteSpool implements LimitedSpool, MovableSpool {
   }
 
   async move(id: SpoolId, to: Partial<LaneKey>, by?: string): Promise<Operated | 'doubtful'> {
-    for (const name of [to.route, to.mailbox])
-      if (name === '' || name?.includes('\n') === true)
-        throw new TypeError('a lane has no empty name and no line break');
+    checkLane(to);
     return (await this.#ask({ do: 'move', id, to, ...asked(by), now: this.#clock() })) as Operated | 'doubtful';
   }
 

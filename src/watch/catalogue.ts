@@ -73,6 +73,10 @@ export const CATALOGUE = {
   freeBytes: ofSpool('spool_free_bytes', "Octets free on the spool's file system; absent where it cannot be known."),
   spoolTrouble: gauge('spool_trouble', '1 from a trouble with the store until it can be written again.'),
   spoolTroubles: counter('spool_troubles_total', 'Troubles with the store.'),
+  takenOver: counter(
+    'items_taken_over_total',
+    'Items that a gateway which is not heard of any more was sending, taken over by this one to be looked into.',
+  ),
   statsErrors: counter(
     'spool_stats_errors_total',
     "Scrapes that got the spool's figures late or not at all; they show the last ones known.",

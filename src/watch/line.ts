@@ -494,6 +494,12 @@ export function lineOf(event: Event, redact: Redactor, now: number): Line {
         trouble: id(event.trouble),
         detail: text(event.detail, LONG),
       });
+    case 'spool.takenOver':
+      return line(
+        'warn',
+        `${count(event.items, 'item')} taken over from ${text(event.from)}, which is not heard of any more: to be looked into before being sent`,
+        { where: text(event.where), items: event.items, from: text(event.from) },
+      );
     case 'spool.recovered':
       return line('info', `Spool works again, with ${count(event.queued, 'item')} waiting`, {
         where: text(event.where),

@@ -315,6 +315,9 @@ class GatewayMetrics implements Metrics {
       case 'spool.recovered':
         m.spoolTrouble.set(0);
         return;
+      case 'spool.takenOver':
+        m.takenOver.inc(amount(event.items));
+        return;
       case 'spool.trouble':
         m.spoolTrouble.set(1);
         m.spoolTroubles.inc();

@@ -615,6 +615,9 @@ export const EVENTS: { readonly [Name in EventName]: readonly Extract<Event, { e
     },
   ],
   'spool.trouble': [{ event: 'spool.trouble', trouble: 'full', detail: 'data/spool.db: no space left' }],
+  'spool.takenOver': [
+    { event: 'spool.takenOver', where: 'postgresql://gateway@db1:5432/mail', items: 2, from: 'mail-2' },
+  ],
   'spool.recovered': [{ event: 'spool.recovered', where: 'data/spool.db', queued: 3 }],
   'alarm.raised': [
     {

@@ -257,6 +257,7 @@ const CHANGES: Readonly<Record<Exclude<EventName, 'listener.open'>, readonly (re
   'credential.failed': [[]],
   'spool.open': [[]],
   'spool.trouble': [['spool_trouble +1', 'spool_troubles_total +1']],
+  'spool.takenOver': [['items_taken_over_total +2']],
   'spool.recovered': [[]],
   'alarm.raised': [['alarms_active{reason="mailboxMisconfigured"} +1'], ['alarms_active{reason="mailParked"} +1']],
   'alarm.left': [[]],

@@ -1,0 +1,365 @@
+/**
+ * The engine of the spool for several gateways on one PostgreSQL database. A promise settles only when what it stands for is
+ * durable there. What a gateway is sending is its own for a lease; what it orders after that, when another one may have
+ * taken it over, changes nothing. Trouble with the database is a SpoolError; while it lasts room() says no, and twice a
+ * second somebody looks whether it is over.
+ */
+import type { Cluster, Gate } from '../mail/cluster.ts';
+import type { HistoryEntry, LaneKey, QueueItem, SpoolId } from '../mail/item.ts';
+import { readPostgresUrl } from '../mail/postgres-url.ts';
+import type {
+  CheckResult,
+  Draft,
+  DroppedItem,
+  KeptCursor,
+  KeptMessage,
+  KeptReceipt,
+  Lane,
+  LimitedSpool,
+  ListFilter,
+  MovableSpool,
+  Operated,
+  Receipt,
+  Room,
+  SpoolLimits,
+  SpoolStats,
+} from '../mail/spool.ts';
+import { SpoolError } from '../mail/spool.ts';
+import type { DeliveryStatus } from '../mail/status.ts';
+import { Adopter } from './adoption.ts';
+import { Budget, SpoolDraft } from './draft.ts';
+import { spoolIds } from './id.ts';
+import { asideOf } from './postgres-aside.ts';
+import { inTransaction } from './postgres-database.ts';
+import { formatIn, openSchema } from './postgres-opening.ts';
+import { partsOf } from './postgres-parts.ts';
+import type { Parts, PostgresOptions } from './postgres-parts.ts';
+import { Pool } from './postgres-pool.ts';
+import { mend, sweepDrafts, takeOver } from './postgres-recovery.ts';
+import { checkLane } from './protocol.ts';
+import type { Order } from './protocol.ts';
+import { storeName } from './store-name.ts';
+
+export type { PostgresOptions } from './postgres-parts.ts';
+
+export interface PostgresSpool {
+  readonly spool: MovableSpool & LimitedSpool;
+  readonly cluster: Cluster;
+}
+
+const CONNECTIONS = 10;
+const MAX_ITEMS = 1_000_000;
+const CHUNK_SIZE = 256 * 1024;
+const QUERY_TIMEOUT = 10_000;
+/** Octets under way to the database, of all drafts together. */
+const ALL_UNDER_WAY = 16 * 1024 * 1024;
+/** What a change of the tables may take. */
+const OPENING_TIMEOUT = 3_600_000;
+/** What is begun may take so long when the spool is closed. */
+const CLOSING = 5_000;
+
+/** @throws SpoolError whose message says what to do */
+export async function openPostgresSpool(options: PostgresOptions): Promise<PostgresSpool> {
+  const began = performance.now();
+  const read = readPostgresUrl(options.url);
+  if (!read.ok) throw new SpoolError('io', `The URL of the database ${read.problem}`);
+  const { connections = CONNECTIONS, queryTimeout = QUERY_TIMEOUT } = options;
+  // One is for hearing of the others.
+  const pool = new Pool({ url: read.value, most: Math.max(1, connections - 1), queryTimeout });
+  const parts = partsOf(pool, options);
+  try {
+    const figures = await begin(parts, read.value.database);
+    const seconds = (performance.now() - began) / 1000;
+    options.report({ event: 'spool.open', where: pool.where, ...figures, seconds });
+  } catch (error) {
+    await pool.close(new SpoolError('closed', `The database ${pool.where} is closed`), 0);
+    throw error;
+  }
+  const spool = new PostgresEngine(parts, options);
+  parts.keeper.start();
+  return { spool, cluster: parts.cluster };
+}
+
+/** Brings the tables up, and takes care of what others have left. */
+async function begin(
+  { pool, clock, format, joining, verifyAfter, notices, aside, listing, waiting }: Parts,
+  database: string,
+) {
+  const link = await pool.connect({ queryTimeout: OPENING_TIMEOUT });
+  try {
+    clock.learn(link.clock);
+    const now = clock.now();
+    await openSchema(link, pool.where, format, { ...joining, now });
+    const taken = await takeOver(link, now, verifyAfter);
+    const swept = await sweepDrafts(link, now);
+    const parked = await inTransaction(link, () => mend(link, notices, now, verifyAfter));
+    for (const item of parked) aside.report(asideOf(item, item.lastStatus?.reason ?? 'its sender could not be told'));
+    const { items } = await listing.statsBy(link);
+    waiting.count(items.queued + items.sending + items.parked);
+    const spool = storeName(database, (await formatIn(link)).name);
+    return { spool, queued: items.queued, recovered: taken.reduce((sum, one) => sum + one.items, 0), swept };
+  } finally {
+    await link.close();
+  }
+}
+
+class PostgresEngine implements MovableSpool, LimitedSpool {
+  readonly #parts: Parts;
+  readonly #chunkSize: number;
+  readonly #newId: () => SpoolId;
+  readonly #budget = new Budget(ALL_UNDER_WAY);
+  readonly #adopter: Adopter;
+  #maxItems: number;
+  #checking: Promise<CheckResult> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: Parts, { chunkSize = CHUNK_SIZE, maxItems = MAX_ITEMS, random }: PostgresOptions) {
+    this.#parts = parts;
+    this.#chunkSize = chunkSize;
+    this.#maxItems = maxItems;
+    this.#newId = spoolIds(() => parts.clock.now(), random);
+    this.#adopter = new Adopter({
+      makeWay: (id) => parts.moving.makeWay(id),
+      begin: (id) => this.#draft(id),
+    });
+  }
+
+  // --- what comes in ---------------------------------------------------------------------------------------------
+
+  /** Free space is not known of a server: a full disk is told by what is refused. */
+  limit({ maxItems }: SpoolLimits): void {
+    this.#maxItems = maxItems;
+  }
+
+  room(): Room {
+    const { trouble } = this.#parts.health;
+    if (trouble !== undefined) return { ok: false, reason: trouble.message };
+    const { items } = this.#parts.waiting;
+    if (items >= this.#maxItems) return { ok: false, reason: `${items} messages are waiting (spool.maxItems)` };
+    return { ok: true };
+  }
+
+  begin(): Draft {
+    return this.#draft(this.#newId());
+  }
+
+  #draft(id: SpoolId): SpoolDraft {
+    const now = (): number => this.#parts.clock.now();
+    return new SpoolDraft(id, this.#chunkSize, this.#budget, now, (order) => this.#obey(order));
+  }
+
+  async #obey(order: Order): Promise<unknown> {
+    const { accept, moving, health, clock } = this.#parts;
+    health.check();
+    switch (order.do) {
+      case 'write':
+        return accept.write(order.message, order.chunk, clock.now());
+      case 'commit':
+        return accept.commit(order);
+      case 'abort':
+        return accept.abort(order.message);
+      case 'adopt':
+        return moving.adopt(order);
+      default:
+        throw new Error(`a draft does not ask for ${order.do}`);
+    }
+  }
+
+  open(message: SpoolId): AsyncIterable<Uint8Array> {
+    return this.#parts.bodies.open(message);
+  }
+
+  // --- what is sent ----------------------------------------------------------------------------------------------
+
+  async lanes(): Promise<readonly Lane[]> {
+    return this.#parts.claims.lanes();
+  }
+
+  async claim(
+    lane: LaneKey,
+    how: { now: number; limit: number; leaseUntil: number; gate?: Gate },
+  ): Promise<readonly QueueItem[]> {
+    return this.#parts.claims.claim({ ...how, lane });
+  }
+
+  async take(id: SpoolId, leaseUntil: number): Promise<QueueItem | undefined> {
+    return this.#parts.claims.take(id, this.#parts.clock.now(), leaseUntil);
+  }
+
+  async renew(id: SpoolId, leaseUntil: number): Promise<boolean> {
+    return this.#parts.items.renew(id, leaseUntil);
+  }
+
+  async release(id: SpoolId): Promise<void> {
+    await this.#parts.items.release(id);
+  }
+
+  async defer(id: SpoolId, next: { due?: number; doubtful: boolean; status: DeliveryStatus }): Promise<void> {
+    await this.#parts.items.defer(id, next);
+  }
+
+  async park(id: SpoolId, status: DeliveryStatus): Promise<QueueItem | undefined> {
+    return this.#parts.items.park(id, status);
+  }
+
+  async finish(id: SpoolId, status: DeliveryStatus): Promise<void> {
+    await this.#parts.items.finish(id, status);
+  }
+
+  async split(
+    id: SpoolId,
+    parts: readonly (readonly string[])[],
+    relayed?: DeliveryStatus,
+  ): Promise<readonly QueueItem[] | undefined> {
+    return this.#parts.splitter.split(id, parts, relayed);
+  }
+
+  async note(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): Promise<void> {
+    await this.#parts.items.note(id, entry);
+  }
+
+  // --- what is there ---------------------------------------------------------------------------------------------
+
+  async get(id: SpoolId): Promise<QueueItem | undefined> {
+    return this.#parts.listing.get(id);
+  }
+
+  async list(filter: ListFilter): Promise<readonly QueueItem[]> {
+    return this.#parts.listing.list(filter);
+  }
+
+  async history(id: SpoolId): Promise<readonly HistoryEntry[]> {
+    return this.#parts.listing.history(id);
+  }
+
+  async stats(): Promise<SpoolStats> {
+    return this.#parts.listing.stats();
+  }
+
+  async purge(before: number): Promise<number> {
+    return this.#parts.receipts.purge(before);
+  }
+
+  async dropParked(limits: { before: number; size: number }): Promise<readonly DroppedItem[]> {
+    return this.#parts.operator.dropParked(limits);
+  }
+
+  async received(source: string, keys: readonly string[]): Promise<ReadonlySet<string>> {
+    return this.#parts.receipts.received(source, keys);
+  }
+
+  async acknowledge(receipt: Receipt): Promise<void> {
+    await this.#parts.receipts.acknowledge(receipt);
+  }
+
+  async settle(receipt: Receipt): Promise<void> {
+    await this.#parts.receipts.settle(receipt);
+  }
+
+  async cursor(source: string): Promise<string | undefined> {
+    return this.#parts.receipts.cursor(source);
+  }
+
+  async keepCursor(source: string, cursor: string | undefined): Promise<void> {
+    await this.#parts.receipts.keepCursor(source, cursor);
+  }
+
+  // --- what an operator orders -----------------------------------------------------------------------------------
+
+  async retry(id: SpoolId, by?: string): Promise<Operated> {
+    return this.#parts.operator.retry(id, by);
+  }
+
+  async hold(id: SpoolId, by?: string): Promise<Operated> {
+    return this.#parts.operator.hold(id, by);
+  }
+
+  async move(id: SpoolId, to: Partial<LaneKey>, by?: string): Promise<Operated | 'doubtful'> {
+    checkLane(to);
+    return this.#parts.operator.move(id, to, by);
+  }
+
+  async drop(id: SpoolId, detail: string, by?: string): Promise<Operated> {
+    return this.#parts.operator.drop(id, detail, by);
+  }
+
+  check(): Promise<CheckResult> {
+    this.#checking ??= this.#check().finally(() => (this.#checking = undefined));
+    return this.#checking;
+  }
+
+  async #check(): Promise<CheckResult> {
+    const { checking, health, aside, listing } = this.#parts;
+    const result = await checking.check();
+    aside.forgetLost();
+    if (health.trouble?.trouble === 'damaged') health.recovered((await listing.stats()).items.queued);
+    return result;
+  }
+
+  // --- what another spool takes ----------------------------------------------------------------------------------
+
+  async kept(after: SpoolId | undefined, limit: number): Promise<readonly KeptMessage[]> {
+    return this.#parts.moving.kept(after, limit);
+  }
+
+  async adopt(message: KeptMessage, body?: AsyncIterable<Uint8Array>): Promise<boolean> {
+    return this.#adopter.adopt(message, body);
+  }
+
+  async erase(message: SpoolId): Promise<void> {
+    await this.#parts.moving.erase(message);
+  }
+
+  async keptReceipts(after: Receipt | undefined, limit: number): Promise<readonly KeptReceipt[]> {
+    return this.#parts.moving.keptReceipts(after, limit);
+  }
+
+  async keptCursors(): Promise<readonly KeptCursor[]> {
+    return this.#parts.moving.keptCursors();
+  }
+
+  async adoptReceipts(receipts: readonly KeptReceipt[]): Promise<void> {
+    await this.#parts.moving.adoptReceipts(receipts);
+  }
+
+  async adoptCursors(cursors: readonly KeptCursor[]): Promise<void> {
+    await this.#parts.moving.adoptCursors(cursors, this.#parts.clock.now());
+  }
+
+  async eraseReceipts(receipts: readonly Receipt[]): Promise<void> {
+    await this.#parts.moving.eraseReceipts(receipts);
+  }
+
+  async eraseCursors(sources: readonly string[]): Promise<void> {
+    await this.#parts.moving.eraseCursors(sources);
+  }
+
+  // --- the end ---------------------------------------------------------------------------------------------------
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { pool, health, keeper, bodies, news, joining } = this.#parts;
+    const closed = new SpoolError('closed', `The database ${pool.where} is closed`);
+    const isWell = health.trouble === undefined;
+    bodies.stop();
+    news.stop();
+    health.end(closed);
+    await keeper.stop();
+    if (isWell)
+      // Others need not wait for the lease to be over.
+      await pool
+        .use(async (link) => {
+          await link.run('DELETE FROM duty WHERE owner = $1', joining.id);
+          await link.run(
+            `DELETE FROM member WHERE id = $1 AND NOT EXISTS (SELECT FROM item WHERE state = 'sending' AND owner = $1)`,
+            joining.id,
+          );
+        })
+        .catch(() => undefined);
+    await pool.close(closed, isWell ? CLOSING : 0);
+  }
+}
