@@ -31,7 +31,7 @@ export interface SpoolParts {
 
 export async function openSpool(
   { spool: { store, folder, maxItems, minFree }, retry: { verifyAfter }, pacing: { first } }: SpoolPlan,
-  { report, onLost }: SpoolParts,
+  { report, version, onLost }: SpoolParts,
 ): Promise<OpenedSpool> {
   const same = { report, maxItems, verifyAfter, first, ...(onLost === undefined ? {} : { onLost }) };
   switch (store.kind) {
@@ -41,7 +41,9 @@ export async function openSpool(
     }
     case 'postgres': {
       await makeFolder(join(folder, 'control.sock'));
-      throw new Error('there is no engine for PostgreSQL yet');
+      const { openPostgresSpool } = await import('../spool/postgres.ts');
+      const { url, connections, lease } = store;
+      return openPostgresSpool({ ...same, url: url.reveal(), connections, lease, version });
     }
   }
 }

@@ -11,6 +11,7 @@ import { openAccounts } from './check-account.ts';
 import { checkAuthorities } from './check-authority.ts';
 import { checkCertificates } from './check-certificates.ts';
 import { checkData } from './check-data.ts';
+import { checkDatabase } from './check-database.ts';
 import { checkMailboxes, checkReach } from './check-mailbox.ts';
 import { checkNetwork } from './check-network.ts';
 import { checkOutside } from './check-outside.ts';
@@ -31,6 +32,7 @@ import { CommandFault, EXIT } from './outcome.ts';
 
 const STAGES: readonly Stage[] = [
   checkData,
+  checkDatabase,
   checkPorts,
   checkCertificates,
   checkTransports,

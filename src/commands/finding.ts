@@ -7,6 +7,7 @@ export type Mark = 'ok' | 'warn' | 'fail' | 'skip';
 export const WHATS = [
   'configuration',
   'data folder',
+  'database',
   'port',
   'certificate',
   'transport',
