@@ -43,6 +43,14 @@ interface Tls {
 /** Versions of the server below which something that is used does not exist. */
 const OLDEST_SERVER = 130_000;
 
+/**
+ * Milliseconds after which the server undoes a transaction whose gateway has fallen silent: stopped, or cut off. The locks
+ * that it holds are in the way of all others, and no transaction here waits for anything but the server.
+ */
+const SILENT_TRANSACTION = 2_000;
+/** SQLSTATE of what comes after a statement that has failed, in the same transaction. */
+const AFTER_A_FAILURE = '25P02';
+
 export class Connection {
   readonly host: string;
   readonly #client: Client;
@@ -51,6 +59,8 @@ export class Connection {
   #waiting = 0;
   #silence: NodeJS.Timeout | undefined;
   #failure: PostgresError | undefined;
+  /** What the present transaction has failed with. */
+  #undone: PostgresError | undefined;
   #isEnding = false;
   /** Told once, when it breaks while nobody may be asking. */
   onLost: ((error: PostgresError) => void) | undefined;
@@ -133,7 +143,7 @@ export class Connection {
       search_path: 'smtp2exchange, pg_temp',
       statement_timeout: patience,
       lock_timeout: Math.round(patience / 2),
-      idle_in_transaction_session_timeout: queryTimeout,
+      idle_in_transaction_session_timeout: Math.min(SILENT_TRANSACTION, queryTimeout),
       default_transaction_isolation: 'read committed',
       default_transaction_deferrable: 'off',
       bytea_output: 'hex',
@@ -179,9 +189,12 @@ export class Connection {
       return { rows: result.rows as Row[], count: result.rowCount ?? 0, command: result.command };
     } catch (error) {
       if (this.#failure !== undefined) throw this.#again(this.#failure, true);
-      const reason = reasonOf(failureOf(error, false));
+      const failure = failureOf(error, false);
+      if (failure.code === AFTER_A_FAILURE && this.#undone !== undefined) throw this.#undone;
+      const reason = reasonOf(failure);
       const told = new PostgresError(reason, this.#where, reason.meaning === 'lost');
       if (reason.meaning === 'lost') this.#lose(told);
+      this.#undone = told;
       throw told;
     } finally {
       this.#waiting--;

@@ -1,0 +1,99 @@
+/** A gateway that falls silent in the midst of a transaction, which holds locks that the others need. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Event } from '../../src/mail/event.ts';
+import { openPostgresSpool } from '../../src/spool/postgres.ts';
+import { PostgresProxy } from './postgres-proxy.ts';
+import { PostgresServer, withoutPostgres } from './postgres-server.ts';
+import { entry, put } from './spool-under-test.ts';
+
+describe.skipIf(withoutPostgres() !== undefined)('a gateway that falls silent in a transaction', () => {
+  let server: PostgresServer;
+  beforeAll(async () => {
+    server = await PostgresServer.start();
+  });
+  afterAll(async () => server.close());
+
+  it('holds the others up for two seconds and no longer, and they are not in trouble', async () => {
+    const database = await server.database();
+    const proxy = await PostgresProxy.start(server.port);
+    const events: Event[] = [];
+    const silent = await openPostgresSpool({
+      url: server.url(database, { ports: [proxy.port] }),
+      connections: 4,
+      report: () => undefined,
+    });
+    const other = await openPostgresSpool({
+      url: server.url(database),
+      connections: 4,
+      report: (event) => void events.push(event),
+    });
+    try {
+      await put(other.spool, 'one');
+      await put(other.spool, 'two');
+      const claim = (): { now: number; limit: number; leaseUntil: number } => ({
+        now: Date.now() + 1_000,
+        limit: 1,
+        leaseUntil: Date.now() + 30_000,
+      });
+      const fallsSilent = Promise.withResolvers<void>();
+      const lost = silent.spool.claim(entry(), {
+        ...claim(),
+        gate: () => {
+          proxy.mode = 'swallows';
+          fallsSilent.resolve();
+          return { limit: 1, after: () => ({ lane: 1 }) };
+        },
+      });
+      lost.catch(() => undefined);
+      await fallsSilent.promise;
+      const begun = performance.now();
+      const [claimed] = await other.spool.claim(entry(), {
+        ...claim(),
+        gate: () => ({ limit: 1, after: () => ({ lane: 2 }) }),
+      });
+      expect(claimed?.state).toBe('sending');
+      expect(performance.now() - begun).toBeLessThan(3_500);
+      expect(events.map(({ event }) => event)).not.toContain('spool.trouble');
+    } finally {
+      await proxy.close();
+      await other.spool.close();
+      // Of no use to wait for.
+      void silent.spool.close();
+    }
+  });
+
+  it('is told from one that waits long for a lock: that is tried again, and no trouble', async () => {
+    const database = await server.database();
+    const events: Event[] = [];
+    const { spool } = await openPostgresSpool({
+      url: server.url(database),
+      connections: 4,
+      queryTimeout: 2_000,
+      report: (event) => void events.push(event),
+    });
+    try {
+      await put(spool, 'one');
+      await server.sql(
+        `INSERT INTO smtp2exchange.known (subject) VALUES ('exchange') ON CONFLICT DO NOTHING`,
+        database,
+      );
+      // Longer than lock_timeout.
+      const holding = server.sql(
+        `DO $$ BEGIN PERFORM FROM smtp2exchange.known FOR UPDATE; PERFORM pg_sleep(2); END $$`,
+        database,
+      );
+      await new Promise((wake) => setTimeout(wake, 300));
+      const [claimed] = await spool.claim(entry(), {
+        now: Date.now() + 1_000,
+        limit: 1,
+        leaseUntil: Date.now() + 30_000,
+        gate: () => ({ limit: 1, after: () => ({}) }),
+      });
+      expect(claimed?.state).toBe('sending');
+      await holding;
+      expect(events.map(({ event }) => event)).not.toContain('spool.trouble');
+    } finally {
+      await spool.close();
+    }
+  });
+});
