@@ -1,6 +1,6 @@
 /**
  * The network between one of two gateways and their database, lost for a while: without a word (what is sent is
- * swallowed), or with connections cut and refused. Clients of both go on sending all the time.
+ * swallowed, or held back for so long), or with connections cut and refused. Clients of both go on sending all the time.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
@@ -10,7 +10,7 @@ import { GatewayCluster, mailOf, until } from './cluster.ts';
 import { RawSmtp } from './raw-smtp.ts';
 
 export interface NetworkPlan {
-  readonly mode: 'swallows' | 'refuses';
+  readonly mode: 'holds' | 'swallows' | 'refuses';
   /** Milliseconds. */
   readonly length: number;
 }
@@ -24,12 +24,19 @@ export interface NetworkOutcome {
   /** Messages accepted, by the gateway that was cut off before, while and after it was, and by the other one meanwhile. */
   readonly accepted: { readonly before: number; readonly cut: number; readonly after: number; readonly other: number };
   readonly refused: number;
+  /** Refused, and delivered all the same. */
+  readonly kept: number;
+  /** Milliseconds for which nothing was delivered, the longest while the network was lost. */
+  readonly still: number;
 }
 
-/** Time-outs of the gateway, and then some. */
-const LONGEST = 20_000;
-/** Within which it has to accept again, and within which it may still accept what was under way. */
-const SOON = 8_000;
+/** Milliseconds without an answer, after which the gateway gives up a connection to its database. */
+const SILENCE = 10_000;
+/** What a message may wait for its database, once nobody knows whether it exists. */
+const PATIENCE = 30_000;
+/** Within which it has to find out, and to accept again. */
+const SOON = 5_000;
+const CLIENTS = 3;
 const MAILBOXES = Array.from({ length: 6 }, (_, n) => `n${n}@contoso.com`);
 const TO = 'y@contoso.com';
 
@@ -67,8 +74,8 @@ export async function networkRun(server: PostgresServer, { mode, length }: Netwo
       } catch (error) {
         const reply = / was answered (.*)$/s.exec((error as Error).message)?.[1];
         answered(reply);
-        if (reply?.startsWith('4') === true && !reply.startsWith('421')) await smtp?.say('RSET\r\n', '250');
-        else smtp = undefined;
+        smtp?.end();
+        smtp = undefined;
         await pause(100);
       }
       await pause(20);
@@ -83,7 +90,7 @@ export async function networkRun(server: PostgresServer, { mode, length }: Netwo
     const other = cluster.start('other');
     const [cutPort, otherPort] = await Promise.all([cut.ready(), other.ready()]);
     const clients = [
-      ...Array.from({ length: 3 }, () => client('cut', cutPort)),
+      ...Array.from({ length: CLIENTS }, () => client('cut', cutPort)),
       ...Array.from({ length: 2 }, () => client('other', otherPort)),
     ];
     await pause(1_500);
@@ -92,7 +99,6 @@ export async function networkRun(server: PostgresServer, { mode, length }: Netwo
     if (mode === 'refuses') proxy.cut();
     await pause(length);
     proxy.mode = 'passes';
-    // What was swallowed never comes: the connections that wait for it are useless, and have to be known as such.
     const backAt = Date.now();
     const isAccepted = ({ gateway, reply = '' }: Answer): boolean => gateway === 'cut' && reply.startsWith('250');
     await until(
@@ -110,7 +116,7 @@ export async function networkRun(server: PostgresServer, { mode, length }: Netwo
         .length;
     const accepted = {
       before: of('cut', 0, lostAt),
-      cut: of('cut', lostAt + SOON, backAt),
+      cut: of('cut', lostAt + SOON + (mode === 'refuses' ? 0 : SILENCE), backAt),
       after: of('cut', backAt, Infinity),
       other: of('other', lostAt, backAt),
     };
@@ -119,12 +125,23 @@ export async function networkRun(server: PostgresServer, { mode, length }: Netwo
     if (accepted.cut > 0) faults.push(`${accepted.cut} messages were accepted without a database`);
     if (accepted.before === 0 || refused === 0) faults.push('the gateway that was cut off had nothing to do');
     if (accepted.other < length / 1_000) faults.push(`the other gateway accepted only ${accepted.other} messages`);
-    if (longest > LONGEST) faults.push(`a client waited ${longest} ms`);
+    if (longest > SILENCE + PATIENCE + SOON) faults.push(`a client waited ${longest} ms`);
     if (recovered > SOON) faults.push(`accepted again only ${recovered} ms after the network was back`);
     for (const { reply } of answers)
       if (reply !== undefined && !/^(250|45[12])/.test(reply)) faults.push(`a client was answered ${reply}`);
     const ended = answers.filter(({ reply }) => reply === undefined).length;
     if (ended > 0) faults.push(`${ended} connections were ended`);
+    // Once the server has ended what the lost one had begun, and its lease is over, all goes on.
+    const moments = [lostAt, ...sandbox.arrived().map(({ at }) => at), backAt].filter(
+      (at) => at >= lostAt && at <= backAt,
+    );
+    const pauses = moments.toSorted((a, b) => a - b).map((at, n, all) => at - (all[n - 1] ?? at));
+    const still = Math.max(...pauses);
+    if (still > SOON) faults.push(`nothing was delivered for ${still} ms`);
+    const otherWaited = Math.max(
+      ...answers.filter(({ gateway }) => gateway === 'other').map(({ begun, at }) => at - begun),
+    );
+    if (otherWaited > SOON) faults.push(`a client of the other gateway waited ${otherWaited} ms`);
     const duringCut = sandbox.arrived().filter(({ at }) => at > lostAt && at <= backAt).length;
     if (duringCut < length / 1_000) faults.push(`only ${duringCut} messages were delivered while the network was lost`);
 
@@ -145,14 +162,15 @@ export async function networkRun(server: PostgresServer, { mode, length }: Netwo
           .slice(0, 5)
           .join(', ')}`,
       );
-    const kept = answers.filter(({ id, reply }) => reply?.startsWith('451') && copies().has(id));
-    if (kept.length > 0) faults.push(`answered 451, yet delivered: ${kept.length}`);
+    const kept = answers.filter(({ id, reply }) => reply?.startsWith('451') && copies().has(id)).length;
+    // What was committed without an answer, and sent by the other gateway before this one had to give up to find out.
+    if (kept > (length > PATIENCE ? CLIENTS : 0)) faults.push(`answered 451, yet delivered: ${kept}`);
     for (const gateway of [cut, other]) {
       const { code } = await gateway.stop();
       if (code !== 0) faults.push(`a gateway ended with ${code}: ${gateway.errors.join('; ')}`);
     }
     if (cluster.bugs.length > 0) faults.push(JSON.stringify(cluster.bugs[0]));
-    return { faults, longest, recovered, accepted, refused };
+    return { faults, longest, recovered, accepted, refused, kept, still };
   } finally {
     over.abort();
     await cluster.close();

@@ -102,9 +102,11 @@ export class PauseSite {
     this.#proxy.limit = THROUGH;
     await post(port, { ...mail('body'), size: LARGE });
     await until('the body is under way', () => this.#proxy.stalled === 1);
-    this.#proxy.limit = 0;
+    // Its request is refused, and the new token takes its time.
+    sandbox.identity.revokeAll();
+    sandbox.identity.faults.push({ delayMs: SLOW + milliseconds });
     await post(port, mail('early'));
-    await until('the request is under way', () => this.#proxy.stalled === 2);
+    await until('the token is asked for', () => sandbox.identity.faults.pending === 0);
     const client = await RawSmtp.open(port);
     await client.say(`MAIL FROM:<data@${DOMAIN}>\r\n`, '250');
     await client.say(`RCPT TO:<${TO}>\r\n`, '250');

@@ -37,13 +37,16 @@ try {
   }
   await site.close();
   if (site.bugs > 0 || lost === 0) verdict('all pauses', [`${site.bugs} bugs, ${lost} attempts given up`], '');
-  const runs = (['swallows', 'refuses'] as const).map(async (mode, n) => {
+  const runs = (['holds', 'swallows', 'refuses'] as const).map(async (mode, n) => {
     await pause(n * 3_000);
-    const { faults, longest, recovered, accepted, refused } = await networkRun(server, { mode, length: MINUTE });
+    const { faults, longest, recovered, accepted, refused, kept, still } = await networkRun(server, {
+      mode,
+      length: MINUTE,
+    });
     verdict(
       `a network that ${mode}, for a minute`,
       faults,
-      `longest wait of a client ${longest} ms, accepted again after ${recovered} ms, refused ${refused}, by the other ${accepted.other}`,
+      `longest wait of a client ${longest} ms, accepted again after ${recovered} ms, refused ${refused}, yet delivered ${kept}; accepted by the other ${accepted.other}; nothing delivered for ${still} ms`,
     );
   });
   await Promise.all(runs);

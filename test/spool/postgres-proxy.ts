@@ -8,26 +8,28 @@ interface Pair {
   readonly far: Socket;
   /** Octets that may still come from the near end. */
   left: number;
-  /** What came beyond. */
-  readonly held: Buffer[];
+  /** What waits: from the near end to the far one, and back. */
+  readonly held: { readonly data: Buffer; readonly to: Socket }[];
+  /** Something of it was lost: nobody could make sense of the rest. */
+  isBroken: boolean;
 }
 
 /**
- * passes: what comes goes on. swallows: everything is taken and nothing goes on, in either direction, as by a firewall
- * that drops; also what connects meanwhile. refuses: connections are closed as they are made.
+ * passes: what comes goes on. holds: nothing goes on in either direction, but comes when it passes again, as TCP has it after
+ * a short loss of the network. swallows: the same, but what was lost is lost, and connections that have lost something end
+ * when it passes again, as at a firewall that has forgotten them. refuses: connections are ended as they are made.
  */
-export type ProxyMode = 'passes' | 'swallows' | 'refuses';
+export type ProxyMode = 'passes' | 'holds' | 'swallows' | 'refuses';
 
 export class PostgresProxy {
-  mode: ProxyMode = 'passes';
   /** Milliseconds that each piece takes, in either direction. */
   delay = 0;
   /** Connections made since the start. */
   connections = 0;
-  /** Octets that each new connection carries forward; then it is not read from any more, until release(). */
-  limit = Infinity;
   /** Connections that have come to their limit. */
   stalled = 0;
+  #limit = Infinity;
+  #mode: ProxyMode = 'passes';
   readonly #server: Server;
   readonly #pairs = new Set<Pair>();
   readonly #marks: { text: Buffer; reached: () => void; isCut: boolean }[] = [];
@@ -48,12 +50,38 @@ export class PostgresProxy {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  get mode(): ProxyMode {
+    return this.#mode;
+  }
+
+  set mode(mode: ProxyMode) {
+    this.#mode = mode;
+    if (mode !== 'passes') return;
+    for (const pair of this.#pairs) {
+      if (pair.isBroken) end(pair);
+      else if (pair.left >= 0) flush(pair);
+      // What it had sent before it gave up has come all the same.
+      if (pair.near.destroyed) pair.far.end();
+      if (pair.far.destroyed) pair.near.end();
+    }
+  }
+
+  /** Octets that each connection carries forward from now on; then it is not read from any more, until release(). */
+  set limit(octets: number) {
+    this.#limit = octets;
+    for (const pair of this.#pairs) pair.left = octets;
+  }
+
+  get #isOpen(): boolean {
+    return this.#mode === 'passes';
+  }
+
   #accept(near: Socket, port: number): void {
     this.connections++;
     near.on('error', () => {});
-    if (this.mode === 'refuses') return void near.resetAndDestroy();
+    if (this.#mode === 'refuses') return void near.resetAndDestroy();
     const far = connect(port, '127.0.0.1');
-    const pair = { near, far, left: this.limit, held: [] as Buffer[] };
+    const pair: Pair = { near, far, left: this.#limit, held: [], isBroken: false };
     this.#pairs.add(pair);
     for (const [from, to] of [
       [near, far],
@@ -63,29 +91,30 @@ export class PostgresProxy {
       from.on('error', () => {});
       from.on('data', (data: Buffer) => void this.#pass(pair, from === near, data, to));
       from.on('close', () => {
-        this.#pairs.delete(pair);
-        // Of an end that nobody could have heard of, nobody hears.
-        if (this.mode !== 'swallows') setTimeout(() => to.destroy(), this.delay);
+        // Of an end that nobody could have heard of, nobody hears, until the network is back.
+        if (this.#isOpen || this.#mode === 'refuses') setTimeout(() => to.destroy(), this.delay);
+        if (near.destroyed && far.destroyed) this.#pairs.delete(pair);
       });
     }
   }
 
-  async #pass(pair: Pair, isRequest: boolean, data: Buffer, to: Socket): Promise<void> {
-    if (this.mode === 'swallows') return;
-    if (isRequest) {
+  #pass(pair: Pair, isRequest: boolean, data: Buffer, to: Socket): void {
+    if (isRequest && this.#isOpen) {
       pair.left -= data.length;
       if (pair.left < 0) {
-        if (pair.held.push(data) === 1) this.stalled++;
+        if (pair.held.push({ data, to }) === 1) this.stalled++;
         return void pair.near.pause();
       }
     }
+    if (!this.#isOpen) {
+      if (this.#mode === 'holds') pair.held.push({ data, to });
+      else pair.isBroken = true;
+      return;
+    }
     const mark = isRequest ? this.#marks.find(({ text }) => data.includes(text)) : undefined;
     if (mark !== undefined) this.#marks.splice(this.#marks.indexOf(mark), 1);
-    const send = (): void => {
-      if (this.mode !== 'swallows' && !to.destroyed) to.write(data);
-    };
-    if (this.delay > 0) setTimeout(send, this.delay);
-    else send();
+    if (this.delay > 0) setTimeout(() => write(to, data), this.delay);
+    else write(to, data);
     if (mark === undefined) return;
     mark.reached();
     if (!mark.isCut) return;
@@ -100,18 +129,14 @@ export class PostgresProxy {
     this.limit = Infinity;
     this.stalled = 0;
     for (const pair of this.#pairs) {
-      pair.left = Infinity;
-      for (const data of pair.held.splice(0)) pair.far.write(data);
+      flush(pair);
       pair.near.resume();
     }
   }
 
   /** Cuts what is connected, both ways. */
   cut(): void {
-    for (const { near, far } of this.#pairs) {
-      near.resetAndDestroy();
-      far.resetAndDestroy();
-    }
+    for (const pair of this.#pairs) end(pair);
   }
 
   /**
@@ -128,9 +153,22 @@ export class PostgresProxy {
   }
 
   async close(): Promise<void> {
-    this.mode = 'refuses';
+    this.#mode = 'refuses';
     this.cut();
     this.#server.close();
     await once(this.#server, 'close');
   }
+}
+
+function write(to: Socket, data: Buffer): void {
+  if (!to.destroyed) to.write(data);
+}
+
+function flush({ held }: Pair): void {
+  for (const { data, to } of held.splice(0)) write(to, data);
+}
+
+function end({ near, far }: Pair): void {
+  near.resetAndDestroy();
+  far.resetAndDestroy();
 }
