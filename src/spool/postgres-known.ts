@@ -47,16 +47,22 @@ export class Known {
     this.#options = options;
   }
 
-  /** In a transaction: of a lane and its route, until its end. Asks everything at once. */
+  /**
+   * In a transaction: of a lane and its route, until its end. Asks everything at once. A route of which nothing is known is
+   * not locked, so that its lanes do not wait for each other: what begins to hold it at this very moment meets attempts that
+   * are under way in any case.
+   */
   async lock(link: Connection, lane: LaneKey): Promise<Common> {
-    const [name, route] = [laneName(lane), lane.route];
-    const [, ofLane, ofRoute, sending] = await Promise.all([
-      link.run(MAKE, [name, route]),
+    const name = laneName(lane);
+    const [, ofLane, route, sending] = await Promise.all([
+      link.run(MAKE, [name]),
       link.row(LOCK, name),
-      link.row(LOCK, route),
+      link.row('SELECT state FROM known WHERE subject = $1', lane.route),
       // A statement after those that wait sees what they have waited for.
       link.row(`SELECT count(*) AS count FROM item WHERE state = 'sending' AND lane = $1`, name),
     ]);
+    const isKnown = typeof route?.['state'] === 'string';
+    const ofRoute = isKnown ? await link.row(LOCK, lane.route) : {};
     // Somebody has just tidied away what held nothing.
     if (ofLane === undefined || ofRoute === undefined) throw link.undone('what was to be locked was removed');
     return {
