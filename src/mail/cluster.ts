@@ -26,8 +26,9 @@ export interface Common {
 }
 
 /**
- * Asked by claim() with what all gateways know together, which no other one can change or claim by meanwhile. Quick and
- * pure: it is asked in the midst of a transaction, and more than once if that has to be repeated.
+ * Asked by claim() with what all gateways know together, which no other one can change or claim by meanwhile; but for a route
+ * of which nothing is known, which may come to be held at this very moment. Quick and pure: it is asked in the midst of a
+ * transaction, and more than once if that has to be repeated.
  */
 export type Gate = (common: Common) => {
   /** How many may start, up to the claim's own limit. */
