@@ -36,10 +36,9 @@ export async function moveSpool({ configFile, from, to, isJson }: MoveOrder, ter
   const source = await placeOf(from, settings, configFile);
   const target = await placeOf(to, settings, configFile);
   if (areSame(source, target)) throw new CommandFault(EXIT.usage, same(source, from, configFile));
-  const warn = (line: string): void => terminal.complain(line);
-  const emptied = await openSide(source, settings, true, warn);
+  const emptied = await openSide(source, settings, true, terminal);
   try {
-    const filled = await openSide(target, settings, false, warn);
+    const filled = await openSide(target, settings, false, terminal);
     try {
       await refuseUnfinished(emptied, filled);
       const done = nothingYet();
@@ -127,7 +126,7 @@ function adviceOf(source: Place, target: Place, { spool }: SpoolSettings, config
 export async function giveUpMove(configFile: string, terminal: Terminal): Promise<ExitCode> {
   const settings = await readSettings(configFile);
   const place = await placeOf(undefined, settings, configFile);
-  const side = await openSide(place, settings, true, (line) => terminal.complain(line));
+  const side = await openSide(place, settings, true, terminal);
   try {
     const mark = await moveMark(side.spool);
     if (mark === undefined) terminal.print(`No move of ${side.name} is under way: a gateway can use it as it is`);

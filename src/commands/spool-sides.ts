@@ -3,6 +3,7 @@
  * for what makes no sense, 75 if one is in use or cannot be reached, 78 for the configuration.
  */
 import { existsSync, realpathSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { CLOCKS, takeDuty } from '../assembly/held-duty.ts';
 import type { HeldDuty } from '../assembly/held-duty.ts';
 import { openSpool, spoolName } from '../assembly/spool.ts';
@@ -11,12 +12,20 @@ import { asStartError, StartError } from '../assembly/start-error.ts';
 import type { StoreConfig } from '../config/config.ts';
 import { loadSpool, loadStore, renderFaults } from '../config/load.ts';
 import type { PlacedStore, StorePlace } from '../config/store-place.ts';
+import type { Cluster, Member } from '../mail/cluster.ts';
 import type { Event } from '../mail/event.ts';
 import { SpoolError } from '../mail/spool.ts';
 import { MOVE_DUTY } from '../spool/move-mark.ts';
 import { CommandFault, EXIT } from './outcome.ts';
+import type { Terminal } from './outcome.ts';
 import type { SpoolSettings } from './queue-reach.ts';
 import { version } from './version.ts';
+
+/** Milliseconds between questions who is at work, and beyond a lease until that is decided. */
+const ASKED_EVERY = 500;
+const PATIENCE = 2_000;
+/** Looks, three in a lease, after which one who is there has come to stay. */
+const STAYED = 3;
 
 /** A spool that the command line names. */
 export interface Side {
@@ -80,19 +89,20 @@ export async function openSide(
   place: Place,
   { spool, verifyAfter, first }: SpoolSettings,
   mustExist: boolean,
-  warn: (line: string) => void,
+  terminal: Terminal,
 ): Promise<OpenSide> {
   const { store, name } = place;
   if (mustExist && store.kind === 'sqlite' && !existsSync(store.path))
     throw new CommandFault(EXIT.configuration, `There is no spool at ${name}`);
   const report = (event: Event): void => {
-    if (event.event === 'spool.trouble') warn(`The spool ${name} is in trouble (${event.trouble}): ${event.detail}`);
+    if (event.event === 'spool.trouble')
+      terminal.complain(`The spool ${name} is in trouble (${event.trouble}): ${event.detail}`);
   };
   let opened: OpenedSpool | undefined;
   try {
     const plan = { spool: { ...spool, store }, retry: { verifyAfter }, pacing: { first } };
     opened = await openSpool(plan, { report, version: version() });
-    const alone = await beAlone(opened, name);
+    const alone = await beAlone(opened, name, terminal);
     const { spool: itself } = opened;
     return {
       ...place,
@@ -113,33 +123,22 @@ export async function openSide(
 async function beAlone(
   { cluster }: OpenedSpool,
   name: string,
+  { stop, progress }: Pick<Terminal, 'stop' | 'progress'>,
 ): Promise<{ readonly disturbed: AbortSignal; end(): Promise<void> }> {
   const disturbed = new AbortController();
   if (cluster === undefined) return { disturbed: disturbed.signal, end: async () => undefined };
-  const duty: HeldDuty | undefined = await takeDuty(cluster, MOVE_DUTY, CLOCKS);
-  if (duty === undefined) throw new CommandFault(EXIT.temporary, `Another "spool move" is at work on ${name}`);
-  const others = async (): Promise<readonly string[]> =>
-    (await cluster.members()).filter(({ id }) => id !== cluster.id).map(({ host }) => host);
-  // In this order: a gateway that becomes a member looks for the duty afterwards.
-  const hosts = await others();
-  if (hosts.length > 0) {
-    await duty.leave();
-    const seconds = Math.ceil(cluster.lease / 1000);
-    throw new CommandFault(
-      EXIT.temporary,
-      `Gateways work on ${name}: ${[...new Set(hosts)].join(', ')}. Stop them, then run this again; one that was killed is forgotten after ${seconds} s`,
-    );
-  }
+  const duty = await takeMove(cluster, name, stop, progress).finally(() => progress(''));
   const disturb = (why: string): void => disturbed.abort(new CommandFault(EXIT.temporary, why));
-  const look = (): void => {
-    others().then(
-      ([host]) =>
-        host !== undefined &&
-        disturb(`A gateway on ${host} has begun to work on ${name}: stop it, then run this again`),
-      () => undefined, // the move meets the same trouble, and tells
-    );
+  /** By how many looks in a row each was seen: a gateway that finds the duty taken is gone at the next. */
+  let seen = new Map<string, number>();
+  const look = async (): Promise<void> => {
+    const others = await othersOf(cluster);
+    seen = new Map(others.map(({ id }) => [id, (seen.get(id) ?? 0) + 1]));
+    const one = others.find(({ id, sending }) => sending > 0 || (seen.get(id) ?? 0) >= STAYED);
+    if (one !== undefined) disturb(`A gateway on ${one.host} works on ${name}: stop it, then run this again`);
   };
-  const looking = setInterval(look, cluster.lease / 3);
+  // The move meets the same trouble, and tells.
+  const looking = setInterval(() => void look().catch(() => undefined), cluster.lease / 3);
   duty.over.addEventListener('abort', () => disturb(`The connection to ${name} was gone for too long: run this again`));
   return {
     disturbed: disturbed.signal,
@@ -148,6 +147,45 @@ async function beAlone(
       await duty.leave();
     },
   };
+}
+
+/** One that was killed seems to be at work for a lease: it is waited for. One that goes on saying so is not. */
+async function takeMove(
+  cluster: Cluster,
+  name: string,
+  stop: AbortSignal,
+  progress: (line: string) => void,
+): Promise<HeldDuty> {
+  const begun = performance.now();
+  const firstSeen = new Map<string, number>();
+  let duty: HeldDuty | undefined;
+  for (;;) {
+    duty ??= await takeDuty(cluster, MOVE_DUTY, CLOCKS);
+    // In this order: a gateway that becomes a member looks for the duty afterwards.
+    const others = await othersOf(cluster);
+    if (duty !== undefined && others.length === 0) return duty;
+    const isOver = performance.now() - begun > cluster.lease + PATIENCE || stop.aborted;
+    const alive = others.filter(({ id, seenAt }) => seenAt > (firstSeen.get(id) ?? seenAt));
+    if (isOver || alive.length > 0) {
+      await duty?.leave();
+      throw new CommandFault(EXIT.temporary, whoWorks(alive.length > 0 ? alive : others, name));
+    }
+    for (const { id, seenAt } of others) if (!firstSeen.has(id)) firstSeen.set(id, seenAt);
+    const hosts = [...new Set(others.map(({ host }) => host))].join(', ');
+    progress(`Waiting whether anybody still works on ${name}${hosts === '' ? '' : ` (${hosts})`}…`);
+    await pause(ASKED_EVERY);
+  }
+}
+
+async function othersOf(cluster: Cluster): Promise<readonly Member[]> {
+  return (await cluster.members()).filter(({ id }) => id !== cluster.id);
+}
+
+function whoWorks(others: readonly Member[], name: string): string {
+  const hosts = [...new Set(others.map(({ host }) => host))].join(', ');
+  return others.length === 0 || others.some(({ duties }) => duties.includes(MOVE_DUTY))
+    ? `Another "spool move" is at work on ${name}${hosts === '' ? '' : ` (${hosts})`}`
+    : `Gateways work on ${name}: ${hosts}. Stop them, then run this again`;
 }
 
 /** @param name of the spool, where it is known */

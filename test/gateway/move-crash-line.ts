@@ -7,8 +7,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { MovableSpool } from '../../src/mail/spool.ts';
 import { MOVE_MARK } from '../../src/spool/move-mark.ts';
+import { openPostgresSpool } from '../../src/spool/postgres.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
 import { bookOf, fillSpool } from '../spool/contract-moving.ts';
+import type { PostgresServer } from '../spool/postgres-server.ts';
 import { entry } from '../spool/spool-under-test.ts';
 import { CommandProcess } from './command-process.ts';
 
@@ -18,6 +20,8 @@ export interface CrashPlace {
   /** What the process needs for that. */
   readonly environment?: Readonly<Record<string, string>>;
   open(now?: () => number): Promise<MovableSpool>;
+  /** What was killed is forgotten at once, and not only after a lease. */
+  forget?(): Promise<void>;
 }
 
 export interface MoveCrash {
@@ -45,6 +49,23 @@ export function filePlace(folder: string, name: string): CrashPlace {
     words: ['--to', path],
     open: (now) =>
       openSqliteSpool({ path, report: () => undefined, first: ['small'], ...(now === undefined ? {} : { now }) }),
+  };
+}
+
+/** The database at `url`, as `variable` of the environment names it. */
+export function databasePlace(server: PostgresServer, database: string, variable: string): CrashPlace {
+  const url = server.url(database);
+  return {
+    words: ['--to', `env:${variable}`],
+    environment: { [variable]: url },
+    open: async (now) => {
+      const options = { url, connections: 4, lease: 2_000, first: ['small'] as const, report: () => undefined };
+      return (await openPostgresSpool({ ...options, ...(now === undefined ? {} : { now }) })).spool;
+    },
+    async forget() {
+      await server.sql('UPDATE smtp2exchange.member SET seen = 0', database).catch(() => undefined);
+      await server.sql('UPDATE smtp2exchange.duty SET until = 0', database).catch(() => undefined);
+    },
   };
 }
 
@@ -82,6 +103,7 @@ export async function moveUnderKills(
       const { code, out, errors } = await process.ended;
       if (code === null) {
         kills++;
+        for (const place of places) await place.forget?.();
         continue;
       }
       if (code !== 0) throw new Error(`spool move ended with ${code}: ${errors}${out}`);
