@@ -146,6 +146,22 @@ export class Accept {
     );
   }
 
+  /** What was being received is written by somebody else now. */
+  left(message: SpoolId): void {
+    this.#begun.delete(message);
+  }
+
+  /** What could not be removed when it was given up. */
+  async forgetGivenUp(link: Connection): Promise<void> {
+    const rows = await link.rows('SELECT id FROM draft WHERE owner = $1', this.#options.owner);
+    const given = rows.map(({ id }) => String(id)).filter((id) => !this.#begun.has(id));
+    if (given.length > 0)
+      await link.run(
+        `WITH gone AS (DELETE FROM draft WHERE id = ANY($1) RETURNING id) DELETE FROM chunk USING gone WHERE chunk.message = gone.id`,
+        given,
+      );
+  }
+
   /** @returns false: what was told of is no longer being sent, or there was such a receipt already */
   async commit(order: Commit): Promise<boolean> {
     const arrival = this.#arrival(order);

@@ -76,9 +76,11 @@ interface Claimed {
   readonly row?: number;
   /** What is known otherwise now. */
   readonly changed?: readonly string[];
+  /** On their way: the end of the transaction goes with them. */
+  readonly writes: readonly Promise<unknown>[];
 }
 
-const NOTHING: Claimed = { items: [], aside: [] };
+const NOTHING: Claimed = { items: [], aside: [], writes: [] };
 
 export class Claims {
   readonly #options: ClaimOptions;
@@ -119,7 +121,7 @@ export class Claims {
     return tickets.during(async (ticket) => {
       const claimed: Claimed = await database.order(async (link, isRepeated) => {
         const found = isRepeated ? await this.#taken(link, ticket) : [];
-        return found.length > 0 ? { items: found, aside: [] } : attempt(link, () => work(link, ticket));
+        return found.length > 0 ? { ...NOTHING, items: found } : attempt(link, () => work(link, ticket));
       });
       if (lane !== undefined && claimed.row !== undefined) this.#keepRow(lane, claimed.row);
       tickets.took(ticket, claimed.items);
@@ -156,11 +158,9 @@ export class Claims {
       this.#inARow.get(name) ?? 0,
     );
     const claimed = await this.#begin(link, ticket, turn.taken, whole(now), leaseUntil);
-    const changed =
-      gated !== undefined && common !== undefined && claimed.items.length > 0
-        ? await known.keep(link, lane, gated.after(claimed.items.length), common)
-        : [];
-    return { ...claimed, row: turn.row, changed };
+    if (gated === undefined || common === undefined || claimed.items.length === 0) return { ...claimed, row: turn.row };
+    const { changed, writes } = known.keep(link, lane, gated.after(claimed.items.length), common);
+    return { ...claimed, row: turn.row, changed, writes: [...claimed.writes, ...writes] };
   }
 
   async #begin(
@@ -178,11 +178,10 @@ export class Claims {
       if (fault === undefined) items.push({ ...item, state: 'sending', attempts: item.attempts + 1 });
       else aside.push(...(await this.#options.aside.set(link, item, fault, now)));
     }
-    if (items.length > 0) {
-      const ids = items.map(({ id }) => id);
-      await link.run(BEGIN, ids, now, whole(leaseUntil), this.#options.owner, ticket);
-    }
-    return { items, aside };
+    const ids = items.map(({ id }) => id);
+    const { owner } = this.#options;
+    const writes = ids.length === 0 ? [] : [link.run(BEGIN, ids, now, whole(leaseUntil), owner, ticket)];
+    return { items, aside, writes };
   }
 
   #keepRow(lane: string, row: number): void {
@@ -196,7 +195,7 @@ async function attempt(link: Connection, work: () => Promise<Claimed>): Promise<
   link.ask('BEGIN').catch(() => undefined);
   try {
     const claimed = await work();
-    if (claimed.items.length > 0 || claimed.aside.length > 0) await link.commit();
+    if (claimed.items.length > 0 || claimed.aside.length > 0) await Promise.all([...claimed.writes, link.commit()]);
     else await link.ask('ROLLBACK');
     return claimed;
   } catch (error) {

@@ -188,11 +188,11 @@ export class Connection {
       const result = await this.#client.query({ text: sql, ...name, ...given });
       return { rows: result.rows as Row[], count: result.rowCount ?? 0, command: result.command };
     } catch (error) {
-      if (this.#failure !== undefined) throw this.#again(this.#failure, true);
+      if (this.#failure !== undefined) throw this.#again(this.#failure, { isSent: true });
       const failure = failureOf(error, false);
       if (failure.code === AFTER_A_FAILURE && this.#undone !== undefined) throw this.#undone;
       const reason = reasonOf(failure);
-      const told = new PostgresError(reason, this.#where, reason.meaning === 'lost');
+      const told = new PostgresError(reason, this.#where, { isSent: reason.meaning === 'lost' });
       if (reason.meaning === 'lost') this.#lose(told);
       this.#undone = told;
       throw told;
@@ -231,8 +231,8 @@ export class Connection {
     return new PostgresError(reasonOf({ code: '40000', message, isConnecting: false }), this.#where);
   }
 
-  #again(error: PostgresError, isSent = false): PostgresError {
-    return new PostgresError(error.reason, this.#where, isSent);
+  #again(error: PostgresError, how = {}): PostgresError {
+    return new PostgresError(error.reason, this.#where, how);
   }
 
   #isSilent(): void {

@@ -45,10 +45,10 @@ export class PostgresDatabase {
         if (!(error instanceof PostgresError)) throw error;
         mayBeDone ||= error.isSent;
         if (error.meaning === 'again' && tries < TRIES) await pause(Math.random() * 5 * 2 ** tries);
-        else if (error.meaning === 'lost' && !wasLost) wasLost = true;
+        else if (error.meaning === 'lost' && !error.isUnreachable && !wasLost) wasLost = true;
         else {
           if (!isAlone || error.meaning === 'lost') this.health.note(error);
-          throw mayBeDone && !error.isSent ? new PostgresError(error.reason, this.pool.where, true) : error;
+          throw mayBeDone && !error.isSent ? new PostgresError(error.reason, this.pool.where, { isSent: true }) : error;
         }
       }
     }

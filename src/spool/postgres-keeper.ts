@@ -6,6 +6,7 @@
 import type { Report } from '../mail/event.ts';
 import type { LaneKey, SpoolId } from '../mail/item.ts';
 import { SpoolError } from '../mail/spool.ts';
+import type { Accept } from './postgres-accept.ts';
 import type { Claims } from './postgres-claim.ts';
 import { SET_BACK } from './postgres-clock.ts';
 import type { StoreClock } from './postgres-clock.ts';
@@ -22,6 +23,7 @@ import { setBack, sweepDrafts, takeOver, tidyUp } from './postgres-recovery.ts';
 import type { TakenOver } from './postgres-recovery.ts';
 import type { Tickets } from './postgres-tickets.ts';
 import { PostgresError } from './postgres-trouble.ts';
+import type { Waiting } from './postgres-waiting.ts';
 import { laneKey } from './protocol.ts';
 
 export interface KeeperOptions {
@@ -37,19 +39,14 @@ export interface KeeperOptions {
   /** Milliseconds after the start of an attempt that was cut short, before it may be looked into. */
   readonly verifyAfter: number;
   readonly report: Report;
-  /** So many items wait. */
-  readonly onFigures: (figures: Figures) => void;
+  readonly waiting: Waiting;
+  readonly accept: Accept;
   /** There are bodies that nobody needs. */
   readonly onNeedless: () => void;
   /** The database can be worked with again. */
   readonly onBack: () => void;
   /** For good: only a new start, or another version, helps. */
   readonly onLost: (error: SpoolError) => void;
-}
-
-export interface Figures {
-  readonly waiting: number;
-  readonly queued: number;
 }
 
 /** Milliseconds between looks; and while the database is in trouble. */
@@ -74,7 +71,7 @@ export class Keeper {
   #timer: NodeJS.Timeout | undefined;
   #wake: (() => void) | undefined;
   #running: Promise<void> | undefined;
-  #figures: Figures = { waiting: 0, queued: 0 };
+  #queued = 0;
 
   constructor(options: KeeperOptions) {
     this.#options = options;
@@ -117,7 +114,8 @@ export class Keeper {
             error: error instanceof Error ? error : new Error(String(error)),
           });
       }
-      await this.#sleep(health.trouble === undefined ? LOOK : LOOK_IN_TROUBLE);
+      const look = health.trouble === undefined ? LOOK : LOOK_IN_TROUBLE;
+      await this.#sleep(Math.min(look, this.#options.joining.lease / 3));
     }
   }
 
@@ -156,7 +154,7 @@ export class Keeper {
   }
 
   async #beat(link: Connection): Promise<void> {
-    const { clock, format, joining, pool, tickets, news, verifyAfter, onFigures, onNeedless } = this.#options;
+    const { clock, format, joining, pool, tickets, news, verifyAfter, waiting, accept, onNeedless } = this.#options;
     const { id } = joining;
     const asked = performance.now();
     const [time] = await link.rows(
@@ -170,14 +168,16 @@ export class Keeper {
     await join(link, format, { ...joining, now });
     await this.#takeOver(link, now, verifyAfter);
     const isStray = tickets.stray();
+    const added = waiting.ours;
     const [figures, others, ours] = await Promise.all([
       link.row(FIGURES),
       link.row('SELECT count(*) AS count FROM member WHERE id <> $1 AND seen + lease > $2', id, now),
       link.rows(`SELECT id, ticket, lane FROM item WHERE state = 'sending' AND owner = $1`, id),
       sweepDrafts(link, now),
+      accept.forgetGivenUp(link),
     ]);
-    this.#figures = { waiting: Number(figures?.['waiting'] ?? 0), queued: Number(figures?.['queued'] ?? 0) };
-    onFigures(this.#figures);
+    this.#queued = Number(figures?.['queued'] ?? 0);
+    waiting.count(Number(figures?.['waiting'] ?? 0), added);
     if (figures?.['needless'] === true) onNeedless();
     news.hasOthers = Number(others?.['count'] ?? 0) > 0;
     const strays = ours.filter((row) => isStray(String(row['id']), Number(row['ticket'])));
@@ -233,7 +233,7 @@ export class Keeper {
       }
       await link.run('UPDATE member SET seen = seen WHERE id = $1', joining.id);
     });
-    health.recovered(this.#figures.queued);
+    health.recovered(this.#queued);
     onBack();
   }
 }

@@ -74,20 +74,20 @@ export class Known {
 
   /**
    * @param before what lock() gave: what is still the same is not written again
-   * @returns what has changed, for told() when the transaction is through
+   * @returns what changes, for told() when the transaction is through, and the writes on their way
    */
-  async keep(
+  keep(
     link: Connection,
     lane: LaneKey,
     after: Pick<Common, 'lane' | 'route'>,
     before: Common,
-  ): Promise<readonly string[]> {
-    const changed: readonly (readonly [string, Json | undefined])[] = [
+  ): { readonly changed: readonly string[]; readonly writes: readonly Promise<void>[] } {
+    const changes: readonly (readonly [string, Json | undefined])[] = [
       ...(isSame(after.lane, before.lane) ? [] : [[laneName(lane), after.lane] as const]),
       ...(isSame(after.route, before.route) ? [] : [[lane.route, after.route] as const]),
     ];
-    await Promise.all(changed.map(([subject, state]) => this.#keep(link, subject, state, this.#options.owner)));
-    return changed.map(([subject]) => subject);
+    const writes = changes.map(([subject, state]) => this.#keep(link, subject, state, this.#options.owner));
+    return { changed: changes.map(([subject]) => subject), writes };
   }
 
   told(subjects: readonly string[]): void {

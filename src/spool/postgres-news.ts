@@ -43,7 +43,7 @@ export class News {
   #due = new Set<string>();
   #isChanged = false;
   #timer: NodeJS.Timeout | undefined;
-  #link: Connection | undefined;
+  #ask: Connection['rows'] | undefined;
   /** Somebody else is there. */
   hasOthers = true;
   /** Lanes in which this gateway has made something due since the last look. */
@@ -108,9 +108,9 @@ export class News {
   #send(notice: Omit<Notice, 'from'>): void {
     const text = JSON.stringify({ from: this.#options.owner, ...notice });
     // What cannot be told now is found by looking.
-    this.#link
-      ?.rows(`SELECT set_config('synchronous_commit', 'off', true), pg_notify('${CHANNEL}', $1)`, text)
-      .catch(() => undefined);
+    this.#ask?.(`SELECT set_config('synchronous_commit', 'off', true), pg_notify('${CHANNEL}', $1)`, text).catch(
+      () => undefined,
+    );
   }
 
   // --- hearing ---------------------------------------------------------------------------------------------------
@@ -119,8 +119,13 @@ export class News {
   async use(link: Connection): Promise<void> {
     link.onNews = (_, payload) => this.#hear(payload);
     await link.ask(`LISTEN ${CHANNEL}`);
-    this.#link = link;
+    this.#ask = (sql, ...values) => link.rows(sql, ...values);
     this.#send({ joined: true });
+  }
+
+  /** Tells, and hears nothing. */
+  speak(ask: Connection['rows']): void {
+    this.#ask = ask;
   }
 
   #hear(payload: string): void {
@@ -186,8 +191,9 @@ export class News {
   }
 
   stop(): void {
+    if (this.#timer !== undefined) this.#tell();
     clearTimeout(this.#timer);
-    this.#link = undefined;
+    this.#ask = undefined;
     this.#listeners.clear();
   }
 }

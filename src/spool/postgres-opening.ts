@@ -64,6 +64,27 @@ async function bringUp(link: Connection, where: string, format: Format, now: num
   }
 }
 
+/**
+ * The tables as they are, for one who is no gateway.
+ * @throws SpoolError where there are none, or where this program does not know them
+ */
+export async function formatToVisit(link: Connection, where: string, format: Format): Promise<Found> {
+  const [row] = await link.rows(`SELECT to_regclass('smtp2exchange.format') IS NOT NULL AS there`);
+  if (row?.['there'] !== true)
+    throw new SpoolError(
+      'io',
+      `The database ${where} has no spool in it: no gateway has worked with it yet, or spool.postgres names another one`,
+    );
+  const found = await formatIn(link);
+  checkFormat(found, where, format);
+  if (found.version < format.version)
+    throw new SpoolError(
+      'locked',
+      `The database ${where} is of format ${found.version}, and this version knows ${format.version}: start a gateway of this version, which brings it up, or take the version of the gateways that work on it`,
+    );
+  return found;
+}
+
 interface Found {
   readonly version: number;
   readonly oldest: number;

@@ -27,6 +27,7 @@ import type { Pool } from './postgres-pool.ts';
 import { PostgresReceipts } from './postgres-receipts.ts';
 import { PostgresSplitter } from './postgres-split.ts';
 import { Tickets } from './postgres-tickets.ts';
+import { Waiting } from './postgres-waiting.ts';
 
 export interface PostgresOptions {
   /** As src/mail/postgres-url.ts reads it. */
@@ -55,6 +56,11 @@ export interface PostgresOptions {
   readonly commitPatience?: number;
   /** Of the tables. */
   readonly format?: Format;
+  /**
+   * operator: for orders while gateways may be at work. It is none of them: it makes no tables, takes nothing over and has no
+   * duties; what comes of an order is told to them. Default: gateway.
+   */
+  readonly role?: 'gateway' | 'operator';
   /** Instead of the server's clock. */
   readonly now?: () => number;
   /** 0 <= chance < 1 */
@@ -64,25 +70,6 @@ export interface PostgresOptions {
 const LEASE = 30_000;
 const VERIFY_AFTER = 90_000;
 const COMMIT_PATIENCE = 30_000;
-
-/** How many items wait: of all gateways at the last look, and what this one has added since. */
-export class Waiting {
-  #counted = 0;
-  #since = 0;
-
-  count(items: number): void {
-    this.#counted = items;
-    this.#since = 0;
-  }
-
-  add(items: number): void {
-    this.#since += items;
-  }
-
-  get items(): number {
-    return this.#counted + this.#since;
-  }
-}
 
 export type Parts = ReturnType<typeof partsOf>;
 
@@ -132,7 +119,8 @@ export function partsOf(pool: Pool, options: PostgresOptions) {
     joining,
     verifyAfter,
     report,
-    onFigures: (figures) => waiting.count(figures.waiting),
+    waiting,
+    accept,
     onNeedless: () => bodies.needless(),
     onBack: () => void accept.withdraw(),
     onLost: (error) => {

@@ -137,7 +137,7 @@ export class Pool {
         tried.push({ host: nameOf(host), reason: error.reason });
       }
     }
-    throw new PostgresError(noneOf(tried), this.where);
+    throw new PostgresError(noneOf(tried), this.where, { isUnreachable: true });
   }
 
   /** Ends what is idle: it may be as broken as another that was. */

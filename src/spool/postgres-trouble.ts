@@ -25,12 +25,15 @@ export class PostgresError extends SpoolError {
   readonly reason: Reason;
   /** The database may have taken what was asked, although it did not answer. */
   readonly isSent: boolean;
+  /** No connection could be made. */
+  readonly isUnreachable: boolean;
 
-  constructor(reason: Reason, where: string, isSent = false) {
+  constructor(reason: Reason, where: string, { isSent = false, isUnreachable = false } = {}) {
     super(reason.trouble, sentence(`The database ${where} ${reason.what}`, reason.advice));
     this.meaning = reason.meaning;
     this.reason = reason;
     this.isSent = isSent;
+    this.isUnreachable = isUnreachable;
   }
 }
 

@@ -30,8 +30,9 @@ import { Adopter } from './adoption.ts';
 import { Budget, SpoolDraft } from './draft.ts';
 import { spoolIds } from './id.ts';
 import { asideOf } from './postgres-aside.ts';
+import { Calls } from './postgres-calls.ts';
 import { inTransaction } from './postgres-database.ts';
-import { formatIn, openSchema } from './postgres-opening.ts';
+import { formatIn, formatToVisit, openSchema } from './postgres-opening.ts';
 import { partsOf } from './postgres-parts.ts';
 import type { Parts, PostgresOptions } from './postgres-parts.ts';
 import { Pool } from './postgres-pool.ts';
@@ -68,7 +69,9 @@ export async function openPostgresSpool(options: PostgresOptions): Promise<Postg
   const pool = new Pool({ url: read.value, most: Math.max(1, connections - 1), queryTimeout });
   const parts = partsOf(pool, options);
   try {
-    const figures = await begin(parts, read.value.database);
+    const { database } = read.value;
+    const isVisit = options.role === 'operator';
+    const figures = isVisit ? await visit(parts, database) : await begin(parts, database);
     const seconds = (performance.now() - began) / 1000;
     options.report({ event: 'spool.open', where: pool.where, ...figures, seconds });
   } catch (error) {
@@ -76,7 +79,7 @@ export async function openPostgresSpool(options: PostgresOptions): Promise<Postg
     throw error;
   }
   const spool = new PostgresEngine(parts, options);
-  parts.keeper.start();
+  if (options.role !== 'operator') parts.keeper.start();
   return { spool, cluster: parts.cluster };
 }
 
@@ -103,12 +106,25 @@ async function begin(
   }
 }
 
+/** Changes nothing. */
+async function visit({ pool, clock, format, listing, news }: Parts, database: string) {
+  const figures = await pool.use(async (link) => {
+    clock.learn(link.clock);
+    const found = await formatToVisit(link, pool.where, format);
+    const { items } = await listing.statsBy(link);
+    return { spool: storeName(database, found.name), queued: items.queued, recovered: 0, swept: 0 };
+  });
+  news.speak((sql, ...values) => pool.use((link) => link.rows(sql, ...values)));
+  return figures;
+}
+
 class PostgresEngine implements MovableSpool, LimitedSpool {
   readonly #parts: Parts;
   readonly #chunkSize: number;
   readonly #newId: () => SpoolId;
   readonly #budget = new Budget(ALL_UNDER_WAY);
   readonly #adopter: Adopter;
+  readonly #calls = new Calls();
   #maxItems: number;
   #checking: Promise<CheckResult> | undefined;
   #closing: Promise<void> | undefined;
@@ -148,7 +164,11 @@ class PostgresEngine implements MovableSpool, LimitedSpool {
     return new SpoolDraft(id, this.#chunkSize, this.#budget, now, (order) => this.#obey(order));
   }
 
-  async #obey(order: Order): Promise<unknown> {
+  #obey(order: Order): Promise<unknown> {
+    return this.#calls.run(() => this.#obeyed(order));
+  }
+
+  async #obeyed(order: Order): Promise<unknown> {
     const { accept, moving, health, clock } = this.#parts;
     health.check();
     switch (order.do) {
@@ -159,7 +179,7 @@ class PostgresEngine implements MovableSpool, LimitedSpool {
       case 'abort':
         return accept.abort(order.message);
       case 'adopt':
-        return moving.adopt(order);
+        return moving.adopt(order).finally(() => accept.left(order.message.id));
       default:
         throw new Error(`a draft does not ask for ${order.do}`);
     }
@@ -172,38 +192,38 @@ class PostgresEngine implements MovableSpool, LimitedSpool {
   // --- what is sent ----------------------------------------------------------------------------------------------
 
   async lanes(): Promise<readonly Lane[]> {
-    return this.#parts.claims.lanes();
+    return this.#calls.run(() => this.#parts.claims.lanes());
   }
 
   async claim(
     lane: LaneKey,
     how: { now: number; limit: number; leaseUntil: number; gate?: Gate },
   ): Promise<readonly QueueItem[]> {
-    return this.#parts.claims.claim({ ...how, lane });
+    return this.#calls.run(() => this.#parts.claims.claim({ ...how, lane }));
   }
 
   async take(id: SpoolId, leaseUntil: number): Promise<QueueItem | undefined> {
-    return this.#parts.claims.take(id, this.#parts.clock.now(), leaseUntil);
+    return this.#calls.run(() => this.#parts.claims.take(id, this.#parts.clock.now(), leaseUntil));
   }
 
   async renew(id: SpoolId, leaseUntil: number): Promise<boolean> {
-    return this.#parts.items.renew(id, leaseUntil);
+    return this.#calls.run(() => this.#parts.items.renew(id, leaseUntil));
   }
 
   async release(id: SpoolId): Promise<void> {
-    await this.#parts.items.release(id);
+    await this.#calls.run(() => this.#parts.items.release(id));
   }
 
   async defer(id: SpoolId, next: { due?: number; doubtful: boolean; status: DeliveryStatus }): Promise<void> {
-    await this.#parts.items.defer(id, next);
+    await this.#calls.run(() => this.#parts.items.defer(id, next));
   }
 
   async park(id: SpoolId, status: DeliveryStatus): Promise<QueueItem | undefined> {
-    return this.#parts.items.park(id, status);
+    return this.#calls.run(() => this.#parts.items.park(id, status));
   }
 
   async finish(id: SpoolId, status: DeliveryStatus): Promise<void> {
-    await this.#parts.items.finish(id, status);
+    await this.#calls.run(() => this.#parts.items.finish(id, status));
   }
 
   async split(
@@ -211,80 +231,80 @@ class PostgresEngine implements MovableSpool, LimitedSpool {
     parts: readonly (readonly string[])[],
     relayed?: DeliveryStatus,
   ): Promise<readonly QueueItem[] | undefined> {
-    return this.#parts.splitter.split(id, parts, relayed);
+    return this.#calls.run(() => this.#parts.splitter.split(id, parts, relayed));
   }
 
   async note(id: SpoolId, entry: Omit<HistoryEntry, 'at'>): Promise<void> {
-    await this.#parts.items.note(id, entry);
+    await this.#calls.run(() => this.#parts.items.note(id, entry));
   }
 
   // --- what is there ---------------------------------------------------------------------------------------------
 
   async get(id: SpoolId): Promise<QueueItem | undefined> {
-    return this.#parts.listing.get(id);
+    return this.#calls.run(() => this.#parts.listing.get(id));
   }
 
   async list(filter: ListFilter): Promise<readonly QueueItem[]> {
-    return this.#parts.listing.list(filter);
+    return this.#calls.run(() => this.#parts.listing.list(filter));
   }
 
   async history(id: SpoolId): Promise<readonly HistoryEntry[]> {
-    return this.#parts.listing.history(id);
+    return this.#calls.run(() => this.#parts.listing.history(id));
   }
 
   async stats(): Promise<SpoolStats> {
-    return this.#parts.listing.stats();
+    return this.#calls.run(() => this.#parts.listing.stats());
   }
 
   async purge(before: number): Promise<number> {
-    return this.#parts.receipts.purge(before);
+    return this.#calls.run(() => this.#parts.receipts.purge(before));
   }
 
   async dropParked(limits: { before: number; size: number }): Promise<readonly DroppedItem[]> {
-    return this.#parts.operator.dropParked(limits);
+    return this.#calls.run(() => this.#parts.operator.dropParked(limits));
   }
 
   async received(source: string, keys: readonly string[]): Promise<ReadonlySet<string>> {
-    return this.#parts.receipts.received(source, keys);
+    return this.#calls.run(() => this.#parts.receipts.received(source, keys));
   }
 
   async acknowledge(receipt: Receipt): Promise<void> {
-    await this.#parts.receipts.acknowledge(receipt);
+    await this.#calls.run(() => this.#parts.receipts.acknowledge(receipt));
   }
 
   async settle(receipt: Receipt): Promise<void> {
-    await this.#parts.receipts.settle(receipt);
+    await this.#calls.run(() => this.#parts.receipts.settle(receipt));
   }
 
   async cursor(source: string): Promise<string | undefined> {
-    return this.#parts.receipts.cursor(source);
+    return this.#calls.run(() => this.#parts.receipts.cursor(source));
   }
 
   async keepCursor(source: string, cursor: string | undefined): Promise<void> {
-    await this.#parts.receipts.keepCursor(source, cursor);
+    await this.#calls.run(() => this.#parts.receipts.keepCursor(source, cursor));
   }
 
   // --- what an operator orders -----------------------------------------------------------------------------------
 
   async retry(id: SpoolId, by?: string): Promise<Operated> {
-    return this.#parts.operator.retry(id, by);
+    return this.#calls.run(() => this.#parts.operator.retry(id, by));
   }
 
   async hold(id: SpoolId, by?: string): Promise<Operated> {
-    return this.#parts.operator.hold(id, by);
+    return this.#calls.run(() => this.#parts.operator.hold(id, by));
   }
 
   async move(id: SpoolId, to: Partial<LaneKey>, by?: string): Promise<Operated | 'doubtful'> {
     checkLane(to);
-    return this.#parts.operator.move(id, to, by);
+    return this.#calls.run(() => this.#parts.operator.move(id, to, by));
   }
 
   async drop(id: SpoolId, detail: string, by?: string): Promise<Operated> {
-    return this.#parts.operator.drop(id, detail, by);
+    return this.#calls.run(() => this.#parts.operator.drop(id, detail, by));
   }
 
   check(): Promise<CheckResult> {
-    this.#checking ??= this.#check().finally(() => (this.#checking = undefined));
+    this.#checking ??= this.#calls.run(() => this.#check()).finally(() => (this.#checking = undefined));
     return this.#checking;
   }
 
@@ -299,39 +319,39 @@ class PostgresEngine implements MovableSpool, LimitedSpool {
   // --- what another spool takes ----------------------------------------------------------------------------------
 
   async kept(after: SpoolId | undefined, limit: number): Promise<readonly KeptMessage[]> {
-    return this.#parts.moving.kept(after, limit);
+    return this.#calls.run(() => this.#parts.moving.kept(after, limit));
   }
 
   async adopt(message: KeptMessage, body?: AsyncIterable<Uint8Array>): Promise<boolean> {
-    return this.#adopter.adopt(message, body);
+    return this.#calls.run(() => this.#adopter.adopt(message, body));
   }
 
   async erase(message: SpoolId): Promise<void> {
-    await this.#parts.moving.erase(message);
+    await this.#calls.run(() => this.#parts.moving.erase(message));
   }
 
   async keptReceipts(after: Receipt | undefined, limit: number): Promise<readonly KeptReceipt[]> {
-    return this.#parts.moving.keptReceipts(after, limit);
+    return this.#calls.run(() => this.#parts.moving.keptReceipts(after, limit));
   }
 
   async keptCursors(): Promise<readonly KeptCursor[]> {
-    return this.#parts.moving.keptCursors();
+    return this.#calls.run(() => this.#parts.moving.keptCursors());
   }
 
   async adoptReceipts(receipts: readonly KeptReceipt[]): Promise<void> {
-    await this.#parts.moving.adoptReceipts(receipts);
+    await this.#calls.run(() => this.#parts.moving.adoptReceipts(receipts));
   }
 
   async adoptCursors(cursors: readonly KeptCursor[]): Promise<void> {
-    await this.#parts.moving.adoptCursors(cursors, this.#parts.clock.now());
+    await this.#calls.run(() => this.#parts.moving.adoptCursors(cursors, this.#parts.clock.now()));
   }
 
   async eraseReceipts(receipts: readonly Receipt[]): Promise<void> {
-    await this.#parts.moving.eraseReceipts(receipts);
+    await this.#calls.run(() => this.#parts.moving.eraseReceipts(receipts));
   }
 
   async eraseCursors(sources: readonly string[]): Promise<void> {
-    await this.#parts.moving.eraseCursors(sources);
+    await this.#calls.run(() => this.#parts.moving.eraseCursors(sources));
   }
 
   // --- the end ---------------------------------------------------------------------------------------------------
@@ -344,6 +364,7 @@ class PostgresEngine implements MovableSpool, LimitedSpool {
   async #close(): Promise<void> {
     const { pool, health, keeper, bodies, news, joining } = this.#parts;
     const closed = new SpoolError('closed', `The database ${pool.where} is closed`);
+    await this.#calls.close(closed, health.trouble === undefined ? CLOSING : 0);
     const isWell = health.trouble === undefined;
     bodies.stop();
     news.stop();
