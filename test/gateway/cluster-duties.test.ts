@@ -100,7 +100,7 @@ describe.skipIf(withoutPostgres() !== undefined)('of two gateways on one databas
       one.child.kill(signal);
       const at = performance.now();
       await until('the other has the duty', () => has(other, 'pickup fax'));
-      expect(performance.now() - at).toBeLessThan(LEASE + LEASE / 6 + 1_500);
+      expect(performance.now() - at).toBeLessThan(LEASE + LEASE / 6 + 3_000);
       await receive(place, 40, 50);
       await until('all is picked up', () => lying(place.sandbox, 'Processed').length === 50, 30);
       if (signal === 'SIGSTOP') {
