@@ -27,11 +27,16 @@ export interface SpoolParts {
   readonly report: Report;
   readonly version: string;
   readonly onLost?: (error: SpoolError) => void;
+  /** operator: for orders, while gateways may be at work where several can be. Default: gateway. */
+  readonly role?: 'gateway' | 'operator';
 }
+
+/** For what one person orders. */
+const OPERATOR_CONNECTIONS = 3;
 
 export async function openSpool(
   { spool: { store, folder, maxItems, minFree }, retry: { verifyAfter }, pacing: { first } }: SpoolPlan,
-  { report, version, onLost }: SpoolParts,
+  { report, version, onLost, role = 'gateway' }: SpoolParts,
 ): Promise<OpenedSpool> {
   const same = { report, maxItems, verifyAfter, first, ...(onLost === undefined ? {} : { onLost }) };
   switch (store.kind) {
@@ -40,10 +45,12 @@ export async function openSpool(
       return { spool: await openSqliteSpool({ ...same, path: store.path, minFree }) };
     }
     case 'postgres': {
-      await makeFolder(join(folder, 'control.sock'));
+      const isVisit = role === 'operator';
+      if (!isVisit) await makeFolder(join(folder, 'control.sock'));
       const { openPostgresSpool } = await import('../spool/postgres.ts');
-      const { url, connections, lease } = store;
-      return openPostgresSpool({ ...same, url: url.reveal(), connections, lease, version });
+      const { url, lease } = store;
+      const connections = isVisit ? OPERATOR_CONNECTIONS : store.connections;
+      return openPostgresSpool({ ...same, role, url: url.reveal(), connections, lease, version });
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The way to the mail that waits: through the running gateway, or, when none runs, by opening its spool. Never both: the
- * spool's lock lets one in. Throws CommandFault with what to do: 75 if it cannot be reached, 78 for the configuration.
+ * The way to the mail that waits: through the running gateway, or, when none runs here, by opening its spool. The lock of a
+ * file lets one in; in a database the orders go beside the work of gateways elsewhere. Throws CommandFault with what to do: 75 if it cannot be reached, 78 for the configuration.
  */
 import { existsSync, realpathSync } from 'node:fs';
 import { isDatabase, openSpool, spoolName } from '../assembly/spool.ts';
@@ -19,7 +19,7 @@ import { version } from './version.ts';
 
 export interface Reached {
   readonly operations: Operations;
-  /** A gateway runs and does it; false: it is done here, and sent at the gateway's next start. */
+  /** A gateway runs that sends what is ordered; false: it is sent at the next start of one. */
   readonly isRunning: boolean;
   /** Names of the ways out that the configuration has. */
   readonly routes: readonly string[];
@@ -83,9 +83,11 @@ async function throughSpool(
   };
   try {
     const plan = { spool: { ...spool, store }, retry: { verifyAfter }, pacing: { first } };
-    const { spool: opened } = await openSpool(plan, { report, version: version() });
+    const { spool: opened, cluster } = await openSpool(plan, { report, version: version(), role: 'operator' });
     await refuseHalfMoved(opened, spoolName(store));
-    return { operations: operations({ spool: opened, report }), isRunning: false, routes, close: () => opened.close() };
+    // Elsewhere: they are told what has come to be due.
+    const isRunning = ((await cluster?.members()) ?? []).length > 0;
+    return { operations: operations({ spool: opened, report }), isRunning, routes, close: () => opened.close() };
   } catch (error) {
     if (!(error instanceof SpoolError)) throw error;
     throw new CommandFault(EXIT.temporary, sentence(error, spool), { cause: error });
