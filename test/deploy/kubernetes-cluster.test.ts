@@ -96,8 +96,7 @@ describe('the manifests', () => {
 
   it('have pods like the one of a single gateway, but for where the mail is', () => {
     const known = new Set(['volumes', 'containers', 'terminationGracePeriodSeconds', 'topologySpreadConstraints']);
-    const of = ({ spec }: Workload): unknown =>
-      Object.entries(spec.template.spec).filter(([key]) => !known.has(key));
+    const of = ({ spec }: Workload): unknown => Object.entries(spec.template.spec).filter(([key]) => !known.has(key));
     expect(of(deployment)).toEqual(of(single));
     expect(deployment.spec.selector).toEqual(single.spec.selector);
     expect(deployment.spec.template.metadata).toEqual(single.spec.template.metadata);
