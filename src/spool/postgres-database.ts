@@ -37,21 +37,32 @@ export class PostgresDatabase {
 
   async order<Result>(work: Work<Result>, { weight, isRepeated = false, isAlone = false }: How = {}): Promise<Result> {
     let [mayBeDone, wasLost] = [isRepeated, false];
+    let last: PostgresError | undefined;
     for (let tries = 1; ; tries++) {
-      this.health.check();
+      try {
+        this.health.check();
+      } catch (error) {
+        // That it is of no use to ask now says nothing of what was asked before.
+        throw mayBeDone && last !== undefined ? this.#sent(last) : error;
+      }
       try {
         return await this.pool.use((link) => work(link, mayBeDone), weight);
       } catch (error) {
         if (!(error instanceof PostgresError)) throw error;
+        last = error;
         mayBeDone ||= error.isSent;
         if (error.meaning === 'again' && tries < TRIES) await pause(Math.random() * 5 * 2 ** tries);
         else if (error.meaning === 'lost' && !error.isUnreachable && !wasLost) wasLost = true;
         else {
           if (!isAlone || error.meaning === 'lost') this.health.note(error);
-          throw mayBeDone && !error.isSent ? new PostgresError(error.reason, this.pool.where, { isSent: true }) : error;
+          throw mayBeDone && !error.isSent ? this.#sent(error) : error;
         }
       }
     }
+  }
+
+  #sent({ reason }: PostgresError): PostgresError {
+    return new PostgresError(reason, this.pool.where, { isSent: true });
   }
 
   /** One statement, which may be asked twice. */

@@ -1,4 +1,5 @@
 /** A gateway that falls silent in the midst of a transaction, which holds locks that the others need. */
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Event } from '../../src/mail/event.ts';
 import { openPostgresSpool } from '../../src/spool/postgres.ts';
@@ -82,7 +83,7 @@ describe.skipIf(withoutPostgres() !== undefined)('a gateway that falls silent in
         `DO $$ BEGIN PERFORM FROM smtp2exchange.known FOR UPDATE; PERFORM pg_sleep(2); END $$`,
         database,
       );
-      await new Promise((wake) => setTimeout(wake, 300));
+      await pause(300);
       const [claimed] = await spool.claim(entry(), {
         now: Date.now() + 1_000,
         limit: 1,
@@ -94,6 +95,44 @@ describe.skipIf(withoutPostgres() !== undefined)('a gateway that falls silent in
       expect(events.map(({ event }) => event)).not.toContain('spool.trouble');
     } finally {
       await spool.close();
+    }
+  });
+
+  it('finds out what became of its commit, also when it knows already that the database is away', async () => {
+    const database = await server.database();
+    const proxy = await PostgresProxy.start(server.port);
+    const trouble = Promise.withResolvers<void>();
+    const { spool } = await openPostgresSpool({
+      url: server.url(database, { ports: [proxy.port] }),
+      connections: 4,
+      queryTimeout: 1_500,
+      report: ({ event }) => {
+        if (event === 'spool.trouble') trouble.resolve();
+      },
+    });
+    try {
+      // A connection for each of them.
+      await Promise.all([spool.get('1'), spool.get('2'), spool.get('3')]);
+      const draft = spool.begin();
+      await draft.write(Buffer.from('body'));
+      proxy.mode = 'holds';
+      const asked = spool.get('nothing').catch(() => undefined);
+      await pause(700);
+      const committed = draft.commit([entry()]);
+      committed.catch(() => undefined);
+      await pause(300);
+      // No new connection: the other one finds that out first.
+      proxy.mode = 'refuses';
+      await trouble.promise;
+      await asked;
+      await pause(1_000);
+      proxy.mode = 'passes';
+      const [item] = await committed;
+      expect((await spool.get(item?.id ?? ''))?.state).toBe('queued');
+      expect(await spool.list({})).toHaveLength(1);
+    } finally {
+      await proxy.close();
+      void spool.close();
     }
   });
 });
