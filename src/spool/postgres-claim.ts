@@ -8,6 +8,7 @@ import type { LaneKey, QueueItem, SpoolId } from '../mail/item.ts';
 import { inTurn } from '../mail/precedence.ts';
 import type { Lane } from '../mail/spool.ts';
 import type { Row } from './database.ts';
+import { MOVE_MARK } from './move-mark.ts';
 import type { SetAside } from './postgres-aside.ts';
 import type { Connection } from './postgres-connection.ts';
 import type { PostgresDatabase } from './postgres-database.ts';
@@ -18,8 +19,11 @@ import { laneKey, laneName } from './protocol.ts';
 import type { Aside } from './protocol.ts';
 import { itemOf } from './rows.ts';
 
+/** A gateway that was cut off while its mail was moved finds none to send, before it finds out why. */
+const NOT_MOVED = `NOT EXISTS (SELECT FROM cursor WHERE source = '${MOVE_MARK}')`;
+
 const dueOf = (first: 0 | 1): string => `
-  SELECT ${ITEM} FROM item WHERE state = 'queued' AND lane = $1 AND first = ${first} AND due <= $2
+  SELECT ${ITEM} FROM item WHERE state = 'queued' AND lane = $1 AND first = ${first} AND due <= $2 AND ${NOT_MOVED}
   ORDER BY due, id LIMIT $3 FOR UPDATE SKIP LOCKED`;
 
 /** Due items of the lane $1, up to $3 of each kind, which nobody else can take until the end of the transaction. */
@@ -29,7 +33,7 @@ SELECT ${columnsOf('item')}, ${BODY} FROM (SELECT * FROM preferred UNION ALL SEL
 ${BODY_OF('item')} ORDER BY item.first DESC, item.due, item.id`;
 
 const ONE = `
-WITH wanted AS MATERIALIZED (SELECT ${ITEM} FROM item WHERE id = $1 AND state = 'queued' FOR UPDATE)
+WITH wanted AS MATERIALIZED (SELECT ${ITEM} FROM item WHERE id = $1 AND state = 'queued' AND ${NOT_MOVED} FOR UPDATE)
 SELECT ${columnsOf('wanted')}, ${BODY} FROM wanted ${BODY_OF('wanted')}`;
 
 /** $1 items; $2 now; $3 lease; $4 this gateway; $5 by which claim. */

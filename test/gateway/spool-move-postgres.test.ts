@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
-import { MOVE_DUTY, moveMark } from '../../src/spool/move-mark.ts';
+import { MOVE_DUTY, moveMark, setMoveMark } from '../../src/spool/move-mark.ts';
 import { openPostgresSpool } from '../../src/spool/postgres.ts';
 import type { PostgresSpool } from '../../src/spool/postgres.ts';
 import { openSqliteSpool } from '../../src/spool/sqlite.ts';
@@ -195,6 +195,20 @@ spool: { ${spool} }`;
     expect(await all(other)).toHaveLength(20);
     expect(await moveMark(other)).toBeUndefined();
     expect(await command('--to', 'env:DATABASE_URL')).toMatchObject({ code: 64 });
+  });
+
+  it('gives a gateway nothing to send that was cut off while it was moved, and is back', async () => {
+    const { spool } = await openDatabase();
+    const [item] = await put(spool, 'body');
+    const { spool: mover } = await openDatabase();
+    await setMoveMark(mover, { what: 'outOf', other: 'a.db', at: 0 });
+    const claim = { now: Date.now() + 60_000, limit: 10, leaseUntil: Date.now() + 120_000 };
+    const lane = { route: 'exchange', mailbox: 'a@contoso.com' };
+    expect(await spool.claim(lane, claim)).toEqual([]);
+    expect(await spool.take(item?.id ?? '', claim.leaseUntil)).toBeUndefined();
+    expect(await spool.get(item?.id ?? '')).toMatchObject({ state: 'queued', attempts: 0 });
+    await setMoveMark(mover, undefined);
+    expect(await spool.claim(lane, claim)).toMatchObject([{ id: item?.id, attempts: 1 }]);
   });
 
   it('waits for one that was killed, and is ended by another', async () => {
