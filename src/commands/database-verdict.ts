@@ -109,10 +109,10 @@ function judgedDurability({
 }
 
 function judgedStandby({ standbyNames, synchronousCommit }: ServerSurvey['settings']): Judged {
-  if (standbyNames !== '' && synchronousCommit === 'local')
+  if (standbyNames !== '' && ['local', 'remote_write'].includes(synchronousCommit))
     return {
       mark: 'warn',
-      says: 'synchronous_commit is local: a commit does not wait for the standbys of synchronous_standby_names, and a fail-over can lose mail that was accepted in the last moments. Set synchronous_commit = on for this role or database',
+      says: `synchronous_commit is ${synchronousCommit}: a commit does not wait for the disk of a standby (synchronous_standby_names), and a fail-over can lose mail that was accepted in the last moments. Set synchronous_commit = on for the server, this role or this database`,
     };
   if (standbyNames !== '')
     return { mark: 'ok', says: 'a commit waits for a standby: a fail-over loses nothing (synchronous_standby_names)' };

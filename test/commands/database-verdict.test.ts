@@ -48,6 +48,7 @@ ok its clock and the one of this machine agree`);
     ['warn full_page_writes is off', set({ fullPageWrites: 'off' })],
     ['ok synchronous_commit is off, which the gateway overrides', set({ synchronousCommit: 'off' })],
     ['warn synchronous_commit is local', set({ synchronousCommit: 'local' })],
+    ['warn synchronous_commit is remote_write', set({ synchronousCommit: 'remote_write' })],
     ['warn no standby is waited for', set({ standbyNames: '' })],
     ['fail 5 of 5 connections are free, and this gateway takes 10', { connections: { most: 5, free: 5 } }],
     ['warn 9 of 20 connections are free, and this gateway takes 10', { connections: { most: 20, free: 9 } }],

@@ -31,6 +31,7 @@ alarms:
   heartbeat: { url: "https://beats.example/${MARK}" }
 `;
 const whole = `${good}
+spool: { postgres: "postgresql://mail:~${MARK}.@db1,db2:6543/mail?connect_timeout=9&sslmode=require", lease: 10s }
 pickup:
   - mailbox: fax@contoso.com
     deliver: { smtp: { host: 127.0.0.1, username: fax, password: ~${MARK}. } }
