@@ -84,7 +84,7 @@ describe.skipIf(withoutReplicas() !== undefined)('the files of deploy/postgres',
   async function asGateway(
     name: 'primary' | 'standby',
     sql: string,
-    password: string = PASSWORDS['gateway-password'],
+    { password = PASSWORDS['gateway-password'] as string, patience = 20_000 } = {},
   ): Promise<readonly unknown[]> {
     const client = new Client({
       host: '127.0.0.1',
@@ -92,7 +92,7 @@ describe.skipIf(withoutReplicas() !== undefined)('the files of deploy/postgres',
       user: 'gateway',
       password,
       database: 'mail',
-      query_timeout: 1_500,
+      query_timeout: patience,
     });
     client.on('error', () => {});
     await client.connect();
@@ -166,7 +166,9 @@ describe.skipIf(withoutReplicas() !== undefined)('the files of deploy/postgres',
   });
 
   it('let in nobody with a wrong password, and the gateway into its own database only', async () => {
-    await expect(asGateway('primary', 'SELECT 1', 'wrong')).rejects.toThrow('password authentication failed');
+    await expect(asGateway('primary', 'SELECT 1', { password: 'wrong' })).rejects.toThrow(
+      'password authentication failed',
+    );
     const other = new Client({
       host: '127.0.0.1',
       port: ports.primary,
@@ -179,7 +181,7 @@ describe.skipIf(withoutReplicas() !== undefined)('the files of deploy/postgres',
 
   it('without the standby nothing is acknowledged, until an operator says so; back, it is in step again', async () => {
     await stop('SIGINT', 1);
-    await expect(asGateway('primary', 'INSERT INTO one VALUES (2)')).rejects.toThrow('timeout');
+    await expect(asGateway('primary', 'INSERT INTO one VALUES (2)', { patience: 1_500 })).rejects.toThrow('timeout');
     await psql('primary', ofGuide("ALTER SYSTEM SET synchronous_standby_names = ''"));
     await psql('primary', ofGuide('SELECT pg_reload_conf()'));
     await until(
