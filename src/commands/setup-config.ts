@@ -155,7 +155,7 @@ export function hasConsole({ address }: Answers['watch']): boolean {
 }
 
 function place({ watch }: Answers): string {
-  return `# Mail waits here, on disk, until it is delivered.
+  return `# Mail waits here, on disk, until it is delivered. For several gateways on one queue: postgres (docs/scaling.md).
 spool:
   sqlite: data/spool.db
 

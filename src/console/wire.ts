@@ -22,7 +22,7 @@ const ID = /^[\w-]{1,64}$/;
 export interface Greeting {
   readonly program: 'smtp2exchange';
   readonly version: string;
-  /** The file of the spool that it works on. */
+  /** What it works on: the file of its spool, or the URL of its database without the password. */
   readonly spool: string;
   /** What it listens on. Absent: its version does not say. */
   readonly listening?: readonly { readonly address: string; readonly port: number }[];

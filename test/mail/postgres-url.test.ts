@@ -1,5 +1,6 @@
 /** A connection URI as libpq reads it, and what is refused, with a sentence that holds no value. */
 import { inspect } from 'node:util';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { PostgresUrl } from '../../src/mail/postgres-url.ts';
 import { postgresUrlText, readPostgresUrl, shownPostgresUrl } from '../../src/mail/postgres-url.ts';
@@ -76,6 +77,23 @@ describe('a URL', () => {
   ])('is the same when it is written and read again: %s', (text) => {
     const [once, again] = [good(text), good(postgresUrlText(good(text)))];
     expect({ ...again, password: again.password?.() }).toEqual({ ...once, password: once.password?.() });
+  });
+});
+
+describe('any text', () => {
+  it('is taken or refused, and neither shows a password', () => {
+    const piece = fc.constantFrom('postgresql://', 'u', ':', '@', '/', '?', '&', '=', '%', '#', ',', '[', ']', 'db', '5432', 'sslmode', 'host', '%2F', '%40', ' ', 'ü'); // prettier-ignore
+    const text = fc.tuple(fc.array(piece, { maxLength: 9 }), fc.array(piece, { maxLength: 9 }));
+    fc.assert(
+      fc.property(text, ([before, after]) => {
+        const read = readPostgresUrl(`postgresql://u:geheim${before.join('')}@db${after.join('')}`);
+        const shown = read.ok ? shownPostgresUrl(read.value) + JSON.stringify(read.value) : JSON.stringify(read);
+        expect(shown).not.toContain('geheim');
+        const again = read.ok ? good(postgresUrlText(read.value)) : undefined;
+        expect(again?.password?.()).toBe(read.ok ? read.value.password?.() : undefined);
+      }),
+      { numRuns: 2_000, seed: 20_261_126 },
+    );
   });
 });
 
