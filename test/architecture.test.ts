@@ -190,7 +190,7 @@ describe('the ground', () => {
     >;
     for (const kind of ['dependencies', 'devDependencies', 'optionalDependencies']) {
       for (const [name, version] of Object.entries(manifest[kind] ?? {}))
-        expect(`${name}@${version}`).toMatch(/@\d+\.\d+\.\d+$/);
+        expect(`${name}@${version}`).toMatch(/@\d+\.\d+\.\d+(-[\w.]+)?$/);
     }
     expect(readFileSync(join(root, 'package-lock.json'), 'utf8')).not.toContain('"resolved"');
   });

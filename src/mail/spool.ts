@@ -27,7 +27,10 @@ export class SpoolError extends Error {
 }
 
 /** Whether a new message may come in. */
-export type Room = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+export type Room =
+  | { readonly ok: true }
+  /** trouble: with the store itself, which would not take a smaller message either. */
+  | { readonly ok: false; readonly reason: string; readonly trouble?: SpoolTrouble };
 
 /**
  * What a message of our own tells about an item that is being sent. `bounced` gives that item up: it waits, with its body,

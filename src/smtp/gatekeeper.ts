@@ -85,6 +85,16 @@ export class Gatekeeper {
     const declared = args === false ? 0 : Number(args['SIZE'] ?? 0);
     const room = inject.room(Number.isSafeInteger(declared) ? declared : 0);
     if (room.ok) return asRefused(rate(client));
+    if (room.trouble !== undefined && room.trouble !== 'full')
+      return new Refused(
+        'spool',
+        451,
+        '4.3.0',
+        'The mail gateway cannot store a message at the moment, try again later',
+        {
+          detail: room.reason,
+        },
+      );
     return new Refused('room', 452, '4.3.1', 'The mail gateway has no room at the moment, try again later', {
       detail: room.reason,
     });

@@ -135,6 +135,7 @@ class PostgresEngine implements MovableSpool, LimitedSpool {
     this.#maxItems = maxItems;
     this.#newId = spoolIds(() => parts.clock.now(), random);
     this.#adopter = new Adopter({
+      atOnce: this.#chunkSize,
       makeWay: (id) => parts.moving.makeWay(id),
       begin: (id) => this.#draft(id),
     });
@@ -149,7 +150,7 @@ class PostgresEngine implements MovableSpool, LimitedSpool {
 
   room(): Room {
     const { trouble } = this.#parts.health;
-    if (trouble !== undefined) return { ok: false, reason: trouble.message };
+    if (trouble !== undefined) return { ok: false, reason: trouble.message, trouble: trouble.trouble };
     const { items } = this.#parts.waiting;
     if (items >= this.#maxItems) return { ok: false, reason: `${items} messages are waiting (spool.maxItems)` };
     return { ok: true };

@@ -176,6 +176,7 @@ class SqliteSpool implements LimitedSpool, MovableSpool {
     this.#newId = spoolIds(this.#now, options.random);
     this.#items = items;
     this.#adopter = new Adopter({
+      atOnce: this.#chunkSize,
       makeWay: async (message) => (await this.#ask({ do: 'makeWay', message })) as boolean,
       begin: (message) => this.#draft(message),
     });
@@ -195,8 +196,8 @@ class SqliteSpool implements LimitedSpool, MovableSpool {
   }
 
   room(size = 0): Room {
-    if (this.#ended !== undefined) return { ok: false, reason: this.#ended.message };
-    if (this.#trouble !== undefined) return { ok: false, reason: this.#trouble.message };
+    const error = this.#ended ?? this.#trouble;
+    if (error !== undefined) return { ok: false, reason: error.message, trouble: error.trouble };
     if (this.#items >= this.#maxItems)
       return { ok: false, reason: `${this.#items} messages are waiting (spool.maxItems)` };
     if (this.#free !== undefined && this.#free - size < this.#minFree)

@@ -76,6 +76,22 @@ describe('room', () => {
   });
 });
 
+describe('a spool that is in trouble', () => {
+  it.each([
+    { trouble: 'full', reply: /^452 4\.3\.1 /, refusal: 'room' },
+    { trouble: 'readOnly', reply: /^451 4\.3\.0 /, refusal: 'spool' },
+    { trouble: 'io', reply: /^451 4\.3\.0 /, refusal: 'spool' },
+  ] as const)('$trouble: refused at MAIL', async ({ trouble, reply, refusal }) => {
+    await listener.start();
+    const session = await listener.session();
+    listener.inject.answer = { ok: false, reason: 'the database says no', trouble };
+    const answer = await session.say('MAIL FROM:<a@contoso.com>');
+    expect(answer).toMatch(reply);
+    expect(answer).not.toContain('database');
+    expect(listener.refusals).toMatchObject([{ refusal, detail: 'the database says no' }]);
+  });
+});
+
 describe('trouble with the spool', () => {
   const troubles: { trouble: SpoolTrouble; reply: RegExp; refusal: string }[] = [
     { trouble: 'full', reply: /^452 4\.3\.1 /, refusal: 'room' },
