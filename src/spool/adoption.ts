@@ -5,9 +5,12 @@
  */
 import type { SpoolId } from '../mail/item.ts';
 import type { KeptMessage } from '../mail/spool.ts';
+import { SpoolError } from '../mail/spool.ts';
 import type { SpoolDraft } from './draft.ts';
 
 export interface Adoption {
+  /** Octets of a body, up to which it is written with its message and not before. */
+  readonly atOnce: number;
   /** @returns false: the message is there already */
   makeWay(id: SpoolId): Promise<boolean>;
   begin(id: SpoolId): SpoolDraft;
@@ -37,11 +40,19 @@ export class Adopter {
 
   async #adopt(message: KeptMessage, body: AsyncIterable<Uint8Array> | undefined): Promise<boolean> {
     if (message.hasBody !== (body !== undefined)) throw new TypeError('a message has its body with it, or has none');
-    if (!(await this.#adoption.makeWay(message.id))) return false;
-    const draft = this.#adoption.begin(message.id);
+    const { id, size, hasBody } = message;
+    const isLarge = hasBody && size >= this.#adoption.atOnce;
+    if (isLarge && !(await this.#adoption.makeWay(id))) return false;
+    const draft = this.#adoption.begin(id);
+    let octets = 0;
     try {
-      // A chunk is good until the next one is asked for.
-      for await (const chunk of body ?? []) await draft.write(Uint8Array.from(chunk));
+      for await (const chunk of body ?? []) {
+        octets += chunk.length;
+        // Nothing of a small one may be written before: there may be a body of this name.
+        if (octets > size) throw new SpoolError('damaged', `Message ${id} has more octets than ${size}`);
+        // A chunk is good until the next one is asked for.
+        await draft.write(Uint8Array.from(chunk));
+      }
       return await draft.adopt(message);
     } catch (error) {
       await draft.abort();

@@ -143,7 +143,7 @@ class Transfer {
     const isOpen = items.some(({ endedAt }) => endedAt === undefined);
     const why = message.damaged ?? (isOpen && !hasBody ? 'its body is gone' : undefined);
     if (why !== undefined) return this.#leave({ id, why });
-    const body = hasBody ? new Reading(this.#from.open(id)) : undefined;
+    const body = hasBody ? new Reading(this.#from.open(id), message.size) : undefined;
     try {
       if (await this.#to.adopt(message, body)) return true;
     } catch (error) {
@@ -224,15 +224,27 @@ class Transfer {
 /** Octets on their way, and what kept them from being read, which is not the other spool's fault. */
 class Reading implements AsyncIterable<Uint8Array> {
   readonly #octets: AsyncIterable<Uint8Array>;
+  readonly #size: number;
   failure: SpoolError | undefined;
 
-  constructor(octets: AsyncIterable<Uint8Array>) {
+  constructor(octets: AsyncIterable<Uint8Array>, size: number) {
     this.#octets = octets;
+    this.#size = size;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    let read = 0;
     try {
-      for await (const chunk of this.#octets) yield chunk;
+      for await (const chunk of this.#octets) {
+        read += chunk.length;
+        if (read > this.#size) break;
+        yield chunk;
+      }
+      if (read !== this.#size)
+        throw new SpoolError(
+          'damaged',
+          `its body has ${read > this.#size ? 'more than ' : ''}${Math.min(read, this.#size)} of ${this.#size} octets`,
+        );
     } catch (error) {
       if (error instanceof SpoolError) this.failure = error;
       throw error;
