@@ -22,10 +22,11 @@ export class Calls {
   async close(error: SpoolError, patience: number): Promise<void> {
     this.#closed = error;
     if (this.#underWay === 0 || patience <= 0) return;
-    const idle = Promise.withResolvers<void>();
-    const timer = setTimeout(idle.resolve, patience);
-    this.#whenIdle = idle.resolve;
-    await idle.promise;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#whenIdle = resolve;
+      timer = setTimeout(resolve, patience);
+    });
     clearTimeout(timer);
   }
 }

@@ -28,7 +28,8 @@ export interface KnownRow {
 const LOCK = 'SELECT state FROM known WHERE subject = $1 FOR UPDATE';
 /** In the order in which they are locked, so that nobody waits for each other. */
 const MAKE = `INSERT INTO known (subject) SELECT * FROM unnest($1::text[]) ON CONFLICT DO NOTHING`;
-const KEEP = `UPDATE known SET state = $2, changed = $3, writer = $4, version = nextval('known_version') WHERE subject = $1`;
+const KEEP = `INSERT INTO known (subject, state, changed, writer, version) VALUES ($1, $2, $3, $4, nextval('known_version'))
+  ON CONFLICT (subject) DO UPDATE SET state = excluded.state, changed = excluded.changed, writer = excluded.writer, version = excluded.version`;
 
 export function subjectName({ route, mailbox }: Subject): string {
   return mailbox === undefined ? route : laneName({ route, mailbox });

@@ -142,8 +142,8 @@ export class News {
     this.#emitDue(lane);
   }
 
-  #emitDue(lane: LaneKey): void {
-    for (const listener of this.#listeners) listener.due(lane);
+  #emitDue({ route, mailbox }: LaneKey): void {
+    for (const listener of this.#listeners) listener.due({ route, mailbox });
   }
 
   /** @param from when what is known was looked at last may have been changed, by the store's clock */
