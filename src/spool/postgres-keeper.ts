@@ -98,25 +98,33 @@ export class Keeper {
   }
 
   async #run(): Promise<void> {
-    const { health, onLost } = this.#options;
+    const { health, joining } = this.#options;
+    let wasLost = false;
     while (!this.#isOver) {
       try {
         await this.#turn();
+        wasLost = false;
       } catch (error) {
-        if (error instanceof PostgresError) health.note(error);
-        else if (error instanceof SpoolError) {
-          if (!this.#isOver) onLost(error);
-          return;
-        } else
-          this.#options.report({
-            event: 'bug',
-            where: 'spool',
-            error: error instanceof Error ? error : new Error(String(error)),
-          });
+        // A connection that is lost says little; that there is no other one says more.
+        const isFirst = error instanceof PostgresError && error.meaning === 'lost' && !error.isUnreachable && !wasLost;
+        wasLost = true;
+        if (isFirst) continue;
+        if (!this.#hasFailed(error)) return;
       }
       const look = health.trouble === undefined ? LOOK : LOOK_IN_TROUBLE;
-      await this.#sleep(Math.min(look, this.#options.joining.lease / 3));
+      await this.#sleep(Math.min(look, joining.lease / 3));
     }
+  }
+
+  /** @returns false: there is no use in going on */
+  #hasFailed(error: unknown): boolean {
+    const { health, onLost, report } = this.#options;
+    if (error instanceof PostgresError) health.note(error);
+    else if (error instanceof SpoolError) {
+      if (!this.#isOver) onLost(error);
+      return false;
+    } else report({ event: 'bug', where: 'spool', error: error instanceof Error ? error : new Error(String(error)) });
+    return true;
   }
 
   async #sleep(milliseconds: number): Promise<void> {
@@ -162,8 +170,7 @@ export class Keeper {
     );
     clock.learn({ time: Number(time?.['time']), asked, answered: performance.now() });
     const now = clock.now();
-    const ahead = Number(time?.['seen'] ?? 0) - now;
-    if (ahead > SET_BACK) await inTransaction(link, () => setBack(link, ahead));
+    if (Number(time?.['seen'] ?? 0) > now + SET_BACK) await inTransaction(link, () => setBack(link, now));
     checkFormat(await formatIn(link), pool.where, format);
     await join(link, format, { ...joining, now });
     await this.#takeOver(link, now, verifyAfter);

@@ -19,6 +19,10 @@ const FOLDED = 200;
 /** Milliseconds that it stays written down that nothing is known of a lane any more, for those that look late. */
 export const FORGOTTEN = 600_000;
 
+/** Of the locks that are held while the time is set back, and while counts are folded: letters. */
+const CLOCK_LOCK = 0x63_6c_6f_63_6b;
+const FOLD_LOCK = 0x73_70_6f_6f_6c;
+
 /** $1 now; $2 verifyAfter. */
 const TAKE_OVER = `
 WITH lost AS MATERIALIZED (
@@ -56,7 +60,7 @@ DELETE FROM known WHERE subject IN
   (SELECT subject FROM known WHERE state IS NULL AND changed < $1 FOR UPDATE SKIP LOCKED)`;
 
 const FOLD = `
-WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(x'73706f6f6c'::bigint) AS is_ours),
+WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${FOLD_LOCK}) AS is_ours),
 folded AS (DELETE FROM tally WHERE (SELECT is_ours FROM turn) RETURNING what, count)
 INSERT INTO tally (what, count) SELECT what, sum(count) FROM folded GROUP BY what HAVING sum(count) <> 0`;
 
@@ -127,7 +131,14 @@ export async function mend(
   return notices.missing(link, now);
 }
 
-/** The server's clock was set back: what waits moves with it, so that nothing waits until the old time comes again. In a transaction. */
-export async function setBack(link: Connection, by: number): Promise<void> {
-  for (const statement of SET_BACK) await link.run(statement, by);
+/**
+ * Where the server's clock was set back, what waits moves with it, so that nothing waits until the old time comes again. One
+ * gateway does it. In a transaction.
+ */
+export async function setBack(link: Connection, now: number): Promise<void> {
+  await link.ask(`SELECT pg_advisory_xact_lock(${CLOCK_LOCK})`);
+  const latest = Number(
+    (await link.row('SELECT max(seen) AS seen FROM member WHERE seen > $1', now + TOLERANCE))?.['seen'],
+  );
+  if (latest > 0) for (const statement of SET_BACK) await link.run(statement, latest - now);
 }
