@@ -64,8 +64,13 @@ WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${FOLD_LOCK}) AS is_
 folded AS (DELETE FROM tally WHERE (SELECT is_ours FROM turn) RETURNING what, count)
 INSERT INTO tally (what, count) SELECT what, sum(count) FROM folded GROUP BY what HAVING sum(count) <> 0`;
 
+/** $1 milliseconds; $2 the last one of those before. */
+const SET_DUE_BACK = `
+WITH slice AS MATERIALIZED (SELECT id FROM item WHERE state = 'queued' AND id > $2 ORDER BY id LIMIT ${SLICE}),
+moved AS (UPDATE item SET due = due - $1 FROM slice WHERE item.id = slice.id)
+SELECT max(id) AS last FROM slice`;
+
 const SET_BACK = [
-  `UPDATE item SET due = due - $1 WHERE state = 'queued'`,
   `UPDATE item SET lease = lease - $1 WHERE state = 'sending'`,
   'UPDATE member SET seen = seen - $1, started = started - $1',
   'UPDATE duty SET until = until - $1',
@@ -140,5 +145,9 @@ export async function setBack(link: Connection, now: number): Promise<void> {
   const latest = Number(
     (await link.row('SELECT max(seen) AS seen FROM member WHERE seen > $1', now + TOLERANCE))?.['seen'],
   );
-  if (latest > 0) for (const statement of SET_BACK) await link.run(statement, latest - now);
+  if (!(latest > 0)) return;
+  for (const statement of SET_BACK) await link.run(statement, latest - now);
+  // In parts, each of which is answered in time.
+  for (let last: unknown = ''; typeof last === 'string';)
+    last = (await link.row(SET_DUE_BACK, latest - now, last))?.['last'];
 }
