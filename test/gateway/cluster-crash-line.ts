@@ -125,6 +125,7 @@ pacing: { perMailbox: { concurrency: 4, perMinute: unlimited }, catchUp: ${optio
   async round(): Promise<void> {
     this.load.arm();
     const ports = await this.#all();
+    await this.#forget();
     const isOver = new AbortController();
     const sessions = ports.flatMap((port) =>
       Array.from({ length: SESSIONS }, () => this.load.session(port, isOver.signal)),
@@ -146,6 +147,17 @@ pacing: { perMailbox: { concurrency: 4, perMinute: unlimited }, catchUp: ${optio
     await timer;
     throw new Error(
       `a client got no answer for ${CLIENT_PATIENCE / 1000} s after its round${isOver.signal.aborted ? '' : '?'}`,
+    );
+  }
+
+  /**
+   * What Exchange tells to wait for, minutes and more, all gateways know and keep to, whoever is killed. As if that time had
+   * passed.
+   */
+  async #forget(): Promise<void> {
+    await this.#rows(
+      `UPDATE smtp2exchange.known SET state = NULL, writer = NULL, version = nextval('smtp2exchange.known_version'),
+       changed = (extract(epoch FROM clock_timestamp()) * 1000)::bigint WHERE state IS NOT NULL`,
     );
   }
 
@@ -220,6 +232,7 @@ pacing: { perMailbox: { concurrency: 4, perMinute: unlimited }, catchUp: ${optio
   async drain(): Promise<void> {
     this.load.calm();
     await this.#all();
+    await this.#forget();
     const deadline = Date.now() + PATIENCE;
     const waiting = `SELECT count(*)::int AS count FROM smtp2exchange.item WHERE state IN ('queued', 'sending')`;
     while (Date.now() < deadline && (await this.#rows<{ count: number }>(waiting))[0]?.count !== 0) await pause(500);
