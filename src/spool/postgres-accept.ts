@@ -339,6 +339,7 @@ export class Accept {
       try {
         await this.#database.transaction((link) => this.#withdraw(link, message));
         this.#withdrawn.delete(message);
+        this.#options.onEnded(0, 1);
       } catch (error) {
         if (error instanceof SpoolError) return;
         throw error;
