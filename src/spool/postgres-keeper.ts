@@ -54,6 +54,8 @@ const LOOK = 1_000;
 const LOOK_IN_TROUBLE = 500;
 /** At the latest; more often with a short lease. */
 const BEAT = 10_000;
+/** Connections lost in a row, after which the database counts as lost although it takes new ones. */
+const LOST = 3;
 /** Octets of which there has to be room before a full disk counts as mended. */
 const PROBED = 256 * 1024;
 
@@ -99,16 +101,15 @@ export class Keeper {
 
   async #run(): Promise<void> {
     const { health, joining } = this.#options;
-    let wasLost = false;
+    let lost = 0;
     while (!this.#isOver) {
       try {
         await this.#turn();
-        wasLost = false;
+        lost = 0;
       } catch (error) {
         // A connection that is lost says little; that there is no other one says more.
-        const isFirst = error instanceof PostgresError && error.meaning === 'lost' && !error.isUnreachable && !wasLost;
-        wasLost = true;
-        if (isFirst) continue;
+        if (error instanceof PostgresError && error.meaning === 'lost' && !error.isUnreachable && ++lost < LOST)
+          continue;
         if (!this.#hasFailed(error)) return;
       }
       const look = health.trouble === undefined ? LOOK : LOOK_IN_TROUBLE;
