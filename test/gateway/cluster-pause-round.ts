@@ -27,7 +27,7 @@ const TO = `y@${DOMAIN}`;
 const LARGE = 24_000_000;
 /** Octets of it that get through. */
 const THROUGH = 300_000;
-const SLOW = 3_000;
+const SLOW = 4_000;
 
 export interface PauseOutcome {
   /** What is wrong, in sentences; none is good. */
@@ -95,6 +95,12 @@ export class PauseSite {
         when: { operation, mailbox: `${moment}@${DOMAIN}`, count: 1 },
         does: { slow: { afterActing: SLOW + milliseconds } },
       });
+    // The second gateway takes its time, so that what is sent is still there when the first one goes on.
+    for (const moment of ['body', 'early'] as const)
+      sandbox.fault({
+        when: { operation: 'CreateItem', mailbox: `${moment}@${DOMAIN}`, count: 1 },
+        does: { slow: { beforeActing: SLOW } },
+      });
     await post(port, mail('sent'));
     await post(port, { ...mail('draft'), isPrecious: true });
     await post(port, { ...mail('used'), isPrecious: true });
@@ -104,7 +110,7 @@ export class PauseSite {
     await until('the body is under way', () => this.#proxy.stalled === 1);
     // Its request is refused, and the new token takes its time.
     sandbox.identity.revokeAll();
-    sandbox.identity.faults.push({ delayMs: SLOW + milliseconds });
+    sandbox.identity.faults.push({ delayMs: milliseconds + 500 });
     await post(port, mail('early'));
     await until('the token is asked for', () => sandbox.identity.faults.pending === 0);
     const client = await RawSmtp.open(port);

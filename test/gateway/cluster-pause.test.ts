@@ -16,7 +16,7 @@ describe.skipIf(withoutPostgres() !== undefined)('a gateway that stands still', 
   });
 
   it('sends nothing that another one has taken over', { timeout: 90_000 }, async () => {
-    const outcome = await site.round(4_000);
+    const outcome = await site.round(3_500);
     expect(outcome.faults, JSON.stringify(outcome)).toEqual([]);
     // Not by chance: these were under way when its lease ended.
     expect(outcome.lost).toBeGreaterThan(0);
