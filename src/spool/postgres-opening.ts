@@ -58,7 +58,8 @@ async function bringUp(link: Connection, where: string, format: Format, now: num
   for (let from = found.version; from < format.version; from++) {
     const migration = format.migrations[from];
     if (migration === undefined) throw new Error(`there is no migration from format ${from}`);
-    await waitForNobody(link, where, from + 1, migration.oldest, now);
+    // What only adds something is nobody's business.
+    if (migration.oldest > found.oldest) await shutOut(link, where, from + 1, migration.oldest, now);
     await link.ask(migration.sql);
     await link.run('UPDATE format SET version = $1, oldest = greatest(oldest, $2)', from + 1, migration.oldest);
   }
@@ -107,7 +108,7 @@ export function checkFormat({ version, oldest }: Found, where: string, format: F
 }
 
 /** @throws SpoolError while a gateway is at work that could not go on afterwards */
-async function waitForNobody(link: Connection, where: string, to: number, oldest: number, now: number): Promise<void> {
+async function shutOut(link: Connection, where: string, to: number, oldest: number, now: number): Promise<void> {
   const rows = await link.rows(
     'SELECT host, version FROM member WHERE format < $1 AND seen + lease > $2 ORDER BY host',
     oldest,

@@ -16,8 +16,6 @@ export interface PoolOptions {
   readonly most: number;
   /** Milliseconds without an answer, after which a connection is given up. */
   readonly queryTimeout: number;
-  /** Told of each connection that was made; what it rejects with ends it. */
-  readonly onConnected?: (connection: Connection) => Promise<void>;
 }
 
 interface Waiting {
@@ -39,6 +37,8 @@ export class Pool {
   #server = 0;
   #closed: SpoolError | undefined;
   #whenIdle: (() => void) | undefined;
+  /** Asked about each connection that is made; what it rejects with ends it. */
+  admit: ((connection: Connection) => Promise<void>) | undefined;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -115,7 +115,7 @@ export class Pool {
 
   /** A connection of one's own, which does not count here. @throws PostgresError */
   async connect({ queryTimeout = this.#options.queryTimeout } = {}): Promise<Connection> {
-    const { url, onConnected } = this.#options;
+    const { url } = this.#options;
     const tried: { host: string; reason: Reason }[] = [];
     for (let n = 0; n < url.hosts.length; n++) {
       if (this.#closed !== undefined) throw this.#closed;
@@ -125,7 +125,7 @@ export class Pool {
       try {
         const connection = await Connection.open({ url, host, queryTimeout });
         try {
-          await onConnected?.(connection);
+          await this.admit?.(connection);
         } catch (error) {
           connection.destroy();
           throw error;

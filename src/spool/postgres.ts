@@ -32,7 +32,7 @@ import { spoolIds } from './id.ts';
 import { asideOf } from './postgres-aside.ts';
 import { Calls } from './postgres-calls.ts';
 import { inTransaction } from './postgres-database.ts';
-import { formatIn, formatToVisit, openSchema } from './postgres-opening.ts';
+import { checkFormat, formatIn, formatToVisit, openSchema } from './postgres-opening.ts';
 import { partsOf } from './postgres-parts.ts';
 import type { Parts, PostgresOptions } from './postgres-parts.ts';
 import { Pool } from './postgres-pool.ts';
@@ -78,6 +78,8 @@ export async function openPostgresSpool(options: PostgresOptions): Promise<Postg
     await pool.close(new SpoolError('closed', `The database ${pool.where} is closed`), 0);
     throw error;
   }
+  // One that was stopped in its tracks may come back to tables that it does not know any more.
+  pool.admit = async (link) => checkFormat(await formatIn(link), pool.where, parts.format);
   const spool = new PostgresEngine(parts, options);
   if (options.role !== 'operator') parts.keeper.start();
   return { spool, cluster: parts.cluster };
