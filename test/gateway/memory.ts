@@ -2,7 +2,7 @@
  * Memory and event loop while one large message passes: the peak of a process that relays 100 MB against one that
  * relays 1 MB. Three times: the median of the peaks, and the shortest of the longest blocks, to which other work on the
  * machine can only add. Linux only (reads /proc). Prints a table; exit code 1 if a limit is broken.
- * Usage: memory.ts [graph]; the way out is EWS otherwise.
+ * Usage: memory.ts [graph | postgres]; the way out is EWS otherwise, and the spool SQLite.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,8 +13,10 @@ import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { configText } from './config-text.ts';
 import { folder, GatewayProcess, root } from './process.ts';
 import { RawSmtp } from './raw-smtp.ts';
+import { PostgresServer } from '../spool/postgres-server.ts';
 
 const byGraph = process.argv[2] === 'graph';
+const database = process.argv[2] === 'postgres' ? await PostgresServer.start() : undefined;
 // Taking a message apart loads more code than passing it on, and a slice of it is held.
 const GROWTH_LIMIT = byGraph ? 40 : 30;
 const PEAK_LIMIT = 220;
@@ -37,6 +39,11 @@ interface Figures {
   readonly blocked: number;
 }
 
+async function spoolOf(name: string): Promise<string> {
+  if (database === undefined) return `{ sqlite: ${place.path}/spool-${name}.db, minFree: 1MB }`;
+  return `{ postgres: '${await database.freshUrl()}', folder: ${place.path}/data-${name} }`;
+}
+
 async function relay(megabytes: number, turn: number): Promise<Figures> {
   const config = place.write(
     `config-${megabytes}-${turn}.yaml`,
@@ -45,7 +52,7 @@ async function relay(megabytes: number, turn: number): Promise<Figures> {
       sandbox: { ...sandbox, ewsUrl: `http://127.0.0.1:${stubPort}/EWS/Exchange.asmx` },
       caFile,
       listeners: '[{ name: lan, address: 127.0.0.1, port: 0, tls: none, maxMessageSize: 150MB }]',
-      more: `spool: { sqlite: ${place.path}/spool-${megabytes}-${turn}.db, minFree: 1MB }`,
+      more: `spool: ${await spoolOf(`${megabytes}-${turn}`)}`,
     }),
   );
   const gateway = new GatewayProcess(config, { SECRET: sandbox.clientSecret });
@@ -104,5 +111,6 @@ for (const [what, value, limit, holds] of rows) {
 stub.kill();
 await once(stub, 'close');
 await sandbox.close();
+await database?.close();
 place.remove();
 process.exit(rows.every(([, , , holds]) => holds) ? 0 : 1);
