@@ -1,29 +1,16 @@
 /**
  * `npm run bench`: what the gateway costs, each figure as a ratio to a control of the same run, because machines differ
  * and are noisy. Loopback only, bounded in count; ends by itself. With names (`npm run bench -- queued cpu`), only those:
- * accepts, deliveries, pickup, queued, cpu, standing, console.
+ * accepts, deliveries, cluster, pickup, queued, cpu, standing, console.
  */
-import { execFileSync, spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
+import { join } from 'node:path';
 import { createHttp } from '../src/exchange/http.ts';
-import { startSandbox } from '../src/sandbox/sandbox.ts';
-import { consoleFigures } from './console.ts';
 import { openSqliteSpool } from '../src/spool/sqlite.ts';
 import { tokenOf } from '../test/exchange/sandbox-token.ts';
+import { clusterFigures } from './cluster.ts';
+import { consoleFigures } from './console.ts';
+import { COMPILED, end, firstLine, median, metric, Rig, row, SOURCE, until } from './rig.ts';
 
-const root = resolve(import.meta.dirname, '..');
-// As it runs in production: compiled.
-execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], {
-  cwd: root,
-});
-const [COMPILED, SOURCE] = ['dist/main.js', 'bin/smtp2exchange.js'];
-const folder = mkdtempSync(join(tmpdir(), 'smtp2exchange-bench-'));
-const children = new Set<ChildProcess>();
 /** Mails, milliseconds that the server takes for each answer, requests at a time. */
 const PICKUPS = [
   [10_000, 0, 4],
@@ -32,123 +19,8 @@ const PICKUPS = [
 ] as const;
 /** Two to be emptied for each. */
 const FAXES = Array.from({ length: 2 * PICKUPS.length }, (_, n) => `fax-${n}@contoso.com`);
-const sandbox = await startSandbox({
-  mailboxes: ['notifications@contoso.com', ...FAXES].map((address) => ({ address })),
-});
-const caFile = join(folder, 'ca.pem');
-writeFileSync(caFile, sandbox.ca);
-
-function start(args: readonly string[]): ChildProcess {
-  const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
-  children.add(child);
-  void once(child, 'close').then(() => children.delete(child));
-  return child;
-}
-
-async function firstLine(child: ChildProcess): Promise<string> {
-  if (child.stdout === null) throw new Error('no output');
-  for await (const line of createInterface({ input: child.stdout })) return line;
-  throw new Error('ended without a word');
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  child.kill('SIGKILL');
-  await once(child, 'close');
-}
-
-interface Gateway {
-  readonly port: number;
-  readonly console: string;
-  /** Seconds from the process' start until it was ready. */
-  readonly startup: number;
-  /** Epoch milliseconds of the process' start. */
-  readonly begun: number;
-  stop(): Promise<void>;
-}
-
-let spools = 0;
-async function gateway(
-  ewsUrl: string,
-  concurrency: number,
-  entry = COMPILED,
-  { queued, more = '' }: { readonly queued?: string; readonly more?: string } = {},
-): Promise<Gateway> {
-  const config = join(folder, `config-${++spools}.yaml`);
-  writeFileSync(
-    config,
-    `
-listeners: [{ name: bench, address: 127.0.0.1, port: 0, tls: none, maxConnections: 200 }]
-senders: { mailbox: notifications@contoso.com }
-exchange:
-  tenantId: ${sandbox.tenantId}
-  clientId: ${sandbox.clientId}
-  clientSecret: ${sandbox.clientSecret}
-  ewsUrl: ${ewsUrl}
-  authority: ${sandbox.authority}
-  caFile: ${caFile}
-pacing: { perMailbox: { concurrency: ${concurrency}, perMinute: unlimited } }
-spool: { sqlite: ${join(folder, `spool-${spools}.db`)} }
-console: { address: 127.0.0.1, port: 0 }
-log: { level: info }
-${more}`,
-  );
-  if (queued !== undefined) copyFileSync(queued, join(folder, `spool-${spools}.db`));
-  const begunAt = Date.now();
-  const begun = performance.now();
-  const child = start([entry, 'run', '--config', config]);
-  if (child.stdout === null) throw new Error('no output');
-  let port = 0;
-  let url = '';
-  const lines = createInterface({ input: child.stdout });
-  await new Promise<void>((ready, failed) => {
-    lines.on('line', (line) => {
-      const { event, ...facts } = JSON.parse(line) as { event: string; port: number; url: string };
-      if (event === 'listener.open') port = facts.port;
-      if (event === 'console.open') url = facts.url;
-      if (event === 'gateway.ready') ready();
-    });
-    child.once('close', () => failed(new Error('the gateway ended')));
-  });
-  // From now on the log is read and no more: what reads it must not be part of what is measured.
-  lines.close();
-  child.stdout.resume();
-  const startup = (performance.now() - begun) / 1000;
-  return { port, console: url, startup, begun: begunAt, stop: () => end(child) };
-}
-
-async function load(port: number, connections: number, messages: number, octets: number): Promise<number> {
-  const child = start(['bench/load.ts', String(port), String(connections), String(messages), String(octets)]);
-  return (JSON.parse(await firstLine(child)) as { rate: number }).rate;
-}
-
-async function metric(url: string, name: string): Promise<number> {
-  const text = await (await fetch(new URL('/metrics', url))).text();
-  return text
-    .split('\n')
-    .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
-    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
-}
-
-async function until(what: string, reached: () => Promise<boolean>, minutes = 2): Promise<void> {
-  for (let tries = 0; tries < 3_000 * minutes; tries++) {
-    if (await reached()) return;
-    await new Promise((wake) => setTimeout(wake, 20));
-  }
-  throw new Error(`${what} did not happen within ${minutes} minutes`);
-}
-
-function row(...cells: readonly (string | number)[]): void {
-  process.stdout.write(
-    `${cells.map((cell, index) => (index === 0 ? String(cell).padEnd(52) : String(typeof cell === 'number' ? round(cell) : cell).padStart(14))).join('')}\n`,
-  );
-}
-
-function round(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
-}
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+const rig = await Rig.start(['notifications@contoso.com', ...FAXES]);
+const { sandbox, folder, caFile } = rig;
 
 /** Durable accepts against the same SMTP server that discards. Both run at once in turns, so that noise hits both. */
 async function accepts(): Promise<void> {
@@ -159,16 +31,16 @@ async function accepts(): Promise<void> {
     [10, 6_000],
     [50, 10_000],
   ] as const) {
-    const control = start(['bench/discard.ts']);
+    const control = rig.start(['bench/discard.ts']);
     const discardPort = Number(await firstLine(control));
-    const ours = await gateway(closed, 4);
-    await load(ours.port, connections, messages, 5_000);
-    await load(discardPort, connections, messages, 5_000);
+    const ours = await rig.gateway(closed, 4);
+    await rig.load(ours.port, connections, messages, 5_000);
+    await rig.load(discardPort, connections, messages, 5_000);
     const rates: [number, number][] = [];
     for (let turn = 0; turn < 3; turn++) {
       rates.push([
-        await load(ours.port, connections, messages, 5_000),
-        await load(discardPort, connections, messages, 5_000),
+        await rig.load(ours.port, connections, messages, 5_000),
+        await rig.load(discardPort, connections, messages, 5_000),
       ]);
     }
     await ours.stop();
@@ -184,7 +56,7 @@ async function accepts(): Promise<void> {
 
 /** The control of deliveries: requests of the same size to the same stub, as many in parallel, from a loop that does nothing else. */
 async function bareRate(port: number, parallel: number, count: number, octets: number): Promise<number> {
-  const child = start([
+  const child = rig.start([
     'bench/post.ts',
     String(port),
     String(parallel),
@@ -200,16 +72,16 @@ async function deliveries(): Promise<void> {
     [0, 8, 4_000],
     [50, 8, 1_000],
   ] as const) {
-    const stub = start(['bench/stub.ts', String(wait)]);
+    const stub = rig.start(['bench/stub.ts', String(wait)]);
     const stubPort = Number(await firstLine(stub));
     const url = `http://127.0.0.1:${stubPort}/EWS/Exchange.asmx`;
-    const ours = await gateway(url, concurrency);
+    const ours = await rig.gateway(url, concurrency);
     const state = async (): Promise<{ taken: number; last: number }> =>
       (await fetch(url)).json() as Promise<{ taken: number; last: number }>;
-    await load(ours.port, 8, 200, 5_000);
+    await rig.load(ours.port, 8, 200, 5_000);
     await until('the warm-up', async () => (await state()).taken >= 200);
     const begun = Date.now();
-    await load(ours.port, 8, count, 5_000);
+    await rig.load(ours.port, 8, count, 5_000);
     await until('delivery', async () => (await state()).taken >= 200 + count);
     const rate = count / (((await state()).last - begun) / 1000);
     const bare = await bareRate(stubPort, concurrency, count, 5_000);
@@ -226,7 +98,7 @@ async function pickup(): Promise<void> {
   const token = tokenOf(sandbox, http, 'exchange');
   const got = await token.get();
   if (!got.ok) throw new Error('no token');
-  const legacy = start(['bench/discard.ts']);
+  const legacy = rig.start(['bench/discard.ts']);
   const legacyPort = await firstLine(legacy);
   for (const [index, [count, wait, concurrency]] of PICKUPS.entries()) {
     const [ours = '', bare = ''] = FAXES.slice(2 * index);
@@ -234,7 +106,7 @@ async function pickup(): Promise<void> {
     if (wait > 0) sandbox.fault({ does: { slow: { beforeActing: wait } } });
     const { inbox } = sandbox.mailbox(ours);
     const more = `pickup: [{ mailbox: ${ours}, transport: ews, concurrency: ${concurrency}, deliver: { smtp: { host: 127.0.0.1, port: ${legacyPort}, to: fax@legacy.test } } }]`;
-    const one = await gateway(sandbox.ewsUrl, 4, COMPILED, { more });
+    const one = await rig.gateway(sandbox.ewsUrl, 4, { more });
     const begun = performance.now();
     const perSecond = (): number => count / ((performance.now() - begun) / 1000);
     await until('picking up', async () => inbox.length === 0, 10);
@@ -244,7 +116,7 @@ async function pickup(): Promise<void> {
     const spent = await metric(one.console, 'process_cpu_seconds_total');
     await one.stop();
     const words = ['bench/pick.ts', sandbox.ewsUrl, caFile, got.token, bare, String(concurrency)];
-    const control = (JSON.parse(await firstLine(start(words))) as { rate: number }).rate;
+    const control = (JSON.parse(await firstLine(rig.start(words))) as { rate: number }).rate;
     sandbox.clearFaults();
     const name = `  ${count}, answers after ${wait} ms, ${concurrency} at a time`;
     row(name, rate, control, rate / control, picked, (spent * 1000) / count);
@@ -267,7 +139,7 @@ async function fillMailbox(address: string, count: number): Promise<void> {
 /** CPU of the whole way in and out, against a process that only encodes the same octets and posts them. */
 async function cpu(): Promise<void> {
   row('CPU per message, accept and deliver', 'gateway ms', 'bare POST ms', 'ratio');
-  const stub = start(['bench/stub.ts', '0']);
+  const stub = rig.start(['bench/stub.ts', '0']);
   const stubPort = Number(await firstLine(stub));
   const url = `http://127.0.0.1:${stubPort}/EWS/Exchange.asmx`;
   for (const [name, octets, count] of [
@@ -275,16 +147,16 @@ async function cpu(): Promise<void> {
     ['1 MB', 1_000_000, 60],
     ['25 MB', 25_000_000, 6],
   ] as const) {
-    const ours = await gateway(url, 4);
+    const ours = await rig.gateway(url, 4);
     const relayed = (): Promise<number> => metric(ours.console, 'smtp2exchange_delivered_messages_total');
-    await load(ours.port, 2, 50, 5_000);
+    await rig.load(ours.port, 2, 50, 5_000);
     await until('the warm-up', async () => (await relayed()) >= 50);
     const before = await metric(ours.console, 'process_cpu_seconds_total');
-    await load(ours.port, 2, count, octets);
+    await rig.load(ours.port, 2, count, octets);
     await until('delivery', async () => (await relayed()) >= 50 + count);
     const spent = ((await metric(ours.console, 'process_cpu_seconds_total')) - before) / count;
     await ours.stop();
-    const child = start(['bench/post.ts', String(stubPort), '2', String(count), String(octets), 'base64']);
+    const child = rig.start(['bench/post.ts', String(stubPort), '2', String(count), String(octets), 'base64']);
     const bare = (JSON.parse(await firstLine(child)) as { cpu: number }).cpu / count;
     row(`  ${name}`, spent * 1000, bare * 1000, spent / bare);
   }
@@ -301,7 +173,7 @@ async function standing(): Promise<void> {
     const empty: number[] = [];
     let resident = 0;
     for (let turn = 0; turn < 3; turn++) {
-      const ours = await gateway('https://127.0.0.1:9/EWS/Exchange.asmx', 4, entry);
+      const ours = await rig.gateway('https://127.0.0.1:9/EWS/Exchange.asmx', 4, { entry });
       starts.push(ours.startup);
       if (turn === 2) {
         await new Promise((wake) => setTimeout(wake, 3_000));
@@ -309,7 +181,7 @@ async function standing(): Promise<void> {
       }
       await ours.stop();
       const begun = performance.now();
-      await firstLine(start(['-e', 'console.log(1)']));
+      await firstLine(rig.start(['-e', 'console.log(1)']));
       empty.push((performance.now() - begun) / 1000);
     }
     row(`  ${name}`, median(starts), median(empty), median(starts) / median(empty), resident);
@@ -362,9 +234,9 @@ async function queued(): Promise<void> {
   const figures = sizes.map(() => ({ first: [] as number[], rate: [] as number[], resident: [] as number[] }));
   for (let turn = 0; turn < 3; turn++) {
     for (const [index, path] of paths.entries()) {
-      const stub = start(['bench/stub.ts', '0']);
+      const stub = rig.start(['bench/stub.ts', '0']);
       const url = `http://127.0.0.1:${await firstLine(stub)}/EWS/Exchange.asmx`;
-      const ours = await gateway(url, 8, COMPILED, { queued: path });
+      const ours = await rig.gateway(url, 8, { queued: path });
       const state = async () =>
         (await fetch(url)).json() as Promise<{ taken: number; first: number; hundredth: number }>;
       await until('delivery', async () => (await state()).taken >= 100);
@@ -400,12 +272,10 @@ async function pages(): Promise<void> {
   for (const { what, slowest, found } of await consoleFigures()) row(`  ${what}`, slowest, found);
 }
 
-const all = { accepts, deliveries, pickup, queued, cpu, standing, console: pages };
+const all = { accepts, deliveries, cluster: () => clusterFigures(rig), pickup, queued, cpu, standing, console: pages };
 try {
   for (const [name, measure] of Object.entries(all))
     if (process.argv.length === 2 || process.argv.includes(name, 2)) await measure();
 } finally {
-  for (const child of children) child.kill('SIGKILL');
-  await sandbox.close();
-  rmSync(folder, { recursive: true, force: true });
+  await rig.close();
 }
