@@ -9,6 +9,7 @@ import { goesFirst } from '../mail/precedence.ts';
 import type { First } from '../mail/precedence.ts';
 import type { Receipt, Told } from '../mail/spool.ts';
 import { SpoolError } from '../mail/spool.ts';
+import { letGo } from './memory.ts';
 import type { Connection, Value } from './postgres-connection.ts';
 import { jsonOf } from './postgres-connection.ts';
 import type { PostgresDatabase } from './postgres-database.ts';
@@ -136,6 +137,7 @@ export class Accept {
     const { owner } = this.#options;
     const work = (link: Connection): Promise<number> => link.run(sql, message, number, octets, owner, ...more);
     if ((await this.#database.order(work, { weight: 'bulk' })) === 0) throw sweptError(message);
+    letGo(octets);
   }
 
   async abort(message: SpoolId): Promise<void> {
@@ -172,6 +174,7 @@ export class Accept {
         ? this.#commitOnce(arrival, receipt)
         : this.#commitPlain(arrival));
     this.#begun.delete(order.message);
+    if (order.chunk !== undefined) letGo(order.chunk.octets);
     if (isMade) this.#options.onArrived(items);
     return isMade;
   }

@@ -7,13 +7,15 @@ import { SpoolError } from '../mail/spool.ts';
 import { letGo } from './memory.ts';
 import type { SetAside } from './postgres-aside.ts';
 import type { Connection } from './postgres-connection.ts';
+import { literal } from './postgres-connection.ts';
 import type { PostgresDatabase } from './postgres-database.ts';
 import { isDamage } from './postgres-trouble.ts';
 
-/** With the first octets, so that a small body takes one question. */
-const FIRST = `SELECT message.size, chunk.octets FROM message LEFT JOIN chunk ON chunk.message = message.id AND chunk.number = 0
+/** Octets up to which a body comes with the first answer. */
+const SMALL = 64 * 1024;
+const FIRST = `SELECT message.size, chunk.octets FROM message
+  LEFT JOIN chunk ON chunk.message = message.id AND chunk.number = 0 AND message.size <= ${SMALL}
   WHERE message.id = $1 AND message.users > 0`;
-const NEXT = `SELECT octets FROM chunk WHERE message = $1 AND number = $2`;
 
 /** Messages, and chunks of each, removed in one statement. */
 const MESSAGES = 100;
@@ -55,25 +57,32 @@ export class PostgresBodies {
     if (first === undefined)
       throw new SpoolError('damaged', `The database ${where} has no body for message ${message}`);
     const size = Number(first['size']);
-    let octets: unknown = first['octets'];
     let at = 0;
-    for (let number = 1; at < size && octets instanceof Uint8Array; number++) {
+    let next = size <= SMALL ? Promise.resolve(first['octets']) : this.#chunk(message, 0);
+    for (let number = 1; at < size; number++) {
+      const octets = await next;
+      if (!(octets instanceof Uint8Array)) break;
       at += octets.length;
-      const more = at < size ? this.#read(message, (link) => link.row(NEXT, message, number)) : undefined;
-      more?.catch(() => undefined); // whoever awaits it gets it; a reader that left early does not
+      if (at < size) next = this.#chunk(message, number);
       try {
         yield octets;
       } finally {
         // Small ones share their memory with others.
         if (octets.length === octets.buffer.byteLength) letGo(octets);
       }
-      octets = (await more)?.['octets'];
     }
     if (at !== size)
       throw new SpoolError(
         'damaged',
         `The database ${where} holds ${at} octets of message ${message} instead of ${size}`,
       );
+  }
+
+  #chunk(message: SpoolId, number: number): Promise<unknown> {
+    const sql = `SELECT octets FROM chunk WHERE message = ${literal(message)} AND number = ${number}`;
+    const octets = this.#read(message, async (link) => (await link.octets(sql))[0]);
+    octets.catch(() => undefined); // whoever awaits it gets it; a reader that left early does not
+    return octets;
   }
 
   async #read<Result>(message: SpoolId, work: (link: Connection) => Promise<Result>): Promise<Result> {

@@ -5,6 +5,7 @@
  * is looked at.
  */
 import { createHash } from 'node:crypto';
+import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import type { ClientConfig } from 'pg';
 import { Client } from 'pg';
@@ -12,6 +13,7 @@ import type { PostgresHost, PostgresUrl } from '../mail/postgres-url.ts';
 import { isSocket, shownPostgresUrl } from '../mail/postgres-url.ts';
 import { readText } from '../tls/pemfile.ts';
 import type { Row } from './database.ts';
+import { CopyReader } from './postgres-copy.ts';
 import type { Failure, OwnCode } from './postgres-trouble.ts';
 import { PostgresError, reasonOf } from './postgres-trouble.ts';
 
@@ -219,6 +221,23 @@ export class Connection {
     return (await this.ask(sql, values)).count;
   }
 
+  /**
+   * Rows of one column of octets, which are large: by a way that has them as they are. Nothing else is asked meanwhile.
+   * @param sql a question without values
+   */
+  async octets(sql: string): Promise<readonly Uint8Array<ArrayBuffer>[]> {
+    const reader = new CopyReader();
+    const { connection } = insideOf(this.#client);
+    const take = ({ chunk }: { readonly chunk: Buffer }): void => reader.take(chunk);
+    connection.on('copyData', take);
+    try {
+      await this.ask(`COPY (${sql}) TO STDOUT (FORMAT binary)`);
+      return reader.rows;
+    } finally {
+      connection.off('copyData', take);
+    }
+  }
+
   /** @throws PostgresError also where the transaction was undone before */
   async commit(): Promise<void> {
     const { command } = await this.ask('COMMIT');
@@ -291,9 +310,24 @@ function nameFor(sql: string): string {
   return name;
 }
 
+/** Not in its types. */
+interface Inside {
+  readonly connection: EventEmitter & { readonly stream: Socket };
+}
+
+function insideOf(client: Client): Inside {
+  return client as unknown as Inside;
+}
+
+/** end() would wait for a server that does not answer. */
 function destroy(client: Client): void {
-  // Not in its types; end() would wait for a server that does not answer.
-  (client as unknown as { readonly connection: { readonly stream: Socket } }).connection.stream.destroy();
+  insideOf(client).connection.stream.destroy();
+}
+
+/** An id or a name as it stands in a statement that takes no values. @throws RangeError for what has to be a value */
+export function literal(text: string): string {
+  if (!/^[\w.-]*$/.test(text)) throw new RangeError('no text for a statement');
+  return `'${text}'`;
 }
 
 async function tlsOf({ sslMode, sslRootCert, sslCert, sslKey }: PostgresUrl, where: string): Promise<Tls | false> {
