@@ -9,6 +9,7 @@ import type { Row } from './database.ts';
 import type { SetAside } from './postgres-aside.ts';
 import type { PostgresDatabase } from './postgres-database.ts';
 import { BODY, BODY_OF, ITEM, itemOf as columnsOf } from './postgres-rows.ts';
+import { isDamage } from './postgres-trouble.ts';
 import type { Aside } from './protocol.ts';
 import { itemOf } from './rows.ts';
 
@@ -43,19 +44,33 @@ export class PostgresChecking {
 
   async check(): Promise<CheckResult> {
     const damaged: { readonly id: SpoolId; readonly why: string }[] = [];
-    let checked = 0;
+    const progress = { checked: 0 };
+    const store = await this.#look(damaged, progress);
+    for (const { id, why } of damaged) await this.#setAside(id, why);
+    return { ...progress, damaged, ...(store === undefined ? {} : { store }) };
+  }
+
+  /** @returns what of the tables themselves cannot be read; then only a part was looked at */
+  async #look(
+    damaged: { readonly id: SpoolId; readonly why: string }[],
+    progress: { checked: number },
+  ): Promise<string | undefined> {
     for (let after = ''; ;) {
-      const rows = await this.#database.rows(PART, after);
+      let rows: readonly Row[];
+      try {
+        rows = await this.#database.rows(PART, after);
+      } catch (error) {
+        if (isDamage(error) && error instanceof Error) return error.message;
+        throw error;
+      }
       for (const row of rows) {
         const why = faultIn(row);
         if (why !== undefined) damaged.push({ id: String(row['id']), why });
       }
-      checked += rows.length;
+      progress.checked += rows.length;
       after = String(rows.at(-1)?.['id'] ?? '');
-      if (rows.length < AT_ONCE) break;
+      if (rows.length < AT_ONCE) return undefined;
     }
-    for (const { id, why } of damaged) await this.#setAside(id, why);
-    return { checked, damaged };
   }
 
   /** What is queued is not tried any more. */

@@ -195,7 +195,7 @@ export class Connection {
       if (failure.code === AFTER_A_FAILURE && this.#undone !== undefined) throw this.#undone;
       const reason = reasonOf(failure);
       const told = new PostgresError(reason, this.#where, { isSent: reason.meaning === 'lost' });
-      if (reason.meaning === 'lost') this.#lose(told);
+      if (reason.meaning === 'lost' || isStale(error)) this.#lose(told);
       this.#undone = told;
       throw told;
     } finally {
@@ -322,6 +322,11 @@ function insideOf(client: Client): Inside {
 /** end() would wait for a server that does not answer. */
 function destroy(client: Client): void {
   insideOf(client).connection.stream.destroy();
+}
+
+/** What is prepared here is of no use any more: the tables are others, or a pooler has put another connection behind it. */
+function isStale(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === '0A000' || error.code === '26000');
 }
 
 /** An id or a name as it stands in a statement that takes no values. @throws RangeError for what has to be a value */

@@ -314,6 +314,7 @@ class PostgresEngine implements MovableSpool, LimitedSpool {
   async #check(): Promise<CheckResult> {
     const { checking, health, aside, listing } = this.#parts;
     const result = await checking.check();
+    if (result.store !== undefined) return result;
     aside.forgetLost();
     if (health.trouble?.trouble === 'damaged') health.recovered((await listing.stats()).items.queued);
     return result;

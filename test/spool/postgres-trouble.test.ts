@@ -221,6 +221,11 @@ describe.skipIf(withoutPostgres())('a server', () => {
     await cluster.sql('ALTER TABLE smtp2exchange.item RENAME TO item_moved');
     await expect(gateway.spool.lanes()).rejects.toMatchObject({ trouble: 'damaged' });
     expect(gateway.spool.room()).toMatchObject({ ok: false });
+    expect(await gateway.spool.check()).toMatchObject({
+      checked: 0,
+      store: expect.stringMatching(/lost a table/) as string,
+    });
+    expect(gateway.told('spool.recovered')).toEqual([]);
     await cluster.sql('ALTER TABLE smtp2exchange.item_moved RENAME TO item');
     expect(await gateway.spool.check()).toEqual({ checked: 0, damaged: [] });
     await isBack(gateway);
