@@ -8,11 +8,9 @@ import { SpoolError } from '../mail/spool.ts';
 import type { DeliveryStatus } from '../mail/status.ts';
 import { splitFrom, splitInto } from './history-words.ts';
 import type { Connection } from './postgres-connection.ts';
-import type { PostgresDatabase } from './postgres-database.ts';
 import { remember } from './postgres-database.ts';
-import type { PostgresNotices } from './postgres-notices.ts';
+import type { ItemsOptions } from './postgres-items.ts';
 import { ITEM, OF_MESSAGE } from './postgres-rows.ts';
-import type { Tickets } from './postgres-tickets.ts';
 import { itemOf } from './rows.ts';
 
 const ADD = `
@@ -20,21 +18,10 @@ INSERT INTO item (id, message, lane, state, due, arrived, attempts, doubtful, st
 SELECT $1, message, lane, state, due, arrived, attempts, doubtful, started, owner, $4, lease, size, header_size, message_id, $2, origin, status, first
 FROM item WHERE id = $3`;
 
-export interface SplitOptions {
-  readonly database: PostgresDatabase;
-  readonly notices: PostgresNotices;
-  readonly tickets: Tickets;
-  /** This gateway. */
-  readonly owner: string;
-  readonly now: () => number;
-  /** So many items have ended. */
-  readonly onEnded: (items: number, bodies: number) => void;
-}
-
 export class PostgresSplitter {
-  readonly #options: SplitOptions;
+  readonly #options: ItemsOptions;
 
-  constructor(options: SplitOptions) {
+  constructor(options: ItemsOptions) {
     this.#options = options;
   }
 

@@ -1,33 +1,22 @@
 /** What several gateways on one database have in common: who is there, who does what, what is known, who sends what. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Gate, Json, Subject } from '../../src/mail/cluster.ts';
 import type { LaneKey } from '../../src/mail/item.ts';
 import { entry, failed, get, put, relayed, T0 } from './spool-under-test.ts';
-import { claiming, idOf, lane, TestCluster } from './postgres-gateways.ts';
+import { claiming, idOf, lane, testBed, TestCluster } from './postgres-gateways.ts';
 import type { TestGateway } from './postgres-gateways.ts';
-import { PostgresServer, withoutPostgres } from './postgres-server.ts';
+import { withoutPostgres } from './postgres-server.ts';
 
 const VERIFY_AFTER = 90_000;
 
 describe.skipIf(withoutPostgres())('gateways on one database', () => {
-  let server: PostgresServer;
-  let cluster: TestCluster;
+  const bed = testBed();
   let one: TestGateway;
   let other: TestGateway;
 
-  beforeAll(async () => {
-    server = await PostgresServer.start();
-  });
-  afterAll(async () => {
-    await server.close();
-  });
   beforeEach(async () => {
-    cluster = await TestCluster.start(server);
-    one = await cluster.gateway({ host: 'mail-1', version: '1.0' });
-    other = await cluster.gateway({ host: 'mail-2', version: '1.1' });
-  });
-  afterEach(async () => {
-    await cluster.close();
+    one = await bed.cluster.gateway({ host: 'mail-1', version: '1.0' });
+    other = await bed.cluster.gateway({ host: 'mail-2', version: '1.1' });
   });
 
   const count = (n: number): Json => ({ count: n });
@@ -56,7 +45,7 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
     it('are so no longer when they are closed, or not heard of for a lease', async () => {
       await one.spool.close();
       expect((await other.cluster.members()).map(({ host }) => host)).toEqual(['mail-2']);
-      const third = await cluster.gateway({ host: 'mail-3', lease: 2_000 });
+      const third = await bed.cluster.gateway({ host: 'mail-3', lease: 2_000 });
       third.proxy.mode = 'swallows';
       await expect
         .poll(async () => (await other.cluster.members()).map(({ host }) => host), { timeout: 5_000 })
@@ -64,8 +53,8 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
     });
 
     it('come back after they were taken for dead', async () => {
-      await cluster.expire(one);
-      await cluster.sql(`DELETE FROM smtp2exchange.member WHERE host = 'mail-1'`);
+      await bed.cluster.expire(one);
+      await bed.cluster.sql(`DELETE FROM smtp2exchange.member WHERE host = 'mail-1'`);
       // A beat comes after whatever ends the connection.
       one.proxy.cut();
       await expect.poll(async () => (await other.cluster.members()).length, { timeout: 5_000 }).toBe(2);
@@ -96,7 +85,7 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
 
     it('is taken over when the lease is over', async () => {
       await one.cluster.hold('alarms');
-      await cluster.expire(one);
+      await bed.cluster.expire(one);
       expect(await other.cluster.hold('alarms')).toBe(true);
       expect(await one.cluster.hold('alarms')).toBe(false);
     });
@@ -162,7 +151,7 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
       await new Promise((resolve) => setTimeout(resolve, 1_200));
       const [{ id } = { id: '' }] = await put(one.spool);
       due.length = 0;
-      await cluster.sql(`UPDATE smtp2exchange.item SET lane = E'exchange\\nc@contoso.com' WHERE id = '${id}'`);
+      await bed.cluster.sql(`UPDATE smtp2exchange.item SET lane = E'exchange\\nc@contoso.com' WHERE id = '${id}'`);
       await vi.waitFor(() => expect(due).toContainEqual({ ...lane, mailbox: 'c@contoso.com' }), { timeout: 4_000 });
     });
   });
@@ -170,7 +159,7 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
   describe('claims', () => {
     it('never give one item twice, however many ask', async () => {
       await Promise.all(Array.from({ length: 300 }, () => put(one.spool)));
-      const third = await cluster.gateway();
+      const third = await bed.cluster.gateway();
       const got: string[] = [];
       await Promise.all(
         [one, other, third].flatMap((gateway) =>
@@ -225,7 +214,7 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
       await put(one.spool);
       const shut: Gate = () => ({ limit: 0, after: () => ({ lane: 1, route: 2 }) });
       expect(await one.spool.claim(lane, { ...claiming, gate: shut })).toEqual([]);
-      expect(await cluster.sql('SELECT * FROM smtp2exchange.known')).toEqual([]);
+      expect(await bed.cluster.sql('SELECT * FROM smtp2exchange.known')).toEqual([]);
       expect(await one.spool.claim(lane, { ...claiming, gate })).toHaveLength(1);
       expect(await other.cluster.known()).toHaveLength(2);
     });
@@ -237,8 +226,8 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
       for (let n = 0; n < 4; n++) ids.push(idOf(await put(one.spool)));
       await one.spool.claim(lane, claiming);
       const [finished = '', deferred = '', parked = '', split = ''] = ids;
-      await cluster.expire(one);
-      const third = await cluster.gateway({ host: 'mail-3' });
+      await bed.cluster.expire(one);
+      const third = await bed.cluster.gateway({ host: 'mail-3' });
       expect(third.told('spool.open')).toMatchObject([{ recovered: 4 }]);
       const now = third.cluster.now();
       for (const id of ids) {
@@ -264,18 +253,18 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
     });
 
     it('is taken over by one that is at work, which says so; what was being received is gone', async () => {
-      const third = await cluster.gateway({ host: 'mail-3', lease: 2_000 });
+      const third = await bed.cluster.gateway({ host: 'mail-3', lease: 2_000 });
       const id = idOf(await put(third.spool));
       await third.spool.claim(lane, { ...claiming, leaseUntil: third.cluster.now() + 500 });
       const draft = third.spool.begin();
       for (let n = 0; n < 4; n++) await draft.write(new Uint8Array(300_000));
       const chunks = async (): Promise<number> => {
-        const rows = await cluster.sql(`SELECT 1 FROM smtp2exchange.chunk WHERE message <> '${id}'`);
+        const rows = await bed.cluster.sql(`SELECT 1 FROM smtp2exchange.chunk WHERE message <> '${id}'`);
         return rows.length;
       };
       await expect.poll(chunks).toBe(4);
       const due: LaneKey[] = [];
-      const fourth = await cluster.gateway({ lease: 2_000 });
+      const fourth = await bed.cluster.gateway({ lease: 2_000 });
       fourth.cluster.listen({ due: (lane) => void due.push(lane), changed: () => undefined });
       third.proxy.mode = 'swallows';
       await vi.waitFor(() => expect(fourth.told('spool.takenOver')).toMatchObject([{ items: 1, from: 'mail-3' }]), {
@@ -293,7 +282,7 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
     it('does not take over its own work while it has the lease', async () => {
       const id = idOf(await put(one.spool));
       await one.spool.claim(lane, { ...claiming, leaseUntil: one.cluster.now() + 60_000 });
-      const third = await cluster.gateway();
+      const third = await bed.cluster.gateway();
       expect(third.told('spool.open')).toMatchObject([{ recovered: 0 }]);
       await one.spool.finish(id, relayed);
       expect(await third.spool.get(id)).toMatchObject({ state: 'relayed' });
@@ -307,13 +296,13 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
     await other.spool.claim(lane, claiming);
     await other.spool.finish(id, relayed);
     await expect(get(one.spool, id)).rejects.toThrow(/no body/);
-    await expect.poll(async () => cluster.sql('SELECT 1 FROM smtp2exchange.chunk'), { timeout: 4_000 }).toEqual([]);
+    await expect.poll(async () => bed.cluster.sql('SELECT 1 FROM smtp2exchange.chunk'), { timeout: 4_000 }).toEqual([]);
     expect((await one.spool.stats()).bytes).toBe(0);
   });
 
   it('sets the time back with the clock of the server, for all that waits', async () => {
     let time = T0;
-    await using alone = await TestCluster.start(server);
+    await using alone = await TestCluster.start(bed.server);
     const [third, fourth] = [
       await alone.gateway({ now: () => time, lease: 2_000 }),
       await alone.gateway({ now: () => time, lease: 2_000 }),

@@ -1,4 +1,5 @@
 /** Gateways' engines on one database of a test's own, each behind a network of its own that breaks to order. */
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import type { Cluster } from '../../src/mail/cluster.ts';
 import type { Event } from '../../src/mail/event.ts';
 import type { QueueItem } from '../../src/mail/item.ts';
@@ -6,7 +7,7 @@ import type { LimitedSpool, MovableSpool } from '../../src/mail/spool.ts';
 import { openPostgresSpool } from '../../src/spool/postgres.ts';
 import type { PostgresOptions } from '../../src/spool/postgres.ts';
 import { PostgresProxy } from './postgres-proxy.ts';
-import type { PostgresServer } from './postgres-server.ts';
+import { PostgresServer } from './postgres-server.ts';
 
 export interface TestGateway {
   readonly spool: MovableSpool & LimitedSpool;
@@ -85,4 +86,34 @@ export function idOf(items: readonly QueueItem[] | undefined): string {
   const [item] = items ?? [];
   if (item === undefined) throw new Error('no item');
   return item.id;
+}
+
+/** For describe(): a server for all of its tests, and a database for each, whose gateways end with it. */
+export function testBed(): { readonly server: PostgresServer; readonly cluster: TestCluster } {
+  let server: PostgresServer | undefined;
+  let cluster: TestCluster | undefined;
+  beforeAll(async () => {
+    server = await PostgresServer.start();
+  });
+  afterAll(async () => {
+    await server?.close();
+  });
+  beforeEach(async () => {
+    if (server !== undefined) cluster = await TestCluster.start(server);
+  });
+  afterEach(async () => {
+    await cluster?.close();
+  });
+  const there = <Part>(part: Part | undefined): Part => {
+    if (part === undefined) throw new Error('only within a test');
+    return part;
+  };
+  return {
+    get server() {
+      return there(server);
+    },
+    get cluster() {
+      return there(cluster);
+    },
+  };
 }

@@ -1,31 +1,20 @@
 /** Answers of the database that are lost: what was ordered is done once, and whoever ordered gets to know it. */
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Json } from '../../src/mail/cluster.ts';
 import type { Draft } from '../../src/mail/spool.ts';
 import { SpoolError } from '../../src/mail/spool.ts';
-import { claiming, idOf, lane, TestCluster } from './postgres-gateways.ts';
+import { claiming, idOf, lane, testBed } from './postgres-gateways.ts';
 import type { TestGateway } from './postgres-gateways.ts';
-import { PostgresServer, withoutPostgres } from './postgres-server.ts';
+import { withoutPostgres } from './postgres-server.ts';
 import { delayed, entry, failed, get, put, relayed } from './spool-under-test.ts';
 
 describe.skipIf(withoutPostgres())('an answer that is lost', () => {
-  let server: PostgresServer;
-  let cluster: TestCluster;
+  const bed = testBed();
   let gateway: TestGateway;
 
-  beforeAll(async () => {
-    server = await PostgresServer.start();
-  });
-  afterAll(async () => {
-    await server.close();
-  });
   beforeEach(async () => {
-    cluster = await TestCluster.start(server);
-    gateway = await cluster.gateway({ queryTimeout: 3_000 });
-  });
-  afterEach(async () => {
-    await cluster.close();
+    gateway = await bed.cluster.gateway({ queryTimeout: 3_000 });
   });
 
   /** Orders while the answer to the next request that holds `text` is lost. */
@@ -76,7 +65,7 @@ describe.skipIf(withoutPostgres())('an answer that is lost', () => {
     });
 
     it('that was already sent on, and its body removed, by another gateway', async () => {
-      const other = await cluster.gateway();
+      const other = await bed.cluster.gateway();
       const draft = gateway.spool.begin();
       await draft.write(Buffer.from('body'));
       const reached = gateway.proxy.passed(draft.id);
@@ -86,7 +75,7 @@ describe.skipIf(withoutPostgres())('an answer that is lost', () => {
       let items = await other.spool.claim(lane, claiming);
       while (items.length === 0) items = await other.spool.claim(lane, claiming);
       await other.spool.finish(draft.id, relayed);
-      await expect.poll(async () => cluster.sql('SELECT 1 FROM smtp2exchange.message')).toEqual([]);
+      await expect.poll(async () => bed.cluster.sql('SELECT 1 FROM smtp2exchange.message')).toEqual([]);
       gateway.proxy.cut();
       gateway.proxy.delay = 0;
       expect(await commit).toHaveLength(1);
@@ -265,8 +254,8 @@ describe.skipIf(withoutPostgres())('an answer that is lost', () => {
     });
 
     it('a commit that nobody waits for any more is withdrawn, as long as nobody sends it', async () => {
-      const impatient = await cluster.gateway({ commitPatience: 300 });
-      const bystander = await cluster.gateway();
+      const impatient = await bed.cluster.gateway({ commitPatience: 300 });
+      const bystander = await bed.cluster.gateway();
       /** In doubt until its sender was told that it was not taken. */
       const doubt = async (draft: Draft, then: () => Promise<unknown>): Promise<void> => {
         const reached = impatient.proxy.cutAfter(draft.id);
@@ -282,13 +271,15 @@ describe.skipIf(withoutPostgres())('an answer that is lost', () => {
       const [sent, kept] = [impatient.spool.begin(), impatient.spool.begin()];
       // What is left for the commit is small: it goes through whole.
       await kept.write(randomBytes(2 * 262_144 + 10));
-      await expect.poll(async () => (await cluster.sql('SELECT 1 FROM smtp2exchange.chunk')).length).toBe(2);
+      await expect.poll(async () => (await bed.cluster.sql('SELECT 1 FROM smtp2exchange.chunk')).length).toBe(2);
       await doubt(sent, () => bystander.spool.take(sent.id, claiming.leaseUntil));
       await doubt(kept, async () => undefined);
       await vi.waitFor(async () => expect(await bystander.spool.get(kept.id)).toBeUndefined(), { timeout: 4_000 });
       expect(await bystander.spool.get(sent.id)).toMatchObject({ state: 'sending' });
       expect(await bystander.spool.history(kept.id)).toEqual([]);
-      await expect.poll(async () => cluster.sql('SELECT 1 FROM smtp2exchange.chunk'), { timeout: 4_000 }).toEqual([]);
+      await expect
+        .poll(async () => bed.cluster.sql('SELECT 1 FROM smtp2exchange.chunk'), { timeout: 4_000 })
+        .toEqual([]);
       expect(await bystander.spool.stats()).toMatchObject({ items: { queued: 0, sending: 1 }, bytes: 0 });
     });
 
@@ -311,7 +302,7 @@ describe.skipIf(withoutPostgres())('an answer that is lost', () => {
 
     it('a database that says nothing is given up after a while, and comes back', async () => {
       const id = await sending();
-      const quick = await cluster.gateway({ queryTimeout: 600 });
+      const quick = await bed.cluster.gateway({ queryTimeout: 600 });
       quick.proxy.mode = 'swallows';
       const order = failureOf(quick.spool.get(id));
       await vi.waitFor(() => expect(quick.told('spool.trouble')).toHaveLength(1), { timeout: 12_000 });

@@ -2,10 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { openPostgresSpool } from '../../src/spool/postgres.ts';
 import { noneOf, PostgresError, reasonOf } from '../../src/spool/postgres-trouble.ts';
-import { claiming, idOf, lane, TestCluster } from './postgres-gateways.ts';
+import { claiming, idOf, lane, testBed } from './postgres-gateways.ts';
 import type { TestGateway } from './postgres-gateways.ts';
 import { PostgresServer, withoutPostgres, withoutReplicas } from './postgres-server.ts';
 import { entry, get, put, relayed } from './spool-under-test.ts';
@@ -86,21 +86,7 @@ describe('what is said', () => {
 });
 
 describe.skipIf(withoutPostgres())('a server', () => {
-  let server: PostgresServer;
-  let cluster: TestCluster;
-
-  beforeAll(async () => {
-    server = await PostgresServer.start();
-  });
-  afterAll(async () => {
-    await server.close();
-  });
-  beforeEach(async () => {
-    cluster = await TestCluster.start(server);
-  });
-  afterEach(async () => {
-    await cluster.close();
-  });
+  const bed = testBed();
 
   const isBack = async ({ spool, told }: TestGateway, times = 1): Promise<void> => {
     await vi.waitFor(() => expect(told('spool.recovered')).toHaveLength(times), { timeout: 10_000, interval: 20 });
@@ -109,7 +95,7 @@ describe.skipIf(withoutPostgres())('a server', () => {
   };
 
   it('that is restarted, or crashes, in the midst of work: nothing that was accepted is lost or doubled', async () => {
-    const gateway = await cluster.gateway();
+    const gateway = await bed.cluster.gateway();
     const accepted: string[] = [];
     const end = new AbortController();
     const work = Promise.all(
@@ -128,9 +114,9 @@ describe.skipIf(withoutPostgres())('a server', () => {
     for (const how of ['fast', 'immediate', 'kill'] as const) {
       await vi.waitFor(() => expect(accepted.length).toBeGreaterThan(20), { timeout: 10_000 });
       const began = accepted.length;
-      if (how === 'kill') await server.kill();
-      else await server.stop(how);
-      await server.restart();
+      if (how === 'kill') await bed.server.kill();
+      else await bed.server.stop(how);
+      await bed.server.restart();
       await vi.waitFor(() => expect(accepted.length).toBeGreaterThan(began + 20), { timeout: 10_000 });
     }
     end.abort();
@@ -143,17 +129,17 @@ describe.skipIf(withoutPostgres())('a server', () => {
   });
 
   it('that is away: mail is refused, and it goes on within a second or two of its return', async () => {
-    const gateway = await cluster.gateway();
+    const gateway = await bed.cluster.gateway();
     const id = idOf(await put(gateway.spool));
     await gateway.spool.claim(lane, claiming);
-    await server.stop();
+    await bed.server.stop();
     await expect(put(gateway.spool)).rejects.toMatchObject({ name: 'SpoolError', trouble: 'io' });
     expect(gateway.spool.room()).toMatchObject({
       ok: false,
       reason: expect.stringMatching(/refuses connections|shutting down/) as string,
     });
     await expect(gateway.spool.finish(id, relayed)).rejects.toThrow();
-    await server.restart();
+    await bed.server.restart();
     const since = performance.now();
     await isBack(gateway);
     expect(performance.now() - since).toBeLessThan(3_000);
@@ -163,10 +149,10 @@ describe.skipIf(withoutPostgres())('a server', () => {
   });
 
   it('that ends single connections: nobody is bothered', async () => {
-    const gateway = await cluster.gateway();
+    const gateway = await bed.cluster.gateway();
     for (let n = 0; n < 5; n++) {
       await Promise.all(Array.from({ length: 10 }, () => put(gateway.spool)));
-      await cluster.sql(
+      await bed.cluster.sql(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
       );
     }
@@ -175,9 +161,9 @@ describe.skipIf(withoutPostgres())('a server', () => {
   });
 
   it('that was made read-only, and writable again', async () => {
-    const gateway = await cluster.gateway();
-    await server.sql('ALTER SYSTEM SET default_transaction_read_only = on');
-    await server.sql('SELECT pg_reload_conf()');
+    const gateway = await bed.cluster.gateway();
+    await bed.server.sql('ALTER SYSTEM SET default_transaction_read_only = on');
+    await bed.server.sql('SELECT pg_reload_conf()');
     try {
       await vi.waitFor(
         async () =>
@@ -188,20 +174,20 @@ describe.skipIf(withoutPostgres())('a server', () => {
       );
       expect(await gateway.spool.lanes().catch((error: unknown) => error)).toMatchObject({ trouble: 'readOnly' });
     } finally {
-      await server.sql('ALTER SYSTEM RESET default_transaction_read_only');
-      await server.sql('SELECT pg_reload_conf()');
+      await bed.server.sql('ALTER SYSTEM RESET default_transaction_read_only');
+      await bed.server.sql('SELECT pg_reload_conf()');
     }
     await isBack(gateway);
     await put(gateway.spool);
   });
 
   it('whose disk is full: mail is refused, what is there still leaves', async () => {
-    const gateway = await cluster.gateway();
+    const gateway = await bed.cluster.gateway();
     await put(gateway.spool);
     // As it says when a file cannot grow.
-    await cluster.sql(`CREATE FUNCTION smtp2exchange.full() RETURNS trigger LANGUAGE plpgsql AS
+    await bed.cluster.sql(`CREATE FUNCTION smtp2exchange.full() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$`);
-    await cluster.sql(
+    await bed.cluster.sql(
       'CREATE TRIGGER full_disk BEFORE INSERT ON smtp2exchange.chunk FOR EACH STATEMENT EXECUTE FUNCTION smtp2exchange.full()',
     );
     await expect(put(gateway.spool)).rejects.toMatchObject({ trouble: 'full' });
@@ -211,14 +197,14 @@ describe.skipIf(withoutPostgres())('a server', () => {
     await gateway.spool.finish(item?.id ?? '', relayed);
     await new Promise((resolve) => setTimeout(resolve, 1_200));
     expect(gateway.told('spool.recovered')).toEqual([]);
-    await cluster.sql('DROP TRIGGER full_disk ON smtp2exchange.chunk');
+    await bed.cluster.sql('DROP TRIGGER full_disk ON smtp2exchange.chunk');
     await isBack(gateway);
     await put(gateway.spool);
   });
 
   it('that has no tables any more says so, and works again when they are back', async () => {
-    const gateway = await cluster.gateway();
-    await cluster.sql('ALTER TABLE smtp2exchange.item RENAME TO item_moved');
+    const gateway = await bed.cluster.gateway();
+    await bed.cluster.sql('ALTER TABLE smtp2exchange.item RENAME TO item_moved');
     await expect(gateway.spool.lanes()).rejects.toMatchObject({ trouble: 'damaged' });
     expect(gateway.spool.room()).toMatchObject({ ok: false });
     expect(await gateway.spool.check()).toMatchObject({
@@ -226,26 +212,26 @@ describe.skipIf(withoutPostgres())('a server', () => {
       store: expect.stringMatching(/lost a table/) as string,
     });
     expect(gateway.told('spool.recovered')).toEqual([]);
-    await cluster.sql('ALTER TABLE smtp2exchange.item_moved RENAME TO item');
+    await bed.cluster.sql('ALTER TABLE smtp2exchange.item_moved RENAME TO item');
     expect(await gateway.spool.check()).toEqual({ checked: 0, damaged: [] });
     await isBack(gateway);
   });
 
   it('whose pages are lost: a body is set aside with its item, the rest goes on', async () => {
-    const gateway = await cluster.gateway();
+    const gateway = await bed.cluster.gateway();
     const [lost, whole] = [
       idOf(await put(gateway.spool, randomBytes(200_000))),
       idOf(await put(gateway.spool, 'whole')),
     ];
-    const [file] = await cluster.sql<{ path: string }>(
+    const [file] = await bed.cluster.sql<{ path: string }>(
       `SELECT current_setting('data_directory') || '/' || pg_relation_filepath(reltoastrelid) AS path
        FROM pg_class WHERE oid = 'smtp2exchange.chunk'::regclass`,
     );
-    await server.stop();
+    await bed.server.stop();
     const handle = openSync(join(file?.path ?? ''), 'r+');
     writeSync(handle, randomBytes(8_192), 0, 8_192, 0);
     closeSync(handle);
-    await server.restart();
+    await bed.server.restart();
     await vi.waitFor(() => expect(gateway.spool.room()).toEqual({ ok: true }), { timeout: 5_000 });
     await expect(get(gateway.spool, lost)).rejects.toMatchObject({ trouble: 'damaged' });
     expect((await gateway.spool.claim(lane, claiming)).map(({ id }) => id)).toEqual([whole]);
@@ -259,7 +245,7 @@ describe.skipIf(withoutPostgres())('a server', () => {
   });
 
   it('that is just starting up, or too many work with, or is not there at all: the start says what to do', async () => {
-    const url = await server.freshUrl();
+    const url = await bed.server.freshUrl();
     const report = (): void => undefined;
     const refused = async (url: string): Promise<string> =>
       openPostgresSpool({ url, report }).then(
@@ -272,13 +258,13 @@ describe.skipIf(withoutPostgres())('a server', () => {
     expect(await refused('mysql://u:secret@x/mail')).toMatch(/must be a URL that begins with postgresql/);
     expect(await refused(`${url}?sslmode=require`)).toMatch(/offers no TLS/);
     const name = /test_\w+/.exec(url)?.[0] ?? '';
-    await server.sql(`ALTER DATABASE ${name} CONNECTION LIMIT 0`);
-    await server.sql(`CREATE ROLE crowd LOGIN`);
+    await bed.server.sql(`ALTER DATABASE ${name} CONNECTION LIMIT 0`);
+    await bed.server.sql(`CREATE ROLE crowd LOGIN`);
     expect(await refused(url.replace('postgres@', 'crowd@'))).toMatch(/no connection left/);
-    await server.sql('CREATE DATABASE latin ENCODING LATIN1 TEMPLATE template0');
+    await bed.server.sql('CREATE DATABASE latin ENCODING LATIN1 TEMPLATE template0');
     expect(await refused(url.replace(name, 'latin'))).toMatch(/has not the encoding UTF8/);
-    await server.sql(`ALTER DATABASE ${name} CONNECTION LIMIT -1`);
-    await server.sql(`REVOKE CREATE ON DATABASE ${name} FROM PUBLIC`);
+    await bed.server.sql(`ALTER DATABASE ${name} CONNECTION LIMIT -1`);
+    await bed.server.sql(`REVOKE CREATE ON DATABASE ${name} FROM PUBLIC`);
     expect(await refused(url.replace('postgres@', 'crowd@'))).toMatch(/right to create a schema/);
   });
 });

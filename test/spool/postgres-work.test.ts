@@ -1,12 +1,12 @@
 /** How the PostgreSQL engine goes about its work: in groups, by its own clock, with counts that nobody waits for. */
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { StoreClock } from '../../src/spool/postgres-clock.ts';
 import { Group } from '../../src/spool/postgres-group.ts';
 import { Tickets } from '../../src/spool/postgres-tickets.ts';
 import { PostgresError, reasonOf } from '../../src/spool/postgres-trouble.ts';
-import { claiming, idOf, lane, TestCluster } from './postgres-gateways.ts';
-import { PostgresServer, withoutPostgres } from './postgres-server.ts';
+import { claiming, idOf, lane, testBed } from './postgres-gateways.ts';
+import { withoutPostgres } from './postgres-server.ts';
 import { entry, get, put, relayed } from './spool-under-test.ts';
 
 describe('orders in groups', () => {
@@ -135,33 +135,22 @@ describe('tickets', () => {
 });
 
 describe.skipIf(withoutPostgres())('on a server', () => {
-  let server: PostgresServer;
-  let cluster: TestCluster;
-  beforeAll(async () => {
-    server = await PostgresServer.start();
-  });
-  afterAll(async () => {
-    await server.close();
-  });
-  beforeEach(async () => {
-    cluster = await TestCluster.start(server);
-  });
-  afterEach(async () => {
-    await cluster.close();
-  });
+  const bed = testBed();
 
   const counted = async (): Promise<Record<string, number>> => {
-    const rows = await cluster.sql<{ state: string; n: string }>(
+    const rows = await bed.cluster.sql<{ state: string; n: string }>(
       'SELECT state, count(*) AS n FROM smtp2exchange.item GROUP BY state',
     );
     return Object.fromEntries(rows.map(({ state, n }) => [state, Number(n)]));
   };
 
   it('hundreds that arrive together are few transactions', async () => {
-    const { spool } = await cluster.gateway();
+    const { spool } = await bed.cluster.gateway();
     await put(spool);
     const commits = async (): Promise<number> => {
-      const [row] = await cluster.sql<{ n: string }>('SELECT count(DISTINCT xmin::text) AS n FROM smtp2exchange.item');
+      const [row] = await bed.cluster.sql<{ n: string }>(
+        'SELECT count(DISTINCT xmin::text) AS n FROM smtp2exchange.item',
+      );
       return Number(row?.n);
     };
     const before = await commits();
@@ -174,7 +163,7 @@ describe.skipIf(withoutPostgres())('on a server', () => {
   });
 
   it('keeps counts that are exact, whoever changes what, and folds them', async () => {
-    const gateways = [await cluster.gateway({ lease: 2_000 }), await cluster.gateway({ lease: 2_000 })];
+    const gateways = [await bed.cluster.gateway({ lease: 2_000 }), await bed.cluster.gateway({ lease: 2_000 })];
     const lease = { ...claiming, leaseUntil: Number.MAX_SAFE_INTEGER };
     await Promise.all(
       gateways.flatMap(({ spool }) =>
@@ -193,14 +182,14 @@ describe.skipIf(withoutPostgres())('on a server', () => {
     const { queued = 0, relayed: done = 0, sending = 0 } = await counted();
     expect(stats).toMatchObject({ items: { queued, relayed: done, sending }, bytes: (queued + sending) * 10 });
     expect(queued + done + sending).toBe(240);
-    const rows = async (): Promise<number> => (await cluster.sql('SELECT 1 FROM smtp2exchange.tally')).length;
+    const rows = async (): Promise<number> => (await bed.cluster.sql('SELECT 1 FROM smtp2exchange.tally')).length;
     await expect.poll(rows, { timeout: 6_000 }).toBeLessThan(50);
     expect(await spool?.stats()).toEqual(stats);
   });
 
   it('has no room when too many wait, wherever they came from, and again when that has changed', async () => {
-    const one = await cluster.gateway({ maxItems: 2, lease: 2_000 });
-    const other = await cluster.gateway();
+    const one = await bed.cluster.gateway({ maxItems: 2, lease: 2_000 });
+    const other = await bed.cluster.gateway();
     expect(one.spool.room()).toEqual({ ok: true });
     const id = idOf(await put(one.spool));
     expect(one.spool.room()).toEqual({ ok: true });
@@ -219,7 +208,7 @@ describe.skipIf(withoutPostgres())('on a server', () => {
   });
 
   it('holds a writer back that is faster than the database', async () => {
-    const { spool } = await cluster.gateway({ chunkSize: 65_536 });
+    const { spool } = await bed.cluster.gateway({ chunkSize: 65_536 });
     const draft = spool.begin();
     let written = 0;
     const writing = (async () => {
@@ -237,7 +226,7 @@ describe.skipIf(withoutPostgres())('on a server', () => {
   });
 
   it('takes text that a database does not: what cannot stand in it is replaced', async () => {
-    const { spool } = await cluster.gateway();
+    const { spool } = await bed.cluster.gateway();
     const odd = entry('a@contoso.com', {
       messageId: '<a\0b\ud800@contoso.com>',
       envelope: { reversePath: '', recipients: [{ address: 'a\0\ud83d@contoso.com' }] },
@@ -252,17 +241,18 @@ describe.skipIf(withoutPostgres())('on a server', () => {
   });
 
   it('finds by index what waits, however the tables have grown since they were empty', async () => {
-    const { spool } = await cluster.gateway();
+    const { spool } = await bed.cluster.gateway();
     // Plans are made, and kept, while there is nothing.
     for (let n = 0; n < 8; n++) {
       await spool.lanes();
       await spool.claim(lane, claiming);
     }
-    await cluster.sql(`INSERT INTO smtp2exchange.item (id, message, lane, state, due, arrived, size, header_size, message_id, envelope, origin)
+    await bed.cluster
+      .sql(`INSERT INTO smtp2exchange.item (id, message, lane, state, due, arrived, size, header_size, message_id, envelope, origin)
       SELECT 'i' || n, 'i' || n, E'exchange\\n' || n % 100, 'queued', n, n, 1, 1, '', '{}', '{}' FROM generate_series(1, 60000) AS n`);
     const scans = async (): Promise<number> => {
       await new Promise((resolve) => setTimeout(resolve, 1_100));
-      const [row] = await cluster.sql<{ n: string }>(
+      const [row] = await bed.cluster.sql<{ n: string }>(
         `SELECT seq_tup_read AS n FROM pg_stat_user_tables WHERE schemaname = 'smtp2exchange' AND relname = 'item'`,
       );
       return Number(row?.n);
