@@ -14,8 +14,8 @@ import { isSocket, shownPostgresUrl } from '../mail/postgres-url.ts';
 import { readText } from '../tls/pemfile.ts';
 import type { Row } from './database.ts';
 import { CopyReader } from './postgres-copy.ts';
-import type { Failure, OwnCode } from './postgres-trouble.ts';
-import { PostgresError, reasonOf } from './postgres-trouble.ts';
+import type { Failure, OwnCode, Reason } from './postgres-trouble.ts';
+import { isOfTls, PostgresError, reasonOf } from './postgres-trouble.ts';
 
 export type Value = string | number | boolean | null | Uint8Array | readonly (string | number)[];
 
@@ -93,8 +93,9 @@ export class Connection {
       return await Connection.#open(options, tls);
     } catch (error) {
       if (!(error instanceof PostgresError) || url.sslMode !== 'prefer' || tls === false) throw error;
-      // As libpq has it: what does not work with TLS may work without.
-      if (!/TLS|refuses the login/.test(error.reason.what)) throw error;
+      // As libpq has it: what does not work with TLS, or is not let in with it (pg_hba.conf), may be without.
+      const { code } = error.reason;
+      if (code !== 'NO_TLS' && code !== '28000' && !isOfTls(code)) throw error;
       return await Connection.#open(options, false);
     }
   }
@@ -195,7 +196,7 @@ export class Connection {
       if (failure.code === AFTER_A_FAILURE && this.#undone !== undefined) throw this.#undone;
       const reason = reasonOf(failure);
       const told = new PostgresError(reason, this.#where, { isSent: reason.meaning === 'lost' });
-      if (reason.meaning === 'lost' || isStale(error)) this.#lose(told);
+      if (reason.meaning === 'lost' || isStale(reason)) this.#lose(told);
       this.#undone = told;
       throw told;
     } finally {
@@ -325,8 +326,8 @@ function destroy(client: Client): void {
 }
 
 /** What is prepared here is of no use any more: the tables are others, or a pooler has put another connection behind it. */
-function isStale(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === '0A000' || error.code === '26000');
+function isStale({ code }: Reason): boolean {
+  return code === '0A000' || code === '26000';
 }
 
 /** An id or a name as it stands in a statement that takes no values. @throws RangeError for what has to be a value */

@@ -12,6 +12,8 @@ import { SpoolError } from '../mail/spool.ts';
 export type Meaning = 'lost' | 'again' | 'store' | 'order';
 
 export interface Reason {
+  /** As it was met (Failure). */
+  readonly code: string;
   readonly meaning: Meaning;
   readonly trouble: SpoolTrouble;
   /** What it does, as the rest of a sentence that begins with what does it. */
@@ -184,43 +186,52 @@ const CODES: Readonly<Record<OwnCode, Row>> & Readonly<Record<string, Row>> = {
   ],
 };
 
+const NOT_TRUSTED: Row = [
+  'lost',
+  'io',
+  'shows a certificate that is not trusted',
+  'name the authority that signed it by sslrootcert in spool.postgres',
+];
+const NO_WORKING_TLS: Row = [
+  'lost',
+  'io',
+  'has no TLS that works',
+  'see its certificate, and sslcert and sslkey in spool.postgres',
+];
+const NO_CONNECTION: Row = [
+  'lost',
+  'io',
+  'cannot be connected to',
+  'see the network between, and the log of the server',
+];
+const BROKEN_OFF: Row = ['lost', 'io', 'has broken off the connection', WAIT];
+
 const UNTRUSTED =
   /^(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|^UNABLE_TO_|^CERT_(?:UNTRUSTED|SIGNATURE_FAILURE|NOT_YET_VALID|REVOKED)$|^INVALID_(?:CA|PURPOSE)$/;
 
 export function reasonOf({ code, message, isConnecting }: Failure): Reason {
-  const row = STATES[code] ?? CODES[code] ?? (/^[0-9A-Z]{5}$/.test(code) ? STATES[code.slice(0, 2)] : undefined);
-  // What is undone by its name alone needs no words of the server's.
+  const [meaning, trouble, what, advice] = rowFor(code, isConnecting);
   const said = message.replace(/\s+/g, ' ').trim().slice(0, 300);
-  if (row !== undefined) {
-    const [meaning, trouble, what, advice] = row;
-    // An answer to a login leaves nothing to be used, whatever it is.
-    return {
-      meaning: isConnecting ? 'lost' : meaning,
-      trouble,
-      what: `${what} (${said})`,
-      ...(advice === undefined ? {} : { advice }),
-    };
-  }
-  if (UNTRUSTED.test(code))
-    return {
-      meaning: 'lost',
-      trouble: 'io',
-      what: `shows a certificate that is not trusted (${said})`,
-      advice: 'name the authority that signed it by sslrootcert in spool.postgres',
-    };
-  if (/^ERR_(?:SSL|TLS|OSSL)/.test(code) || code === 'EPROTO')
-    return {
-      meaning: 'lost',
-      trouble: 'io',
-      what: `has no TLS that works (${said})`,
-      advice: 'see its certificate, and sslcert and sslkey in spool.postgres',
-    };
   return {
-    meaning: 'lost',
-    trouble: 'io',
-    what: isConnecting ? `cannot be connected to (${said})` : `has broken off the connection (${said})`,
-    advice: isConnecting ? 'see the network between, and the log of the server' : WAIT,
+    code,
+    // An answer to a login leaves nothing to be used, whatever it is.
+    meaning: isConnecting ? 'lost' : meaning,
+    trouble,
+    what: `${what} (${said})`,
+    ...(advice === undefined ? {} : { advice }),
   };
+}
+
+function rowFor(code: string, isConnecting: boolean): Row {
+  const row = STATES[code] ?? CODES[code] ?? (/^[0-9A-Z]{5}$/.test(code) ? STATES[code.slice(0, 2)] : undefined);
+  if (row !== undefined) return row;
+  if (UNTRUSTED.test(code)) return NOT_TRUSTED;
+  if (isOfTls(code)) return NO_WORKING_TLS;
+  return isConnecting ? NO_CONNECTION : BROKEN_OFF;
+}
+
+export function isOfTls(code: string): boolean {
+  return /^ERR_(?:SSL|TLS|OSSL)/.test(code) || code === 'EPROTO';
 }
 
 /** SQLSTATE for octets that the server cannot read any more. */
