@@ -46,11 +46,14 @@ describe.skipIf(withoutPostgres())('PostgreSQL', () => {
       async remove() {
         await proxy?.close();
         if (database === undefined) return;
-        const tables = await server.sql<{ name: string }>(
-          `SELECT tablename AS name FROM pg_tables WHERE schemaname = 'smtp2exchange' AND tablename <> 'format'`,
+        // Of so few rows that TRUNCATE takes longer.
+        await server.sql(
+          `DO $$ DECLARE name text; BEGIN
+             FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'smtp2exchange' AND tablename <> 'format'
+             LOOP EXECUTE 'DELETE FROM smtp2exchange.' || name; END LOOP; END $$`,
           database,
         );
-        await server.sql(`TRUNCATE ${tables.map(({ name }) => `smtp2exchange.${name}`).join(', ')}`, database);
+        await server.sql('DELETE FROM smtp2exchange.tally', database);
         empty.push(database);
       },
     };
