@@ -6,12 +6,12 @@
 import type { Report } from '../mail/event.ts';
 import type { LaneKey, SpoolId } from '../mail/item.ts';
 import { SpoolError } from '../mail/spool.ts';
-import type { Accept } from './postgres-accept.ts';
 import type { Claims } from './postgres-claim.ts';
 import { SET_BACK } from './postgres-clock.ts';
 import type { StoreClock } from './postgres-clock.ts';
 import type { Connection } from './postgres-connection.ts';
 import { inTransaction } from './postgres-database.ts';
+import type { Drafts } from './postgres-drafts.ts';
 import type { Health } from './postgres-health.ts';
 import type { Known } from './postgres-known.ts';
 import { leave } from './postgres-leave.ts';
@@ -40,7 +40,7 @@ export interface KeeperOptions {
   readonly verifyAfter: number;
   readonly report: Report;
   readonly waiting: Waiting;
-  readonly accept: Accept;
+  readonly drafts: Drafts;
   /** There are bodies that nobody needs. */
   readonly onNeedless: () => void;
   /** The database can be worked with again. */
@@ -139,15 +139,15 @@ export class Keeper {
   }
 
   async #turn(): Promise<void> {
-    const { clock, known, news, claims, joining, health } = this.#options;
+    const { clock, known, news, claims, joining, health, tickets } = this.#options;
     const link = await this.#connected();
-    const steady = performance.now();
-    if (steady - this.#beatAt >= Math.min(BEAT, joining.lease / 3)) {
-      await this.#beat(link);
-      this.#beatAt = steady;
-    }
+    const isDue = performance.now() - this.#beatAt >= Math.min(BEAT, joining.lease / 3);
+    // Also while there is trouble: whoever can say that it is there keeps what is its own.
+    if (tickets.takeDoubt() || isDue) await this.#beat(link);
     await news.look(link, known, (by) => claims.lanesBy(by), clock.now());
-    if (health.trouble !== undefined && health.trouble.trouble !== 'damaged') await this.#probe();
+    if (health.trouble === undefined || health.trouble.trouble === 'damaged') return;
+    await this.#probe();
+    await this.#beat(link);
   }
 
   async #connected(): Promise<Connection> {
@@ -163,7 +163,8 @@ export class Keeper {
   }
 
   async #beat(link: Connection): Promise<void> {
-    const { clock, format, joining, pool, tickets, news, verifyAfter, waiting, accept, onNeedless } = this.#options;
+    this.#beatAt = performance.now();
+    const { clock, format, joining, pool, tickets, news, verifyAfter, waiting, drafts, onNeedless } = this.#options;
     const { id } = joining;
     const asked = performance.now();
     const [time] = await link.rows(
@@ -175,20 +176,21 @@ export class Keeper {
     checkFormat(await formatIn(link), pool.where, format);
     await join(link, format, { ...joining, now });
     await this.#takeOver(link, now, verifyAfter);
-    const isStray = tickets.stray();
+    const [isStray, missing] = [tickets.stray(), tickets.missing()];
     const added = waiting.ours;
     const [figures, others, ours] = await Promise.all([
       link.row(FIGURES),
       link.row('SELECT count(*) AS count FROM member WHERE id <> $1 AND seen + lease > $2', id, now),
       link.rows(`SELECT id, ticket, lane FROM item WHERE state = 'sending' AND owner = $1`, id),
       sweepDrafts(link, now),
-      accept.forgetGivenUp(link),
+      drafts.forgetGivenUp(link),
     ]);
     this.#queued = Number(figures?.['queued'] ?? 0);
     waiting.count(Number(figures?.['waiting'] ?? 0), added);
     if (figures?.['needless'] === true) onNeedless();
     news.hasOthers = Number(others?.['count'] ?? 0) > 0;
     const strays = ours.filter((row) => isStray(String(row['id']), Number(row['ticket'])));
+    missing(new Map(ours.map(({ id: item, ticket }) => [String(item), Number(ticket)])));
     await this.#release(link, strays, now);
     await tidyUp(link, now, id, Number(figures?.['rows'] ?? 0));
   }

@@ -10,6 +10,7 @@ import { keptItemOf, keptMessageOf, keptReceiptOf, messageOf, rowOf, usersOf, wa
 import type { Connection } from './postgres-connection.ts';
 import { jsonOf } from './postgres-connection.ts';
 import type { PostgresDatabase } from './postgres-database.ts';
+import { sweptError } from './postgres-drafts.ts';
 import { BODY, BODY_OF, ITEM, itemOf as columnsOf, OF_MESSAGE } from './postgres-rows.ts';
 import type { OrderTo } from './protocol.ts';
 import { entryOf } from './rows.ts';
@@ -111,6 +112,7 @@ export class PostgresMoving {
           chunk.number,
           chunk.octets,
         );
+      if (message.hasBody && !(await isWhole(link, id, size))) throw sweptError(id);
       await link.run(ADD_ITEMS, rows);
       await link.run(ADD_HISTORY, lines);
       return true;
@@ -166,6 +168,12 @@ export class PostgresMoving {
   async eraseCursors(sources: readonly string[]): Promise<void> {
     await this.#database.run('DELETE FROM cursor WHERE source = ANY($1)', sources);
   }
+}
+
+/** A server that crashed may have lost octets that had not waited for its disk. */
+async function isWhole(link: Connection, message: SpoolId, size: number): Promise<boolean> {
+  const sum = 'SELECT coalesce(sum(octet_length(octets)), 0) AS octets FROM chunk WHERE message = $1';
+  return Number((await link.row(sum, message))?.['octets']) === size;
 }
 
 async function isThere(link: Connection, message: SpoolId): Promise<boolean> {

@@ -12,6 +12,7 @@ import { Claims } from './postgres-claim.ts';
 import { StoreClock } from './postgres-clock.ts';
 import { PostgresCluster } from './postgres-cluster.ts';
 import { PostgresDatabase } from './postgres-database.ts';
+import { Drafts } from './postgres-drafts.ts';
 import { Health } from './postgres-health.ts';
 import { PostgresItems } from './postgres-items.ts';
 import { Keeper } from './postgres-keeper.ts';
@@ -95,10 +96,11 @@ export function partsOf(pool: Pool, options: PostgresOptions) {
   const news: News = new News({ owner: id, onNews: (what) => keeper.look(what) });
   const known = new Known({ database, owner: id, now, onChanged: () => news.changed() });
   const claims = new Claims({ database, tickets, aside, known, owner: id });
+  const drafts = new Drafts(database, id);
   const accept = new Accept({
     database,
     notices,
-    owner: id,
+    drafts,
     first,
     patience: commitPatience,
     onArrived: (items) => {
@@ -120,7 +122,7 @@ export function partsOf(pool: Pool, options: PostgresOptions) {
     verifyAfter,
     report,
     waiting,
-    accept,
+    drafts,
     onNeedless: () => bodies.needless(),
     onBack: () => void accept.withdraw(),
     onLost: (error) => {
@@ -141,6 +143,7 @@ export function partsOf(pool: Pool, options: PostgresOptions) {
     notices,
     aside,
     bodies,
+    drafts,
     accept,
     claims,
     database,

@@ -19,6 +19,8 @@ export interface PoolOptions {
 }
 
 interface Waiting {
+  /** Steady. */
+  readonly since: number;
   readonly resolve: (connection: Connection) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -63,7 +65,7 @@ export class Pool {
       return Promise.resolve(idle);
     }
     return new Promise((resolve, reject) => {
-      this.#waiting[weight].push({ resolve, reject });
+      this.#waiting[weight].push({ since: performance.now(), resolve, reject });
       this.#grow();
     });
   }
@@ -78,6 +80,7 @@ export class Pool {
     if (this.#connecting >= wanted || this.#busy.size + this.#idle.length + this.#connecting >= this.#options.most)
       return;
     this.#connecting++;
+    const began = performance.now();
     this.connect()
       .then(
         (connection) => {
@@ -86,11 +89,21 @@ export class Pool {
         },
         (error: unknown) => {
           this.#connecting--;
-          // Whoever waits behind may find that it is back.
-          this.#next()?.reject(error);
+          this.#refuse(error, began);
         },
       )
       .finally(() => this.#grow());
+  }
+
+  /** One of those that waited when the try began: whoever came later, or waits behind, may find that it is back. */
+  #refuse(error: unknown, began: number): void {
+    for (const waiting of [this.#waiting.order, this.#waiting.bulk]) {
+      const [first] = waiting;
+      if (first === undefined || first.since > began) continue;
+      waiting.shift();
+      first.reject(error);
+      return;
+    }
   }
 
   #put(connection: Connection): void {

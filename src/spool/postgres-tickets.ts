@@ -15,6 +15,7 @@ export class Tickets {
   #number = 0;
   readonly #items = new Map<SpoolId, Ticket>();
   readonly #underWay = new Set<number>();
+  #hasDoubt = false;
 
   /** For as long as it is not known what a claim has taken. */
   async during<Result>(claim: (ticket: number) => Promise<Result>): Promise<Result> {
@@ -22,6 +23,9 @@ export class Tickets {
     this.#underWay.add(ticket);
     try {
       return await claim(ticket);
+    } catch (error) {
+      this.#hasDoubt = true;
+      throw error;
     } finally {
       this.#underWay.delete(ticket);
     }
@@ -41,8 +45,19 @@ export class Tickets {
     if (this.#items.get(id)?.ticket === ticket) this.#items.delete(id);
   }
 
-  get size(): number {
-    return this.#items.size;
+  /** @returns what to do with what the database has as ours from now on: what is missing there is ours no more */
+  missing(): (there: ReadonlyMap<SpoolId, number>) => void {
+    const before = [...this.#items];
+    return (there) => {
+      for (const [id, { ticket }] of before) if (there.get(id) !== ticket) this.left(id, ticket);
+    };
+  }
+
+  /** @returns whether a claim has failed since this was asked last: it may have taken something all the same */
+  takeDoubt(): boolean {
+    const hasDoubt = this.#hasDoubt;
+    this.#hasDoubt = false;
+    return hasDoubt;
   }
 
   /** @returns a test of what the database has as ours from now on: nobody here knows of it */

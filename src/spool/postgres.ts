@@ -172,17 +172,17 @@ class PostgresEngine implements MovableSpool, LimitedSpool {
   }
 
   async #obeyed(order: Order): Promise<unknown> {
-    const { accept, moving, health, clock } = this.#parts;
+    const { accept, drafts, moving, health, clock } = this.#parts;
     health.check();
     switch (order.do) {
       case 'write':
-        return accept.write(order.message, order.chunk, clock.now());
+        return drafts.write(order.message, order.chunk, clock.now());
       case 'commit':
         return accept.commit(order);
       case 'abort':
-        return accept.abort(order.message);
+        return drafts.abort(order.message);
       case 'adopt':
-        return moving.adopt(order).finally(() => accept.left(order.message.id));
+        return moving.adopt(order).finally(() => drafts.left(order.message.id));
       default:
         throw new Error(`a draft does not ask for ${order.do}`);
     }

@@ -275,7 +275,7 @@ describe.skipIf(withoutPostgres())('gateways on one database', () => {
       await expect.poll(chunks, { timeout: 8_000 }).toBe(0);
       third.proxy.mode = 'passes';
       // It wakes up, and what it wants to commit is not there any more.
-      await expect(draft.commit([entry()])).rejects.toThrow(/was receiving/);
+      await expect(draft.commit([entry()])).rejects.toThrow(/was being received/);
       expect(await fourth.spool.list({})).toHaveLength(1);
     });
 

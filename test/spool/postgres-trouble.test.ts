@@ -269,6 +269,40 @@ describe.skipIf(withoutPostgres())('a server', () => {
   });
 });
 
+describe.skipIf(withoutPostgres())('a server that crashes while a large message arrives', () => {
+  it('may have lost a part of it, which had not waited for the disk: it is refused then, never accepted with a gap', async () => {
+    const server = await PostgresServer.start({ settings: { wal_writer_delay: "'10s'" } });
+    const name = await server.database();
+    const { spool } = await openPostgresSpool({ url: server.url(name), report: () => undefined, chunkSize: 1_000 });
+    const chunks = async (): Promise<number> => (await server.sql('SELECT 1 FROM smtp2exchange.chunk', name)).length;
+    try {
+      const draft = spool.begin();
+      await draft.write(randomBytes(2_000));
+      await expect.poll(chunks).toBe(2);
+      // All before it is on the disk with it.
+      await put(spool, 'x');
+      await draft.write(randomBytes(3_000));
+      await expect.poll(chunks).toBe(6);
+      await server.kill();
+      await server.restart();
+      await vi.waitFor(() => expect(spool.room()).toEqual({ ok: true }), { timeout: 5_000 });
+      expect(await chunks()).toBeLessThan(6);
+      await draft.write(randomBytes(1_500));
+      await expect(draft.commit([entry()])).rejects.toThrow(/has lost a part of it/);
+      await draft.abort();
+      expect(await spool.list({})).toHaveLength(1);
+      expect(await chunks()).toBe(1);
+      const again = spool.begin();
+      await again.write(randomBytes(6_500));
+      expect(await again.commit([entry()])).toHaveLength(1);
+      expect(await spool.check()).toEqual({ checked: 2, damaged: [] });
+    } finally {
+      await spool.close();
+      await server.close();
+    }
+  });
+});
+
 describe.skipIf(withoutReplicas())('a server with a replica', () => {
   it('that dies: the gateway goes on with the one that was promoted, and has all it had', async () => {
     const primary = await PostgresServer.start();

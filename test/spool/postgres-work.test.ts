@@ -127,6 +127,12 @@ describe('tickets', () => {
     held.resolve();
     await claim;
     expect(tickets.stray()('b', underWay)).toBe(true);
+    const missing = tickets.missing();
+    await tickets.during(async (ticket) => tickets.took(ticket, [item('c')]));
+    missing(new Map([['a', first]]));
+    expect([tickets.of('a'), tickets.of('c')]).toEqual([{ ticket: first }, { ticket: underWay + 1 }]);
+    tickets.missing()(new Map([['a', first]]));
+    expect(tickets.of('c')).toBeUndefined();
     tickets.left('a', underWay);
     expect(tickets.of('a')).toEqual({ ticket: first });
     tickets.left('a', first);
