@@ -232,12 +232,24 @@ pacing: { perMailbox: { concurrency: 4, perMinute: unlimited }, catchUp: ${optio
   async drain(): Promise<void> {
     this.load.calm();
     await this.#all();
+    // What has begun before Exchange was calm may still be told to wait.
+    await pause(3_000);
     await this.#forget();
     const deadline = Date.now() + PATIENCE;
     const waiting = `SELECT count(*)::int AS count FROM smtp2exchange.item WHERE state IN ('queued', 'sending')`;
     while (Date.now() < deadline && (await this.#rows<{ count: number }>(waiting))[0]?.count !== 0) await pause(500);
+    if (Date.now() >= deadline) await this.#tellWaits();
     const ended = await Promise.all([...this.#gateways.values()].map((gateway) => gateway.stop()));
     this.exits.push(...ended.map(({ code }) => code));
+  }
+
+  /** Why it still waits. */
+  async #tellWaits(): Promise<void> {
+    for (const table of ['known', 'duty', 'member'])
+      for (const row of await this.#rows(`SELECT * FROM smtp2exchange.${table}`))
+        print(`${table} ${JSON.stringify(row)}`);
+    for (const gateway of this.#gateways.values())
+      for (const line of gateway.lines.slice(-20)) print(JSON.stringify(line).slice(0, 500));
   }
 
   #rows<Row extends object>(sql: string, ...values: string[]): Promise<Row[]> {
@@ -252,7 +264,7 @@ pacing: { perMailbox: { concurrency: 4, perMinute: unlimited }, catchUp: ${optio
       await this.#rows<HistoryRow>('SELECT item, what, detail, status FROM smtp2exchange.history ORDER BY number'),
       ({ item }) => item,
     );
-    return balance(this.load.acknowledged, items, history, this.load.arrivals());
+    return balance(this.load.acknowledged, items, history, this.load.arrivals(), this.load.deferred);
   }
 
   async tell(messageId: string): Promise<void> {

@@ -32,6 +32,7 @@ export function balance(
   items: readonly ItemRow[],
   history: ReadonlyMap<string, readonly HistoryRow[]>,
   arrivals: ReadonlyMap<string, readonly string[]>,
+  deferred: ReadonlySet<string>,
 ): Books {
   const notices = items.filter(({ origin }) => (JSON.parse(origin) as { source: string }).source === 'gateway');
   const noticeIds = new Set(notices.map(({ id }) => id));
@@ -69,6 +70,7 @@ export function balance(
   };
   const wrong = {
     'lost: not in the spool': ids.filter((id) => !mail.has(id)),
+    'answered with a temporary error, yet kept': [...mail.keys()].filter((id) => deferred.has(id)),
     'still waiting at the end': [...mail.keys()].filter(
       (id) => is('queued')(id) || is('sending')(id) || (is('bounced')(id) && mail.get(id)?.ended === null),
     ),

@@ -133,7 +133,7 @@ spool: { sqlite: ${this.#place.path}/spool.db }
       this.#rows<HistoryRow>('SELECT item, what, detail, status FROM history ORDER BY rowid'),
       ({ item }) => item,
     );
-    return balance(this.load.acknowledged, items, history, this.load.arrivals());
+    return balance(this.load.acknowledged, items, history, this.load.arrivals(), this.load.deferred);
   }
 
   tell(messageId: string): void {
