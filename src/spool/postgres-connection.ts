@@ -11,11 +11,12 @@ import type { ClientConfig } from 'pg';
 import { Client } from 'pg';
 import type { PostgresHost, PostgresUrl } from '../mail/postgres-url.ts';
 import { isSocket, shownPostgresUrl } from '../mail/postgres-url.ts';
-import { readText } from '../tls/pemfile.ts';
 import type { Row } from './database.ts';
 import { CopyReader } from './postgres-copy.ts';
 import type { Failure, OwnCode, Reason } from './postgres-trouble.ts';
-import { isOfTls, PostgresError, reasonOf } from './postgres-trouble.ts';
+import { tlsOf } from './postgres-tls.ts';
+import type { Tls } from './postgres-tls.ts';
+import { failureOf, isOfTls, PostgresError, reasonOf } from './postgres-trouble.ts';
 
 export type Value = string | number | boolean | null | Uint8Array | readonly (string | number)[];
 
@@ -32,14 +33,6 @@ export interface ConnectionOptions {
   readonly host: PostgresHost;
   /** Milliseconds without an answer. */
   readonly queryTimeout: number;
-}
-
-interface Tls {
-  readonly rejectUnauthorized: boolean;
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly checkServerIdentity?: () => undefined;
 }
 
 /** Versions of the server below which something that is used does not exist. */
@@ -334,38 +327,4 @@ function isStale({ code }: Reason): boolean {
 export function literal(text: string): string {
   if (!/^[\w.-]*$/.test(text)) throw new RangeError('no text for a statement');
   return `'${text}'`;
-}
-
-async function tlsOf({ sslMode, sslRootCert, sslCert, sslKey }: PostgresUrl, where: string): Promise<Tls | false> {
-  if (sslMode === 'disable') return false;
-  const read = async (path: string): Promise<string> => {
-    const text = await readText(path);
-    if (text.ok) return text.text;
-    throw new PostgresError(reasonOf({ code: 'FILE', message: text.reason, isConnecting: true }), where);
-  };
-  const verifies = sslMode === 'verify-ca' || sslMode === 'verify-full';
-  return {
-    rejectUnauthorized: verifies,
-    ...(sslRootCert === undefined || sslRootCert === 'system' ? {} : { ca: await read(sslRootCert) }),
-    ...(sslCert === undefined || sslKey === undefined ? {} : { cert: await read(sslCert), key: await read(sslKey) }),
-    ...(sslMode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
-  };
-}
-
-/** What `pg` says in words only. */
-const WORDS: readonly (readonly [RegExp, OwnCode])[] = [
-  [/does not support SSL|establishing an SSL connection/, 'NO_TLS'],
-  [/password must be/, 'NO_PASSWORD'],
-  [/^timeout expired$/, 'SLOW_CONNECT'],
-  [/^Connection terminated|not queryable/, 'CUT'],
-];
-
-function failureOf(error: unknown, isConnecting: boolean): Failure {
-  if (!(error instanceof Error)) return { code: '', message: 'no reason given', isConnecting };
-  // Of several addresses of a name, the first one's.
-  const [first] = error instanceof AggregateError ? (error.errors as unknown[]) : [];
-  if (first !== undefined) return failureOf(first, isConnecting);
-  const { message } = error;
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-  return { code: code ?? WORDS.find(([words]) => words.test(message))?.[1] ?? '', message, isConnecting };
 }

@@ -238,3 +238,22 @@ export function isOfTls(code: string): boolean {
 export function isDamage(error: unknown): boolean {
   return error instanceof PostgresError && error.trouble === 'damaged';
 }
+
+/** What `pg` says in words only. */
+const WORDS: readonly (readonly [RegExp, OwnCode])[] = [
+  [/does not support SSL|establishing an SSL connection/, 'NO_TLS'],
+  [/password must be/, 'NO_PASSWORD'],
+  [/^timeout expired$/, 'SLOW_CONNECT'],
+  [/^Connection terminated|not queryable/, 'CUT'],
+];
+
+/** What was thrown, as the table has it. */
+export function failureOf(error: unknown, isConnecting: boolean): Failure {
+  if (!(error instanceof Error)) return { code: '', message: 'no reason given', isConnecting };
+  // Of several addresses of a name, the first one's.
+  const [first] = error instanceof AggregateError ? (error.errors as unknown[]) : [];
+  if (first !== undefined) return failureOf(first, isConnecting);
+  const { message } = error;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return { code: code ?? WORDS.find(([words]) => words.test(message))?.[1] ?? '', message, isConnecting };
+}
