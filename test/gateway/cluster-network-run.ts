@@ -123,7 +123,9 @@ export async function networkRun(server: PostgresServer, { mode, length }: Netwo
     const refused = answers.filter(({ gateway, reply }) => gateway === 'cut' && reply?.startsWith('451')).length;
     const longest = Math.max(...answers.filter(({ gateway }) => gateway === 'cut').map(({ begun, at }) => at - begun));
     if (accepted.cut > 0) faults.push(`${accepted.cut} messages were accepted without a database`);
-    if (accepted.before === 0 || refused === 0) faults.push('the gateway that was cut off had nothing to do');
+    const isNoticed = mode === 'refuses' || length > SILENCE;
+    if (accepted.before === 0 || (isNoticed && refused === 0))
+      faults.push('the gateway that was cut off had nothing to do');
     if (accepted.other < length / 1_000) faults.push(`the other gateway accepted only ${accepted.other} messages`);
     if (longest > SILENCE + PATIENCE + SOON) faults.push(`a client waited ${longest} ms`);
     if (recovered > SOON) faults.push(`accepted again only ${recovered} ms after the network was back`);

@@ -11,8 +11,8 @@ describe.skipIf(withoutPostgres() !== undefined)('the network to the database is
   afterAll(async () => server.close());
 
   it.concurrent.for([
-    ['holds', 13_000],
-    ['refuses', 5_000],
+    ['holds', 4_500],
+    ['refuses', 4_000],
   ] as const)('for a while: %s', { timeout: 90_000 }, async ([mode, length], { expect: expects }) => {
     const outcome = await networkRun(server, { mode, length });
     expects(outcome.faults, JSON.stringify(outcome)).toEqual([]);

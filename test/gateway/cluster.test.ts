@@ -1,6 +1,7 @@
 /** Two gateways on one database: what they keep to together, and that one can be replaced while the other works. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { TestContext } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Sandbox } from '../../src/sandbox/sandbox.ts';
 import { startSandbox } from '../../src/sandbox/sandbox.ts';
 import { PostgresServer, withoutPostgres } from '../spool/postgres-server.ts';
@@ -26,7 +27,7 @@ describe.skipIf(withoutPostgres() !== undefined)('two gateways on one database',
   });
   afterAll(async () => server.close());
 
-  async function site(more: string): Promise<Site> {
+  async function site({ onTestFinished }: TestContext, more: string): Promise<Site> {
     const requests: number[] = [];
     const sandbox = await startSandbox({
       mailboxes: [FROM, TO].map((address) => ({ address })),
@@ -60,8 +61,9 @@ describe.skipIf(withoutPostgres() !== undefined)('two gateways on one database',
   const relayed = ({ lines }: GatewayProcess): number =>
     lines.filter(({ event }) => event === 'delivery.relayed').length;
 
-  it('have no more on their way for a mailbox, together, than one may have', async () => {
+  it.concurrent('have no more on their way for a mailbox, together, than one may have', async (context) => {
     const place = await site(
+      context,
       `${RETRY}\npacing: { perMailbox: { concurrency: 2, perMinute: unlimited }, catchUp: parallel }`,
     );
     const TAKES = 200;
@@ -79,8 +81,11 @@ describe.skipIf(withoutPostgres() !== undefined)('two gateways on one database',
     for (const gateway of gateways) expect(relayed(gateway)).toBeGreaterThan(0);
   });
 
-  it('begin no more in a minute for a mailbox, together, than one may', async () => {
-    const place = await site(`${RETRY}\npacing: { perMailbox: { concurrency: 4, perMinute: 10 }, catchUp: parallel }`);
+  it.concurrent('begin no more in a minute for a mailbox, together, than one may', async (context) => {
+    const place = await site(
+      context,
+      `${RETRY}\npacing: { perMailbox: { concurrency: 4, perMinute: 10 }, catchUp: parallel }`,
+    );
     const gateways = await both(place);
     await send(gateways, 16);
     await until('as many as may are delivered', () => place.sandbox.arrived().length >= 10);
@@ -88,8 +93,9 @@ describe.skipIf(withoutPostgres() !== undefined)('two gateways on one database',
     expect(place.requests).toHaveLength(10);
   });
 
-  it('wait together when the server tells one of them to', async () => {
+  it.concurrent('wait together when the server tells one of them to', async (context) => {
     const place = await site(
+      context,
       `${RETRY}\npacing: { perMailbox: { concurrency: 1, perMinute: unlimited }, catchUp: parallel }`,
     );
     const WAIT = 3_000;
@@ -105,8 +111,9 @@ describe.skipIf(withoutPostgres() !== undefined)('two gateways on one database',
     expect(next - told).toBeLessThan(WAIT + 3_000);
   });
 
-  it('are replaced one after the other under load, and nothing is lost; each shows the mail of both', async () => {
+  it('are replaced one after the other under load, and nothing is lost; each shows the mail of both', async (context) => {
     const place = await site(
+      context,
       `${RETRY}\npacing: { perMailbox: { concurrency: 4, perMinute: unlimited }, catchUp: parallel }`,
     );
     const { cluster, sandbox } = place;
