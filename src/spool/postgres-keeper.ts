@@ -3,6 +3,7 @@
  * what they tell, and looks whether a database in trouble can be worked with again. By a connection of its own, so that no
  * amount of work makes a gateway look dead. Never rejects: what fails is trouble, and is tried again.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Report } from '../mail/event.ts';
 import type { LaneKey, SpoolId } from '../mail/item.ts';
 import { SpoolError } from '../mail/spool.ts';
@@ -18,6 +19,7 @@ import { leave } from './postgres-leave.ts';
 import type { News } from './postgres-news.ts';
 import { checkFormat, formatIn, join } from './postgres-opening.ts';
 import type { Format, Joining } from './postgres-opening.ts';
+import { isCrowded } from './postgres-pool.ts';
 import type { Pool } from './postgres-pool.ts';
 import { setBack, sweepDrafts, takeOver, tidyUp } from './postgres-recovery.ts';
 import type { TakenOver } from './postgres-recovery.ts';
@@ -54,6 +56,8 @@ const LOOK = 1_000;
 const LOOK_IN_TROUBLE = 500;
 /** At the latest; more often with a short lease. */
 const BEAT = 10_000;
+/** Milliseconds in which a server has noticed that a connection is over. */
+const SPARED = 100;
 /** Connections lost in a row, after which the database counts as lost although it takes new ones. */
 const LOST = 3;
 /** Octets of which there has to be room before a full disk counts as mended. */
@@ -79,8 +83,11 @@ export class Keeper {
     this.#options = options;
   }
 
-  start(): void {
-    this.#running = this.#run();
+  /** Resolves when this gateway hears of the others, or when that has failed for the first time. */
+  async start(): Promise<void> {
+    const first = Promise.withResolvers<void>();
+    this.#running = this.#run(first.resolve);
+    await first.promise;
   }
 
   /** @param isMember another gateway has come: this one looks who is there */
@@ -99,7 +106,7 @@ export class Keeper {
     await this.#link?.close();
   }
 
-  async #run(): Promise<void> {
+  async #run(onTurn: () => void): Promise<void> {
     const { health, joining } = this.#options;
     let lost = 0;
     while (!this.#isOver) {
@@ -110,8 +117,9 @@ export class Keeper {
         // A connection that is lost says little; that there is no other one says more.
         if (error instanceof PostgresError && error.meaning === 'lost' && !error.isUnreachable && ++lost < LOST)
           continue;
-        if (!this.#hasFailed(error)) return;
+        if (!this.#hasFailed(error)) return onTurn();
       }
+      onTurn();
       const look = health.trouble === undefined ? LOOK : LOOK_IN_TROUBLE;
       await this.#sleep(Math.min(look, joining.lease / 3));
     }
@@ -152,14 +160,26 @@ export class Keeper {
 
   async #connected(): Promise<Connection> {
     if (this.#link?.isUsable === true) return this.#link;
-    const { pool, news, clock } = this.#options;
-    const link = await pool.connect();
+    const { news, clock } = this.#options;
+    const link = await this.#connect();
     link.onLost = () => this.#wake?.();
     this.#link = link;
     clock.learn(link.clock);
     this.#beatAt = -Infinity;
     await news.use(link);
     return link;
+  }
+
+  async #connect(): Promise<Connection> {
+    const { pool } = this.#options;
+    try {
+      return await pool.connect();
+    } catch (error) {
+      // Without this one all others are of no use.
+      if (!isCrowded(error) || !(await pool.spare())) throw error;
+      await pause(SPARED);
+      return pool.connect();
+    }
   }
 
   async #beat(link: Connection): Promise<void> {

@@ -28,6 +28,14 @@ interface Waiting {
 /** bulk: octets of large bodies, which can wait. */
 export type Weight = 'order' | 'bulk';
 
+/** Milliseconds for which a server that has no connection left is not asked for one, as long as there are others. */
+const CROWDED_FOR = 5_000;
+
+/** The server has no connection left for us. */
+export function isCrowded(error: unknown): boolean {
+  return error instanceof PostgresError && error.reason.code === '53300';
+}
+
 export class Pool {
   readonly #options: PoolOptions;
   readonly where: string;
@@ -39,6 +47,8 @@ export class Pool {
   #server = 0;
   #closed: SpoolError | undefined;
   #whenIdle: (() => void) | undefined;
+  /** Steady: no new connection before. */
+  #crowdedUntil = -Infinity;
   /** Asked about each connection that is made; what it rejects with ends it. */
   admit: ((connection: Connection) => Promise<void>) | undefined;
 
@@ -77,8 +87,9 @@ export class Pool {
   /** Connects for those that wait, as far as that is allowed. */
   #grow(): void {
     const wanted = this.#waiting.order.length + this.#waiting.bulk.length;
-    if (this.#connecting >= wanted || this.#busy.size + this.#idle.length + this.#connecting >= this.#options.most)
-      return;
+    const there = this.#busy.size + this.#idle.length + this.#connecting;
+    if (there > 0 && performance.now() < this.#crowdedUntil) return;
+    if (this.#connecting >= wanted || there >= this.#options.most) return;
     this.#connecting++;
     const began = performance.now();
     this.connect()
@@ -89,10 +100,18 @@ export class Pool {
         },
         (error: unknown) => {
           this.#connecting--;
-          this.#refuse(error, began);
+          if (!this.#goesOnWithFewer(error)) this.#refuse(error, began);
         },
       )
       .finally(() => this.#grow());
+  }
+
+  /** Where the server has no more for us, those that there are have to do: whoever waits gets one when it is given back. */
+  #goesOnWithFewer(error: unknown): boolean {
+    if (!isCrowded(error)) return false;
+    if (this.#busy.size + this.#idle.length + this.#connecting === 0) return false;
+    this.#crowdedUntil = performance.now() + CROWDED_FOR;
+    return true;
   }
 
   /** One of those that waited when the try began: whoever came later, or waits behind, may find that it is back. */
@@ -151,6 +170,14 @@ export class Pool {
       }
     }
     throw new PostgresError(noneOf(tried), this.where, { isUnreachable: true });
+  }
+
+  /** Ends one that is idle, for somebody who needs it more. @returns false: there is none */
+  async spare(): Promise<boolean> {
+    this.#crowdedUntil = performance.now() + CROWDED_FOR;
+    const idle = this.#idle.pop();
+    await idle?.close();
+    return idle !== undefined;
   }
 
   /** Ends what is idle: it may be as broken as another that was. */

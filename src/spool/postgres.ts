@@ -52,7 +52,7 @@ export async function openPostgresSpool(options: PostgresOptions): Promise<Postg
   // One that was stopped in its tracks may come back to tables that it does not know any more.
   pool.admit = async (link) => checkFormat(await formatIn(link), pool.where, parts.format);
   const spool = new PostgresEngine(parts, options);
-  if (options.role !== 'operator') parts.keeper.start();
+  if (options.role !== 'operator') await parts.keeper.start();
   return { spool, cluster: parts.cluster };
 }
 

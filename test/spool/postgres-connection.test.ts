@@ -147,6 +147,21 @@ describe.skipIf(withoutPostgres())('connections', () => {
     await vi.waitFor(async () => expect(await count()).toBe(0));
   });
 
+  it('may be fewer than wanted, where the server has no more: the work is done with those', async () => {
+    const name = await server.database();
+    await server.sql('CREATE ROLE few LOGIN CONNECTION LIMIT 3');
+    await server.sql(`GRANT CREATE ON DATABASE ${name} TO few`);
+    const events: string[] = [];
+    const url = server.url(name).replace('postgres@', 'few@');
+    const { spool } = await openPostgresSpool({ url, report: ({ event }) => void events.push(event), connections: 10 });
+    const bodies = Array.from({ length: 30 }, () => Buffer.alloc(600_000, 'x'));
+    const items = await Promise.all(bodies.map((body) => put(spool, body)));
+    const read = await Promise.all(items.map(([item]) => get(spool, item?.message ?? '')));
+    expect(read.every((body) => body.length === 600_000)).toBe(true);
+    expect(events).toEqual(['spool.open']);
+    await spool.close();
+  });
+
   it('bear the name that the URL gives', async () => {
     const name = await server.database();
     const url = server.url(name, { parameters: 'application_name=mail-1' });
