@@ -58,8 +58,8 @@ const LOOK_IN_TROUBLE = 500;
 const BEAT = 10_000;
 /** Milliseconds in which a server has noticed that a connection is over. */
 const SPARED = 100;
-/** Connections lost in a row, after which the database counts as lost although it takes new ones. */
-const LOST = 3;
+/** Milliseconds of connections that are lost again and again, after which the database counts as lost. */
+const LOST_FOR = 2_000;
 /** Octets of which there has to be room before a full disk counts as mended. */
 const PROBED = 256 * 1024;
 
@@ -108,15 +108,20 @@ export class Keeper {
 
   async #run(onTurn: () => void): Promise<void> {
     const { health, joining } = this.#options;
-    let lost = 0;
+    /** Since when (steady) connections are lost, one after the other. */
+    let lostSince = Infinity;
     while (!this.#isOver) {
       try {
         await this.#turn();
-        lost = 0;
+        lostSince = Infinity;
       } catch (error) {
+        lostSince = Math.min(lostSince, performance.now());
         // A connection that is lost says little; that there is no other one says more.
-        if (error instanceof PostgresError && error.meaning === 'lost' && !error.isUnreachable && ++lost < LOST)
+        const isLost = error instanceof PostgresError && error.meaning === 'lost' && !error.isUnreachable;
+        if (isLost && performance.now() < lostSince + LOST_FOR) {
+          await this.#sleep(SPARED);
           continue;
+        }
         if (!this.#hasFailed(error)) return onTurn();
       }
       onTurn();
