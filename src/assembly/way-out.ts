@@ -133,7 +133,10 @@ export function waysOf({ name, setting, exchange }: RouteConfig): readonly Route
 }
 
 /** Whether a route that changes over by itself has, as far as is written down. Rejects with why that cannot be read. */
-export async function changeOf({ name, folder }: Pick<WayOutParts, 'name' | 'folder'>): Promise<ChangeOver | undefined> {
+export async function changeOf({
+  name,
+  folder,
+}: Pick<WayOutParts, 'name' | 'folder'>): Promise<ChangeOver | undefined> {
   return await changeOverFile(changeFile(name, folder)).load();
 }
 
