@@ -186,15 +186,19 @@ describe.each(WAYS)('a user over %s', (way) => {
     const [original] = user(sandbox).folder('Processed')?.items ?? [];
     await one.line('pickup.polled');
     move('Inbox');
-    await look();
-    expect(one.count('pickup.repeated')).toBe(1);
+    // A look that was under way when the mail came may be the one that is seen to end.
+    const repeated = async (times: number): Promise<void> => {
+      await look();
+      await until(`repeated ${times} times`, () => one.count('pickup.repeated') >= times);
+    };
+    await repeated(1);
     // A copy has the search key of its original.
     Object.assign(await arrive('a'), { searchKey: original?.searchKey });
-    await look();
-    expect(one.count('pickup.repeated')).toBe(2);
+    await repeated(2);
     await arrive('a');
     await look();
     await handed('a', 'a');
+    await until('filed', () => lying(sandbox, 'Processed').length === 3);
     expect(one.count('pickup.repeated')).toBe(2);
     expect(lying(sandbox, 'Processed')).toEqual(['a', 'a', 'a']);
   });
