@@ -112,8 +112,9 @@ describe.skipIf(withoutPostgres() !== undefined)('a gateway that falls silent in
       },
     });
     try {
-      // A connection for each of them.
+      // A connection for each of them; the first one that is there may serve them all.
       await Promise.all([spool.get('1'), spool.get('2'), spool.get('3')]);
+      await pause(500);
       const draft = spool.begin();
       await draft.write(Buffer.from('body'));
       proxy.mode = 'holds';
