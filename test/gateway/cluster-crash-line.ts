@@ -155,9 +155,13 @@ pacing: { perMailbox: { concurrency: 4, perMinute: unlimited }, catchUp: ${optio
    * passed.
    */
   async #forget(): Promise<void> {
+    // Alone: gateways lock a lane and its route in that order, and this would do it in another.
     await this.#rows(
-      `UPDATE smtp2exchange.known SET state = NULL, writer = NULL, version = nextval('smtp2exchange.known_version'),
-       changed = (extract(epoch FROM clock_timestamp()) * 1000)::bigint WHERE state IS NOT NULL`,
+      `DO $$ BEGIN
+         LOCK TABLE smtp2exchange.known IN EXCLUSIVE MODE;
+         UPDATE smtp2exchange.known SET state = NULL, writer = NULL, version = nextval('smtp2exchange.known_version'),
+           changed = (extract(epoch FROM clock_timestamp()) * 1000)::bigint WHERE state IS NOT NULL;
+       END $$`,
     );
   }
 
