@@ -18,12 +18,12 @@ const CLIENTS = 50;
 const SENDERS = 10;
 const TURNS = 3;
 const GATEWAYS = [1, 2, 3] as const;
+/** CPU: of the gateways, of the one with SQLite, and of PostgreSQL, for each message. */
+const COLUMNS = ['PostgreSQL /s', 'SQLite /s', 'ratio', 'CPU ms', 'SQLite CPU ms', 'database ms'] as const;
 const senders = `{ mailbox: notifications@contoso.com, rules: [${Array.from(
   { length: SENDERS },
   (_, n) => `{ from: sender-${n}@contoso.com, mailbox: sender-${n}@contoso.com }`,
 ).join(', ')}] }`;
-
-type Make = (ewsUrl: string, n: number) => Promise<Gateway>;
 
 export async function clusterFigures(rig: Rig): Promise<void> {
   const missing = withoutPostgres();
@@ -46,17 +46,23 @@ export async function clusterFigures(rig: Rig): Promise<void> {
         );
       return gateways;
     };
-    const alone: Make = (ewsUrl) => rig.gateway(ewsUrl, 4, { senders });
-    await accepts(rig, many, alone);
-    await deliveries(rig, many, alone, 0, 3_000);
-    await deliveries(rig, many, alone, 50, 1_500);
+    const alone = (ewsUrl: string): Promise<Gateway> => rig.gateway(ewsUrl, 4, { senders });
+    const parties = { rig, server, many, alone };
+    await accepts(parties);
+    await deliveries(parties, 0, 3_000);
+    await deliveries(parties, 50, 1_500);
     await steps(rig, server);
   } finally {
     await server.close();
   }
 }
 
-type Many = (ewsUrl: string, count: number) => Promise<Gateway[]>;
+interface Parties {
+  readonly rig: Rig;
+  readonly server: PostgresServer;
+  readonly many: (ewsUrl: string, count: number) => Promise<Gateway[]>;
+  readonly alone: (ewsUrl: string) => Promise<Gateway>;
+}
 
 /** Messages per second through all of them. */
 async function through(rig: Rig, gateways: readonly Gateway[], messages: number, clients: number): Promise<number> {
@@ -72,18 +78,18 @@ async function spent(gateways: readonly Gateway[]): Promise<number> {
   return each.reduce((sum, seconds) => sum + seconds, 0);
 }
 
-async function accepts(rig: Rig, many: Many, alone: Make): Promise<void> {
-  row(`durable accepts, 5 kB, ${CLIENTS} clients`, 'PostgreSQL /s', 'SQLite /s', 'ratio', 'CPU ms', 'SQLite CPU ms');
+async function accepts({ rig, server, many, alone }: Parties): Promise<void> {
+  row(`durable accepts, 5 kB, ${CLIENTS} clients`, ...COLUMNS);
   // Nobody there: nothing but accepting is measured.
   const closed = 'https://127.0.0.1:9/EWS/Exchange.asmx';
   const MESSAGES = 4_000;
   for (const count of GATEWAYS) {
     const gateways = await many(closed, count);
-    const control = [await alone(closed, 0)];
+    const control = [await alone(closed)];
     await through(rig, gateways, 1_000, CLIENTS);
     await through(rig, control, 1_000, CLIENTS);
     const rates: [number, number][] = [];
-    const before = [await spent(gateways), await spent(control)] as const;
+    const before = [await spent(gateways), await spent(control), server.cpuSeconds()] as const;
     for (let turn = 0; turn < TURNS; turn++)
       rates.push([await through(rig, gateways, MESSAGES, CLIENTS), await through(rig, control, MESSAGES, CLIENTS)]);
     const each = (seconds: number, since: number): number => ((seconds - since) * 1_000) / (TURNS * MESSAGES);
@@ -94,6 +100,7 @@ async function accepts(rig: Rig, many: Many, alone: Make): Promise<void> {
       median(rates.map(([a, b]) => a / b)),
       each(await spent(gateways), before[0]),
       each(await spent(control), before[1]),
+      each(server.cpuSeconds(), before[2]),
     );
     for (const one of [...gateways, ...control]) await one.stop();
   }
@@ -104,27 +111,31 @@ interface StubState {
   readonly last: number;
 }
 
-async function deliveries(rig: Rig, many: Many, alone: Make, wait: number, count: number): Promise<void> {
+async function deliveries({ rig, server, many, alone }: Parties, wait: number, count: number): Promise<void> {
   const answer = wait === 0 ? 'at once' : `after ${wait} ms`;
-  row(`accepted and delivered, ${SENDERS} mailboxes, answers ${answer}`, 'PostgreSQL /s', 'SQLite /s', 'ratio');
-  const rate = async (make: (ewsUrl: string) => Promise<readonly Gateway[]>): Promise<number> => {
+  row(`accepted and delivered, ${SENDERS} mailboxes, answers ${answer}`, ...COLUMNS);
+  const measured = async (make: (ewsUrl: string) => Promise<readonly Gateway[]>) => {
     const stub = rig.start(['bench/stub.ts', String(wait)]);
     const url = `http://127.0.0.1:${await firstLine(stub)}/EWS/Exchange.asmx`;
     const gateways = await make(url);
     const state = async (): Promise<StubState> => (await fetch(url)).json() as Promise<StubState>;
     await through(rig, gateways, 300, CLIENTS);
     const { taken: before } = await settled(state, 300);
+    const [gateway, database] = [await spent(gateways), server.cpuSeconds()];
     const begun = Date.now();
     await through(rig, gateways, count, CLIENTS);
-    const { last } = await settled(state, before + Math.floor(count / gateways.length) * gateways.length);
+    const { last } = await settled(state, before + Math.round(count / gateways.length) * gateways.length);
+    const each = (seconds: number): number => (seconds * 1_000) / count;
+    const cpu = { gateway: each((await spent(gateways)) - gateway), database: each(server.cpuSeconds() - database) };
     for (const one of gateways) await one.stop();
     await end(stub);
-    return count / ((last - begun) / 1_000);
+    return { rate: count / ((last - begun) / 1_000), cpu };
   };
   for (const number of GATEWAYS) {
-    const control = await rate(async (url) => [await alone(url, 0)]);
-    const ours = await rate((url) => many(url, number));
-    row(`  ${number} on PostgreSQL`, ours, control, ours / control);
+    const control = await measured(async (url) => [await alone(url)]);
+    const ours = await measured((url) => many(url, number));
+    const rates = [ours.rate, control.rate, ours.rate / control.rate];
+    row(`  ${number} on PostgreSQL`, ...rates, ours.cpu.gateway, control.cpu.gateway, ours.cpu.database);
   }
 }
 
