@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { PostgresServer } from '../spool/postgres-server.ts';
-import { GatewayCluster } from './cluster.ts';
+import { GatewayCluster, until } from './cluster.ts';
 import type { Books, HistoryRow, ItemRow } from './crash-books.ts';
 import { balance } from './crash-books.ts';
 import { CrashLoad } from './crash-load.ts';
@@ -15,6 +15,8 @@ const NAMES = ['a', 'b', 'c'] as const;
 const SESSIONS = 2;
 /** Milliseconds that a client waits for its answer, at the longest, when a server of the database is lost. */
 const CLIENT_PATIENCE = 60_000;
+/** Seconds until a message is accepted again when the database is back. */
+const OUTAGE_PATIENCE = 30;
 /** Milliseconds after the last round for what still waits. */
 const PATIENCE = 180_000;
 
@@ -55,14 +57,18 @@ export class Pair {
     return [this.primary.port, this.replica.port].toSorted((a, b) => a - b);
   }
 
-  /** The primary is lost for ever, its replica takes its place, and a new one is made from it. */
+  /** The primary is lost for ever, and its replica takes its place. */
   async failOver(): Promise<void> {
     const { primary: lost, replica } = this;
     await lost.kill();
     lost.remove();
     await replica.promote();
-    this.primary = replica;
-    this.replica = await replica.replica({ port: lost.port });
+    [this.primary, this.replica] = [replica, lost];
+  }
+
+  /** A new replica in the place of the one that was lost. */
+  async renew(): Promise<void> {
+    this.replica = await this.primary.replica({ port: this.replica.port });
   }
 
   async close(): Promise<void> {
@@ -84,8 +90,8 @@ export class ClusterLine {
   readonly #pair: Pair;
   readonly #database: string;
   readonly #gateways = new Map<string, GatewayProcess>();
-  /** Milliseconds from the loss of a server of the database until a message was accepted again, the worst. */
-  slowest = 0;
+  /** Milliseconds from the loss of the database's server until a message was accepted again; the part of it without a server. */
+  readonly outages: { readonly accepted: number; readonly without: number }[] = [];
 
   private constructor(
     options: ClusterLineOptions,
@@ -187,11 +193,14 @@ pacing: { perMailbox: { concurrency: 4, perMinute: unlimited }, catchUp: ${optio
       case 'rounds of kill -9 of two gateways':
         return this.#kill(this.#some(2));
       case 'rounds of kill -9 of PostgreSQL':
-        await this.#pair.primary.kill();
-        await pause(this.#random() * 300);
-        return this.#pair.primary.restart();
+        return this.#outage(async () => {
+          await this.#pair.primary.kill();
+          await pause(this.#random() * 300);
+          await this.#pair.primary.restart();
+        });
       case 'rounds of fail-over to the replica':
-        return this.#pair.failOver();
+        await this.#outage(() => this.#pair.failOver());
+        return this.#pair.renew();
       case 'rounds of an orderly stop of a gateway': {
         const [name = ''] = this.#some(1);
         const ended = await this.#gateways.get(name)?.stop();
@@ -210,6 +219,26 @@ pacing: { perMailbox: { concurrency: 4, perMinute: unlimited }, catchUp: ${optio
       case 'rounds of nothing':
         return;
     }
+  }
+
+  async #outage(lose: () => Promise<void>): Promise<void> {
+    const begun = performance.now();
+    await lose();
+    const without = performance.now() - begun;
+    const { acknowledged } = this.load;
+    const before = acknowledged.size;
+    const ports = await Promise.all([...this.#gateways.values()].map((gateway) => gateway.ready()));
+    const isOver = new AbortController();
+    const clients = ports.map(async (port) => {
+      while (!isOver.signal.aborted) {
+        await this.load.session(port, isOver.signal);
+        await pause(50);
+      }
+    });
+    await until('a message is accepted again', () => acknowledged.size > before, OUTAGE_PATIENCE);
+    this.outages.push({ accepted: performance.now() - begun, without });
+    isOver.abort();
+    await Promise.all(clients);
   }
 
   #some(count: number): string[] {

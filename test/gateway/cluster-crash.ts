@@ -29,11 +29,13 @@ const begin = Date.now();
 const random = chance(seed);
 const pair = await Pair.start();
 const columns = [];
+const outages: ClusterLine['outages'][number][] = [];
 try {
   for (const [n, options] of LINES.entries()) {
     const line = await ClusterLine.start(options, chance(random() * 2 ** 32), pair);
     for (let round = n; round < rounds; round += LINES.length) await line.round();
     await line.drain();
+    outages.push(...line.outages);
     columns.push({
       name: line.name,
       load: line.load,
@@ -47,6 +49,12 @@ try {
     });
   }
   const seconds = (Date.now() - begin) / 1000;
+  // Of the longest of them, and what of it was the gateways' part: they had a server again.
+  const slowest = (of: (outage: (typeof outages)[number]) => number): number =>
+    Math.round(Math.max(0, ...outages.map(of)));
+  process.stdout.write(
+    `PostgreSQL lost ${outages.length} times: without a server ${slowest(({ without }) => without)} ms at most, a message accepted again ${slowest(({ accepted, without }) => accepted - without)} ms after its return at most\n`,
+  );
   process.exitCode = await crashReport(columns, { seed, seconds, isWhole: rounds >= 200 });
 } finally {
   await pair.close();
