@@ -17,7 +17,12 @@ export interface AccordOptions {
   readonly cluster: Cluster | undefined;
   /** Has it done sooner or later. @returns false: it was given up */
   readonly write: (work: () => Promise<void>) => Promise<boolean>;
+  /** Told of what should not have been thrown. */
+  readonly failed: (error: unknown) => void;
 }
+
+/** Milliseconds by which a clock may go back without anybody caring. */
+const SET_BACK = 1_000;
 
 export class Accord {
   readonly #options: AccordOptions;
@@ -50,22 +55,31 @@ export class Accord {
     },
   ): Result {
     const result = change(copy);
-    const { cluster, write } = this.#options;
+    const { cluster, write, failed } = this.#options;
     if (cluster === undefined) return result;
     const key = keyOf(subject);
+    const madeAt = cluster.now();
     const under = this.#under.get(key) ?? { count: 0, last: Promise.resolve() };
     this.#under.set(key, under);
     under.count++;
     under.last = under.last.then(async () => {
       let state: Json | undefined;
-      const isWritten = await write(async () => {
+      let isWritten = false;
+      const done = write(async () => {
         state = await cluster.change(subject, (before) => {
+          // It is about times of a clock that is no more (a server that took over and is behind).
+          if (cluster.now() < madeAt - SET_BACK) return before;
           const known = blank();
           known.learn(before);
           change(known);
           return known.state(cluster.now());
         });
       });
+      try {
+        isWritten = await done;
+      } catch (error) {
+        failed(error);
+      }
       if (--under.count > 0) return;
       this.#under.delete(key);
       if (isWritten) learnt(state);

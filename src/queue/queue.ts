@@ -136,6 +136,10 @@ const LONGEST_SLEEP = 30_000;
 const LONGEST_SLEEP_OF_MANY = 2_000;
 /** Milliseconds after which a lane is asked for again whose slots other gateways had. */
 const FULL_WAIT = 500;
+/** The same where there was nothing to take: another gateway was faster, or nothing may be taken now. */
+const EMPTY_WAIT = 100;
+/** Milliseconds by which a clock may go back without anybody caring. */
+const SET_BACK = 1_000;
 
 const setTimer: SetTimer = (then, milliseconds) => {
   const timer = setTimeout(then, milliseconds);
@@ -150,6 +154,10 @@ class DeliveryQueue implements Queue {
   #options: QueueOptions;
   readonly #now: () => number;
   readonly #steady: () => number;
+  /** As the steady one, but this machine's: for waits of this gateway alone, which a store with another clock must not prolong. */
+  readonly #own: () => number;
+  /** The latest time seen of the clock that gateways have in common. */
+  #latest = -Infinity;
   readonly #setTimer: SetTimer;
   readonly #random: () => number;
   /** In the order in which they are served; a lane that was served goes to the end. */
@@ -186,9 +194,14 @@ class DeliveryQueue implements Queue {
     this.#options = options;
     const { cluster } = options;
     this.#cluster = cluster;
-    this.#accord = new Accord({ cluster, write: (work) => this.#write(work) });
+    this.#accord = new Accord({
+      cluster,
+      write: (work) => this.#write(work),
+      failed: (error) => options.report({ event: 'bug', where: 'queue', error: asError(error) }),
+    });
     this.#now = options.now ?? (cluster === undefined ? Date.now : () => cluster.now());
-    this.#steady = options.steady ?? (cluster === undefined ? () => performance.now() : () => cluster.now());
+    this.#own = options.steady ?? (() => performance.now());
+    this.#steady = cluster === undefined ? this.#own : (options.steady ?? (() => cluster.now()));
     this.#setTimer = options.setTimer ?? setTimer;
     this.#random = options.random ?? Math.random;
     for (const route of options.transports.keys()) if (!this.#isPassive(route)) this.#holds.set(route, new RouteHold());
@@ -348,7 +361,8 @@ class DeliveryQueue implements Queue {
     try {
       do {
         this.#again = false;
-        if (this.#steady() < this.#storeRetryAt) break;
+        if (this.#own() < this.#storeRetryAt) break;
+        this.#lookAtClock();
         if (this.#stale) await this.#refresh();
         this.#serve();
       } while (this.#again && !this.#stopping);
@@ -358,6 +372,21 @@ class DeliveryQueue implements Queue {
       this.#turning = false;
     }
     if (!this.#stopping) this.#sleep();
+  }
+
+  /**
+   * A server that took over may be behind: the store has forgotten then what was known together (it was of times that are to
+   * come), and so do the copies of it.
+   */
+  #lookAtClock(): void {
+    if (this.#cluster === undefined) return;
+    const now = this.#cluster.now();
+    const isSetBack = now < this.#latest - SET_BACK;
+    this.#latest = isSetBack ? now : Math.max(now, this.#latest);
+    if (!isSetBack) return;
+    for (const lane of this.#lanes.values()) lane.pace.learn();
+    for (const [route, hold] of this.#holds) this.#learnRoute(route, hold, undefined);
+    this.#stale = true;
   }
 
   /** Asks the spool which lanes have work; what arrives meanwhile is not overwritten. */
@@ -414,7 +443,7 @@ class DeliveryQueue implements Queue {
     for (const [name, lane] of this.#inOrder()) {
       if (this.#taken >= this.#options.concurrency) return;
       const hold = this.#holds.get(lane.route);
-      if (hold === undefined || lane.claiming || lane.due > now || lane.fullUntil > steady) continue;
+      if (hold === undefined || lane.claiming || lane.due > now || lane.fullUntil > this.#own()) continue;
       const limit = Math.min(this.#room(lane.route), this.#free(lane), hold.allows(steady, lane.mailbox));
       if (limit <= 0) continue;
       this.#lanes.delete(name);
@@ -434,7 +463,7 @@ class DeliveryQueue implements Queue {
   }
 
   async #claim(lane: LaneState, hold: RouteHold, limit: number, now: number): Promise<void> {
-    let probe = hold.started();
+    let probe = hold.started(this.#cluster === undefined ? Infinity : this.#steady() + this.#lease);
     const arrivals = lane.arrivals;
     lane.claiming = true;
     this.#take(lane.route, limit);
@@ -450,6 +479,8 @@ class DeliveryQueue implements Queue {
         this.#gated(lane, hold, gated);
       }
       const allowed = gated?.limit ?? limit;
+      if (this.#cluster !== undefined && items.length === 0 && lane.arrivals === arrivals)
+        lane.fullUntil = Math.max(lane.fullUntil, this.#own() + EMPTY_WAIT);
       if (items.length < allowed && lane.arrivals === arrivals) {
         lane.due = Infinity;
         lane.behind = false;
@@ -457,6 +488,8 @@ class DeliveryQueue implements Queue {
       }
     } catch (error) {
       this.#storeTrouble(error);
+      // The store's may be another gateway's.
+      if (gate !== undefined) [probe] = [false, hold.probeEnded()];
     } finally {
       lane.claiming = false;
       this.#take(lane.route, -limit);
@@ -487,11 +520,11 @@ class DeliveryQueue implements Queue {
   }
 
   /** What others know, as it was seen by a claim. */
-  #gated(lane: LaneState, hold: RouteHold, { lane: ofLane, route: ofRoute, isFull }: Gated): void {
+  #gated(lane: LaneState, hold: RouteHold, { limit, lane: ofLane, route: ofRoute, isFull }: Gated): void {
     const { route, mailbox } = lane;
     if (!this.#accord.isAhead({ route, mailbox })) lane.pace.learn(ofLane as PaceState | undefined);
     if (!this.#accord.isAhead({ route })) this.#learnRoute(route, hold, ofRoute);
-    if (isFull) lane.fullUntil = this.#steady() + FULL_WAIT;
+    if (isFull || limit === 0) lane.fullUntil = this.#own() + FULL_WAIT;
   }
 
   async #giveBack(lane: LaneState, item: QueueItem): Promise<void> {
@@ -510,6 +543,7 @@ class DeliveryQueue implements Queue {
   #sleep(): void {
     const now = this.#now();
     const steady = this.#steady();
+    const own = this.#own();
     const longest = this.#cluster === undefined ? LONGEST_SLEEP : LONGEST_SLEEP_OF_MANY;
     let wait = longest;
     // With every slot taken, the end of an attempt wakes the queue.
@@ -519,11 +553,11 @@ class DeliveryQueue implements Queue {
       // A lane without a free slot is woken by the end of an attempt.
       if (lane.pace.inFlight >= this.#slots(lane) || this.#room(lane.route) <= 0) continue;
       const probe = this.#holds.get(lane.route)?.nextProbe(lane.mailbox, steady) ?? Infinity;
-      const free = Math.max(lane.pace.nextFree(steady), lane.fullUntil, probe) - steady;
+      const free = Math.max(Math.max(lane.pace.nextFree(steady), probe) - steady, lane.fullUntil - own);
       wait = Math.min(wait, Math.max(lane.due - now, free));
     }
     if (this.#stale) wait = 0;
-    wait = Math.max(wait, this.#storeRetryAt - steady);
+    wait = Math.max(wait, this.#storeRetryAt - own);
     this.#endSleep();
     this.#endSleep = this.#setTimer(
       () => {
@@ -660,18 +694,18 @@ class DeliveryQueue implements Queue {
 
   /** A clock that is set forward makes what is in doubt due while the server may still be working on it. */
   async #isClear({ id }: QueueItem): Promise<boolean> {
-    const wait = (this.#unclearUntil.get(id) ?? -Infinity) - this.#steady();
+    const wait = (this.#unclearUntil.get(id) ?? -Infinity) - this.#own();
     this.#unclearUntil.delete(id);
     return wait <= DUE_EARLY || (await this.#pause(wait, this.#ending.signal));
   }
 
   #noteUnclear({ id }: QueueItem): void {
-    const steady = this.#steady();
+    const own = this.#own();
     for (const [old, until] of this.#unclearUntil) {
-      if (until > steady) break;
+      if (until > own) break;
       this.#unclearUntil.delete(old);
     }
-    this.#unclearUntil.set(id, steady + this.#options.verifyAfter);
+    this.#unclearUntil.set(id, own + this.#options.verifyAfter);
   }
 
   /** What should have been a value was thrown. Nobody knows how far the attempt had got, so the item is in doubt. */
@@ -1014,7 +1048,7 @@ class DeliveryQueue implements Queue {
     // A SpoolError was reported by the spool; the loop comes back by itself.
     if (!(error instanceof SpoolError)) this.#options.report({ event: 'bug', where: 'queue', error: asError(error) });
     this.#stale = true;
-    this.#storeRetryAt = this.#steady() + STORE_RETRY;
+    this.#storeRetryAt = this.#own() + STORE_RETRY;
   }
 }
 
