@@ -6,11 +6,15 @@
  * is tried again until the end. What the work throws is reported as a bug, and ends nothing.
  */
 import { once } from 'node:events';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Cluster } from '../mail/cluster.ts';
 import type { Report } from '../mail/event.ts';
 import { SpoolError } from '../mail/spool.ts';
 import type { DutyClocks, HeldDuty } from './held-duty.ts';
 import { CLOCKS, RETRY, takeDuty } from './held-duty.ts';
+
+/** Milliseconds that work may take to end when the time is up. */
+const END_GRACE = 1_000;
 
 export interface Work {
   /** @param isOurs asked before anything becomes durable in its name */
@@ -122,7 +126,11 @@ class Competitor implements Duty {
     this.#ending.abort();
     // A store that does not answer is not waited for then: the duty ends with its lease.
     await Promise.race([this.#running, aborted(signal)]);
-    await this.#guarded.stopped;
+    // Nor by the work, which may be in the midst of asking it.
+    await Promise.race([
+      this.#guarded.stopped,
+      aborted(signal).then(() => pause(END_GRACE, undefined, { ref: false })),
+    ]);
   }
 
   async #compete(): Promise<void> {

@@ -27,7 +27,7 @@ const SET_BACK = 1_000;
 export class Accord {
   readonly #options: AccordOptions;
   /** Changes under way, which a copy is ahead of; by subject. They are made one after the other. */
-  readonly #under = new Map<string, { count: number; last: Promise<void> }>();
+  readonly #under = new Map<string, { count: number; last: Promise<void>; isMissed: boolean }>();
 
   constructor(options: AccordOptions) {
     this.#options = options;
@@ -59,14 +59,19 @@ export class Accord {
     if (cluster === undefined) return result;
     const key = keyOf(subject);
     const madeAt = cluster.now();
-    const under = this.#under.get(key) ?? { count: 0, last: Promise.resolve() };
+    const under = this.#under.get(key) ?? { count: 0, last: Promise.resolve(), isMissed: false };
     this.#under.set(key, under);
     under.count++;
     under.last = under.last.then(async () => {
       let state: Json | undefined;
       let isWritten = false;
-      const done = write(async () => {
-        state = await cluster.change(subject, (before) => {
+      const ask = async (made: (before: Json | undefined) => Json | undefined): Promise<void> => {
+        isWritten = await write(async () => {
+          state = await cluster.change(subject, made);
+        });
+      };
+      try {
+        await ask((before) => {
           // It is about times of a clock that is no more (a server that took over and is behind).
           if (cluster.now() < madeAt - SET_BACK) return before;
           const known = blank();
@@ -74,9 +79,8 @@ export class Accord {
           change(known);
           return known.state(cluster.now());
         });
-      });
-      try {
-        isWritten = await done;
+        // What came while the copy was ahead was passed over: it is asked for.
+        if (under.count === 1 && under.isMissed) await ask((now) => now);
       } catch (error) {
         failed(error);
       }
@@ -87,9 +91,11 @@ export class Accord {
     return result;
   }
 
-  /** Whether the copy is ahead of what all know: then what comes from there is old. */
+  /** Whether the copy is ahead of what all know: then what comes from there may be old, and is asked for when it no longer is. */
   isAhead(subject: Subject): boolean {
-    return this.#under.has(keyOf(subject));
+    const under = this.#under.get(keyOf(subject));
+    if (under !== undefined) under.isMissed = true;
+    return under !== undefined;
   }
 
   /** Resolves when the changes that are under way are made. */

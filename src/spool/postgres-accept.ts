@@ -22,6 +22,10 @@ import { PostgresError } from './postgres-trouble.ts';
 
 /** Milliseconds between tries while an answer is missing. */
 const AGAIN = 100;
+/** Milliseconds after which what is in doubt is withdrawn, if no trouble that ends has done so before. */
+const WITHDRAW_AFTER = 5_000;
+/** Milliseconds that the network may hold back what was sent, at the longest. */
+const LATE = 900_000;
 
 export interface AcceptOptions {
   readonly database: PostgresDatabase;
@@ -62,6 +66,7 @@ export class Accept {
         : this.#commitPlain(arrival));
     this.#options.drafts.left(order.message);
     if (order.chunk !== undefined) letGo(order.chunk.octets);
+    this.#withdrawn.delete(order.message);
     if (isMade) this.#options.onArrived(items);
     return isMade;
   }
@@ -81,10 +86,12 @@ export class Accept {
     let deadline: number | undefined;
     for (;;) {
       try {
-        return await this.#database.order(work, { isRepeated: deadline !== undefined });
+        return await this.#database.order(work, { isRepeated: arrivals.some((one) => one.isDoubtful) });
       } catch (error) {
-        const isDoubtful = deadline !== undefined || (error instanceof PostgresError && error.isSent);
-        if (!isDoubtful || !(error instanceof SpoolError)) throw error;
+        if (error instanceof PostgresError && error.isSent) for (const one of arrivals) one.isDoubtful = true;
+        if (!arrivals.some((one) => one.isDoubtful) || !(error instanceof SpoolError)) throw error;
+        // What the database does not take is found out one by one.
+        if (error instanceof PostgresError && error.meaning === 'order' && arrivals.length > 1) throw error;
         next();
         deadline ??= performance.now() + this.#options.patience;
         const left = deadline - performance.now();
@@ -102,6 +109,8 @@ export class Accept {
   #leaveInDoubt(arrivals: readonly Arrival[]): void {
     for (const { message, order } of arrivals)
       if (order.receipt === undefined && order.told === undefined) this.#withdrawn.add(message);
+    // Where there was no trouble, nobody tells when it is over.
+    setTimeout(() => void this.withdraw(), WITHDRAW_AFTER).unref();
   }
 
   /** With those that an earlier try has made. */
@@ -161,9 +170,10 @@ export class Accept {
   async withdraw(): Promise<void> {
     for (const message of this.#withdrawn) {
       try {
-        await this.#database.transaction((link) => this.#withdraw(link, message));
+        if (this.#database.health.ended !== undefined) return;
+        const isUndone = await this.#database.transaction((link) => this.#withdraw(link, message));
         this.#withdrawn.delete(message);
-        this.#options.onEnded(0, 1);
+        if (isUndone) setTimeout(() => void this.#giveUpPlace(message), LATE).unref();
       } catch (error) {
         if (error instanceof SpoolError) return;
         throw error;
@@ -171,17 +181,30 @@ export class Accept {
     }
   }
 
-  async #withdraw(link: Connection, message: SpoolId): Promise<void> {
-    // Waits for the end of a commit that is still under way, wherever that was begun, and keeps its place from then on.
-    await link.run('INSERT INTO message (id, size, users) VALUES ($1, 0, 0) ON CONFLICT DO NOTHING', message);
+  /** @returns false: somebody has begun to send it */
+  async #withdraw(link: Connection, message: SpoolId): Promise<boolean> {
+    // Waits for the end of a commit that is still under way, wherever that was begun, and keeps its place from then on: one
+    // that the network still holds back finds it taken.
+    await link.run('INSERT INTO message (id, size, users) VALUES ($1, 0, 1) ON CONFLICT DO NOTHING', message);
     const items = await link.rows(`SELECT id, state, attempts FROM item WHERE ${OF_MESSAGE} FOR UPDATE`, message);
-    if (items.some(({ state, attempts }) => state !== 'queued' || attempts !== 0)) return;
+    if (items.some(({ state, attempts }) => state !== 'queued' || attempts !== 0)) return false;
     const ids = items.map(({ id }) => String(id));
     await link.run('DELETE FROM history WHERE item = ANY($1)', ids);
     await link.run('DELETE FROM item WHERE id = ANY($1)', ids);
     await link.run('DELETE FROM draft WHERE id = $1', message);
-    // Its octets are removed as those of any message that nobody needs.
-    await link.run('UPDATE message SET users = 0 WHERE id = $1', message);
+    await link.run('DELETE FROM chunk WHERE message = $1', message);
+    await link.run('UPDATE message SET size = 0, users = 1 WHERE id = $1', message);
+    return true;
+  }
+
+  /** Never rejects: where it fails, a row stays that nothing hangs on. */
+  async #giveUpPlace(message: SpoolId): Promise<void> {
+    try {
+      await this.#database.run('UPDATE message SET users = 0 WHERE id = $1 AND size = 0 AND users = 1', message);
+      this.#options.onEnded(0, 1);
+    } catch (error) {
+      if (!(error instanceof SpoolError)) throw error;
+    }
   }
 }
 

@@ -19,6 +19,8 @@ export interface Arrival {
   readonly items: string;
   readonly octets: Uint8Array;
   readonly order: Commit;
+  /** It may have come to exist, without an answer. */
+  isDoubtful: boolean;
 }
 
 /** $1 messages; $2 octets of all of them; $3 items; $4 it may have been done before. @param isOnce with receipts */
@@ -40,7 +42,8 @@ WITH given AS MATERIALIZED (
   INSERT INTO receipt (source, key, at, message) SELECT source, key, now, id FROM whole ORDER BY source, key
   ON CONFLICT DO NOTHING RETURNING message
 ), lost AS (
-  DELETE FROM chunk USING whole WHERE chunk.message = whole.id AND whole.id NOT IN (SELECT message FROM won)
+  -- One that had no draft has no octets here yet: what is there is of an earlier try, which has won.
+  DELETE FROM chunk USING whole WHERE chunk.message = whole.id AND whole.drafted AND whole.id NOT IN (SELECT message FROM won)
 )`
     : ''
 }, made AS (
@@ -74,6 +77,7 @@ export function arrivalOf(order: Commit, first: readonly First[]): Arrival {
   try {
     return {
       order,
+      isDoubtful: false,
       octets: chunk?.octets ?? new Uint8Array(),
       message,
       items: jsonOf(

@@ -30,6 +30,7 @@ export class StoreClock {
   learn({ time, asked, answered }: { readonly time: number; readonly asked: number; readonly answered: number }): void {
     const [least, most] = [time - answered, time - asked];
     // Within what this answer leaves open, nothing is gained by moving.
-    this.#offset = Number.isNaN(this.#offset) ? (least + most) / 2 : Math.min(Math.max(this.#offset, least), most);
+    // The first is behind the server's rather than ahead: others would take theirs for set back.
+    this.#offset = Number.isNaN(this.#offset) ? least : Math.min(Math.max(this.#offset, least), most);
   }
 }

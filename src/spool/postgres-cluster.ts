@@ -6,7 +6,9 @@ import type { Known } from './postgres-known.ts';
 import type { News } from './postgres-news.ts';
 
 const HOLD = `INSERT INTO duty (name, owner, until) VALUES ($1, $2, $3)
-  ON CONFLICT (name) DO UPDATE SET owner = $2, until = $3 WHERE duty.owner = $2 OR duty.until < $4 RETURNING name`;
+  ON CONFLICT (name) DO UPDATE SET owner = $2,
+    until = CASE WHEN duty.owner = $2 AND duty.until - $3 BETWEEN 1 AND 1200000 THEN duty.until ELSE $3 END
+  WHERE duty.owner = $2 OR duty.until < $4 RETURNING name`;
 
 const MEMBERS = `SELECT id, host, version, started, seen,
   (SELECT count(*) FROM item WHERE state = 'sending' AND item.owner = member.id) AS sending,

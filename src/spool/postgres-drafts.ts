@@ -24,9 +24,11 @@ const WRITE_FIRST = write(`INSERT INTO draft (id, owner, begun) VALUES ($1, $4, 
 /** Of one that was taken for dead meanwhile there is no draft any more. */
 const WRITE = write('SELECT id FROM draft WHERE id = $1 AND owner = $4 FOR SHARE');
 
+/** A first write that the network held back can bring back the draft of what has come to exist. */
 const FORGET = `
 WITH gone AS (DELETE FROM draft WHERE id = ANY($1) RETURNING id)
-DELETE FROM chunk USING gone WHERE chunk.message = gone.id`;
+DELETE FROM chunk USING gone WHERE chunk.message = gone.id
+  AND NOT EXISTS (SELECT FROM message WHERE message.id = gone.id)`;
 
 export class Drafts {
   readonly #database: PostgresDatabase;

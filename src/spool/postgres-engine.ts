@@ -91,6 +91,8 @@ export class PostgresEngine implements MovableSpool, LimitedSpool {
 
   async #obeyed(order: Order): Promise<unknown> {
     const { accept, drafts, moving, health, clock } = this.#parts;
+    // Also while that cannot be asked: what is left is forgotten later then.
+    if (order.do === 'abort') drafts.left(order.message);
     health.check();
     switch (order.do) {
       case 'write':

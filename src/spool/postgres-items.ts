@@ -15,9 +15,13 @@ import type { PostgresNotices } from './postgres-notices.ts';
 import { whole } from './postgres-rows.ts';
 import type { Ticket, Tickets } from './postgres-tickets.ts';
 
+/** Milliseconds by which a renewal can be late: two of the longest leases. */
+const LATE = 1_200_000;
+
 const RENEW = `
 WITH given AS MATERIALIZED (SELECT * FROM json_to_recordset($1::json) AS g (id text, ticket bigint, lease bigint))
-UPDATE item SET lease = g.lease FROM given AS g
+-- A renewal that the network held back, and that was made again meanwhile, takes nothing away.
+UPDATE item SET lease = CASE WHEN item.lease - g.lease BETWEEN 1 AND ${LATE} THEN item.lease ELSE g.lease END FROM given AS g
 WHERE item.id = g.id AND item.state = 'sending' AND item.owner = $2 AND item.ticket = g.ticket
 RETURNING item.id`;
 

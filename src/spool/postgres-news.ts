@@ -51,6 +51,8 @@ export class News {
   #lanes: ReadonlyMap<string, number> | undefined;
   /** By subject: which version was told. */
   readonly #versions = new Map<string, number>();
+  /** Of which another gateway's change was told last. */
+  readonly #told = new Set<string>();
   #looked: number | undefined;
 
   constructor(options: NewsOptions) {
@@ -166,13 +168,17 @@ export class News {
     for (const { subject, state, version, isOurs } of rows) {
       if (this.#versions.get(subject) === version || version === 0) continue;
       this.#versions.set(subject, version);
-      if (!isOurs) for (const listener of this.#listeners) listener.changed(subjectOf(subject), state);
+      // Ours is known here, unless another's that is older was told after it.
+      if (isOurs && !this.#told.delete(subject)) continue;
+      if (!isOurs) this.#told.add(subject);
+      for (const listener of this.#listeners) listener.changed(subjectOf(subject), state);
     }
     if (!isAll) return;
     const there = new Set(rows.map(({ subject }) => subject));
     for (const subject of this.#versions.keys()) {
       if (there.has(subject)) continue;
       this.#versions.delete(subject);
+      this.#told.delete(subject);
       for (const listener of this.#listeners) listener.changed(subjectOf(subject), undefined);
     }
   }

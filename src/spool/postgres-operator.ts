@@ -19,6 +19,8 @@ import type { Aside } from './protocol.ts';
 import { itemOf } from './rows.ts';
 
 /** Items ended in one transaction. */
+/** Of advisory locks: who ends what is parked. */
+const DROP_LOCK = 0x64_72_6f_70;
 const SLICE = 1_000;
 
 export interface OperatorOptions {
@@ -147,6 +149,9 @@ export class PostgresOperator {
     // Mostly there is nothing to do, and nothing to lock then.
     const [first] = await link.rows(`SELECT parked FROM item WHERE state = 'parked' ORDER BY parked, id LIMIT 1`);
     if (first === undefined || (Number(first['parked']) >= before && left <= size)) return { dropped, aside };
+    // One gateway at a time: two would each take as much away as is too much.
+    const turn = await link.row('SELECT pg_try_advisory_xact_lock($1) AS is_ours', DROP_LOCK);
+    if (turn?.['is_ours'] !== true) return { dropped, aside };
     for (const row of await link.rows(oldest, SLICE)) {
       const parkedAt = Number(row['parked']);
       if (parkedAt >= before && left <= size) break;

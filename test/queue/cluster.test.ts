@@ -311,6 +311,32 @@ describe('a lease that is over', () => {
   });
 });
 
+describe('a store whose clock goes back, because another server has taken over', () => {
+  it('holds nothing up: not what was waited for, not what a copy or a late change says', async () => {
+    const [one, two] = [gateway('one'), gateway('two')];
+    server.answer = () => delayed('transport');
+    await arrive(one, 2);
+    await pass(60_000);
+    const before = server.sent.length;
+    expect(named(two, 'route.held').length).toBeGreaterThan(0);
+    // The store is away, comes back ten minutes behind, and has forgotten what was known.
+    cluster.trouble = new SpoolError('io', 'the database cannot be reached');
+    await pass(5_000);
+    vi.setSystemTime(Date.now() - 600_000);
+    cluster.known.clear();
+    for (const item of store.items.values()) Object.assign(item, { due: item.due - 600_000 });
+    cluster.trouble = undefined;
+    server.answer = () => relayed;
+    await pass(40_000);
+    expect(server.sent.length).toBeGreaterThan(before);
+    expect([...store.items.values()].map(({ state }) => state)).toEqual(['relayed', 'relayed']);
+    await arrive(two, 3);
+    await pass(5_000);
+    expect([...store.items.values()].every(({ state }) => state === 'relayed')).toBe(true);
+    expect(cluster.state('exchange')).toBeUndefined();
+  });
+});
+
 describe('trouble with the store', () => {
   it('leaves what one has found out to be told when it is over', async () => {
     server.answer = () => delayed('transport');
