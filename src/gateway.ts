@@ -4,6 +4,7 @@
  * it is a StartError, one sentence for the person who must act.
  */
 import { once } from 'node:events';
+import { setTimeout as pause } from 'node:timers/promises';
 import { credentialsOf, openAlerting } from './assembly/alerting.ts';
 import type { Alerting } from './assembly/alerting.ts';
 import { consoleBoard, consoleOf } from './assembly/console.ts';
@@ -33,6 +34,8 @@ import { createMetrics } from './watch/metrics.ts';
 /** Kept back from the shutdown budget to write down what became of attempts that were cut short. */
 const SETTLE = 1_500;
 const PURGE_INTERVAL = 3_600_000;
+/** Milliseconds that a database has to let go of this gateway. */
+const CLOSE_GRACE = 2_000;
 
 export interface GatewayOptions {
   readonly version: string;
@@ -118,7 +121,12 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       onLost: (error) => failure.resolve(error),
     });
     spool = opened;
-    undo.push(() => opened.close());
+    // A database that does not answer is not waited for: it needs no farewell.
+    undo.push(async () => {
+      await (cluster === undefined
+        ? opened.close()
+        : Promise.race([opened.close(), pause(CLOSE_GRACE, undefined, { ref: false })]));
+    });
     await refuseMoved(opened, cluster, spoolName(config.spool.store));
     alerting.join(cluster);
     undo.push(() => alerting.leave());
