@@ -22,7 +22,7 @@ export interface AccordOptions {
 }
 
 /** Milliseconds by which a clock may go back without anybody caring. */
-const SET_BACK = 1_000;
+export const SET_BACK = 1_000;
 
 export class Accord {
   readonly #options: AccordOptions;
@@ -104,6 +104,7 @@ export class Accord {
   }
 }
 
-function keyOf({ route, mailbox }: Subject): string {
+/** Of a lane, or of a route: neither part holds a line break. */
+export function keyOf({ route, mailbox }: Subject): string {
   return mailbox === undefined ? route : `${route}\n${mailbox}`;
 }

@@ -19,7 +19,7 @@ import type { Apart, Delayed, DeliveryStatus, Relayed } from '../mail/status.ts'
 import { MISCONFIGURED, NO_ROUTE, unreachable } from '../mail/status.ts';
 import type { SetTimer } from '../mail/timer.ts';
 import type { Journal, Outgoing, Transport } from '../mail/transport.ts';
-import { Accord } from './accord.ts';
+import { Accord, keyOf, SET_BACK } from './accord.ts';
 import type { AttemptResult } from './attempt.ts';
 import { attempt } from './attempt.ts';
 import type { Bouncer, Notice } from './bounce.ts';
@@ -138,8 +138,6 @@ const LONGEST_SLEEP_OF_MANY = 2_000;
 const FULL_WAIT = 500;
 /** The same where there was nothing to take: another gateway was faster, or nothing may be taken now. */
 const EMPTY_WAIT = 100;
-/** Milliseconds by which a clock may go back without anybody caring. */
-const SET_BACK = 1_000;
 
 const setTimer: SetTimer = (then, milliseconds) => {
   const timer = setTimeout(then, milliseconds);
@@ -302,7 +300,7 @@ class DeliveryQueue implements Queue {
   }
 
   #lane(key: LaneKey): LaneState {
-    const name = `${key.route}\n${key.mailbox}`;
+    const name = keyOf(key);
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
       lane = {
@@ -926,7 +924,7 @@ class DeliveryQueue implements Queue {
   #learn({ route, mailbox }: Subject, state: Json | undefined): void {
     if (this.#accord.isAhead(mailbox === undefined ? { route } : { route, mailbox })) return;
     if (mailbox !== undefined) {
-      this.#lanes.get(`${route}\n${mailbox}`)?.pace.learn(state as PaceState | undefined);
+      this.#lanes.get(keyOf({ route, mailbox }))?.pace.learn(state as PaceState | undefined);
       return;
     }
     const hold = this.#holds.get(route);
