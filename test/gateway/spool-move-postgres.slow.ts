@@ -14,8 +14,8 @@ import { put } from '../spool/spool-under-test.ts';
 import { chance } from './chance.ts';
 import type { Ended } from './command-process.ts';
 import { CommandProcess } from './command-process.ts';
-import { configText } from './config-text.ts';
 import { databasePlace, filePlace, moveUnderKills, nothingElse } from './move-crash-line.ts';
+import { arrivedAt, moveConfig } from './move-site.ts';
 import { BOB, FAX, faxSandbox, handedIds, mail, until } from './pickup-site.ts';
 import type { Folder } from './process.ts';
 import { folder, GatewayProcess } from './process.ts';
@@ -68,22 +68,12 @@ describe.skipIf(withoutPostgres())('a spool that is moved into a database', () =
     afterEach(() => sandbox.close());
 
     const start = (spool: string): GatewayProcess => {
-      const more = `
-pickup:
-  - { mailbox: ${FAX}, name: fax, claim: false, deliver: { folder: { path: ${place.path}/out } }, after: { keep: true }, transport: ews }
-retry: { intervals: [1s], verifyAfter: 1s }
-spool: { ${spool} }`;
-      const text = configText({ sandbox, caFile: place.write('ca.pem', sandbox.ca), more });
       const environment = { SECRET: sandbox.clientSecret, DATABASE_URL: url };
-      const gateway = new GatewayProcess(place.write('config.yaml', text), environment);
+      const gateway = new GatewayProcess(moveConfig(place, sandbox, spool), environment);
       gateways.push(gateway);
       return gateway;
     };
-    const arrived = (): readonly string[] =>
-      sandbox
-        .mailbox(BOB)
-        .inbox.map(({ messageId }) => messageId)
-        .toSorted();
+    const arrived = (): readonly string[] => arrivedAt(sandbox);
     const sent: string[] = [];
     const send = async (smtp: RawSmtp, name: string, size = 0): Promise<void> => {
       const header = `From: ${SENDING}\r\nTo: ${BOB}\r\nSubject: ${name}\r\nMessage-ID: <${name}@pbx.test>\r\n`;

@@ -14,8 +14,8 @@ import { all } from '../spool/contract-moving.ts';
 import { put } from '../spool/spool-under-test.ts';
 import { chance } from './chance.ts';
 import { CommandProcess } from './command-process.ts';
-import { configText } from './config-text.ts';
 import { filePlace, moveUnderKills, nothingElse } from './move-crash-line.ts';
+import { arrivedAt, moveConfig } from './move-site.ts';
 import { BOB, FAX, faxSandbox, handedIds, mail, until } from './pickup-site.ts';
 import type { Folder } from './process.ts';
 import { folder, GatewayProcess } from './process.ts';
@@ -41,24 +41,13 @@ describe('a gateway that starts', () => {
   });
   afterEach(() => sandbox.close());
 
-  const configure = (spool: string): string => {
-    const more = `
-pickup:
-  - { mailbox: ${FAX}, name: fax, claim: false, deliver: { folder: { path: ${place.path}/out } }, after: { keep: true }, transport: ews }
-retry: { intervals: [1s], verifyAfter: 1s }
-spool: { ${spool} }`;
-    return place.write('config.yaml', configText({ sandbox, caFile: place.write('ca.pem', sandbox.ca), more }));
-  };
+  const configure = (spool: string): string => moveConfig(place, sandbox, spool);
   const start = (configFile: string): GatewayProcess => {
     const gateway = new GatewayProcess(configFile, { SECRET: sandbox.clientSecret });
     gateways.push(gateway);
     return gateway;
   };
-  const arrived = (): readonly string[] =>
-    sandbox
-      .mailbox(BOB)
-      .inbox.map(({ messageId }) => messageId)
-      .toSorted();
+  const arrived = (): readonly string[] => arrivedAt(sandbox);
 
   it('after a move delivers everything, once, and picks up nothing twice; on the old spool none starts', async () => {
     const old = configure(`sqlite: ${place.path}/a.db`);
