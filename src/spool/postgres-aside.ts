@@ -7,8 +7,8 @@ import type { QueueItem, SpoolId } from '../mail/item.ts';
 import { bodyFault, damagedStatus } from './damage.ts';
 import type { Row } from './database.ts';
 import type { Connection } from './postgres-connection.ts';
-import { remember } from './postgres-database.ts';
 import type { PostgresNotices } from './postgres-notices.ts';
+import { park } from './postgres-notices.ts';
 import type { Aside } from './protocol.ts';
 
 export class SetAside {
@@ -47,13 +47,7 @@ export class SetAside {
       const told = await this.#notices.failed(link, { id, tells }, status.reason ?? why, now, status);
       if (told !== undefined) return asideOf(told, `its sender could not be told: notice ${id} is damaged`);
     }
-    await link.run(
-      `UPDATE item SET state = 'parked', parked = $2, status = $3 WHERE id = $1`,
-      id,
-      now,
-      JSON.stringify(status),
-    );
-    await remember(link, id, now, 'parked', status);
+    await park(link, id, status, now);
     return asideOf({ ...item, lastStatus: status }, 'damaged');
   }
 

@@ -186,13 +186,18 @@ export class PostgresNotices {
     if (row === undefined) return undefined;
     const { untold: _, ...item } = itemOf(row);
     const status = untoldStatus(item.lastStatus, why);
-    await link.run(
-      `UPDATE item SET state = 'parked', parked = $2, status = $3 WHERE id = $1`,
-      id,
-      now,
-      JSON.stringify(status),
-    );
-    await remember(link, id, now, 'parked', status);
+    await park(link, id, status, now);
     return { ...item, state: 'parked', lastStatus: status };
   }
+}
+
+/** With a line in the history. */
+export async function park(link: Connection, id: SpoolId, status: DeliveryStatus, now: number): Promise<void> {
+  await link.run(
+    `UPDATE item SET state = 'parked', parked = $2, status = $3 WHERE id = $1`,
+    id,
+    now,
+    JSON.stringify(status),
+  );
+  await remember(link, id, now, 'parked', status);
 }
